@@ -1,0 +1,154 @@
+"""Files that a run leaves behind: written whole or not at all, and loaded back with care.
+
+The contract of a saved model: raw pixels float32 in [0, 255] in, probabilities in label order out,
+float32, uncompiled, stock Keras layers only; class names, data set and recipe are in the file.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from pipeline.errors import BadInput
+from pipeline.quiet import keras
+
+ATTRIBUTE = "pipeline"
+# Layers that run code from the file, or another framework's.
+FORBIDDEN = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+
+
+@contextlib.contextmanager
+def replacing(path: Path):
+    """Yield a temporary name beside `path`; it takes the final name only if all went well."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content) -> None:
+    """Write plain data as indented JSON, atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, frame) -> None:
+    """Write a pandas DataFrame without its index, atomically; floats with six digits."""
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def inference_copy(model, image_shape: tuple[int, ...]):
+    """The same function of an image, without what is there for training alone.
+
+    Every layer is float32; layers that only draw random numbers (dropout) are left out.
+
+    Args:
+        model: functional Keras model.
+        image_shape: (height, width, channels) the copy is for.
+    """
+
+    def clone(layer):
+        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
+
+    def call(layer, *args, **kwargs):
+        random_only = hasattr(layer, "seed_generator") and not layer.trainable_variables
+        return args[0] if random_only else layer(*args, **kwargs)
+
+    # The wrapper shares the layers but not the compilation, which clone_model would try to copy.
+    copy = keras.models.clone_model(
+        keras.Model(model.input, model.output, name=model.name),
+        input_tensors=keras.Input(image_shape, name="pixels"),
+        clone_function=clone,
+        call_function=call,
+    )
+    for layer in copy.layers:
+        if layer.variables:
+            layer.set_weights(model.get_layer(layer.name).get_weights())
+    copy.trainable = False
+    return copy
+
+
+def save_model(model, path: Path, *, image_shape, **about) -> None:
+    """Save an inference copy as .h5, atomically; `about` (plain data) travels in the file."""
+    copy = inference_copy(model, image_shape)
+    with replacing(path) as temporary:
+        copy.save(temporary)
+        with h5py.File(temporary, "a") as file:
+            file.attrs[ATTRIBUTE] = json.dumps(about)
+
+
+def about_model(path: Path) -> dict:
+    """What save_model stored beside the weights: prefix, dataset, recipe, seed, class_names.
+
+    Raises:
+        BadInput: missing, damaged or foreign file.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return json.loads(file.attrs[ATTRIBUTE])
+    except FileNotFoundError as error:
+        raise BadInput(f"{path} does not exist") from error
+    except KeyError as error:
+        raise BadInput(f"{path} was not saved by this project: it names no data set and classes") from error
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} is damaged or not a Keras .h5 file") from error
+
+
+def load_model(path: Path):
+    """Load a saved model, uncompiled, after a look at its architecture.
+
+    Raises:
+        BadInput: missing or damaged file, a Lambda layer, or a class that is not Keras' own. The
+            file's architecture is read as plain JSON first, so none of its code has run by then.
+    """
+    path = Path(path)
+    try:
+        with h5py.File(path, "r") as file:
+            config = json.loads(file.attrs["model_config"])
+    except FileNotFoundError as error:
+        raise BadInput(f"{path} does not exist") from error
+    except (OSError, KeyError, ValueError) as error:
+        raise BadInput(f"{path} is damaged or holds no Keras model") from error
+    _refuse_foreign(config, path)
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        raise BadInput(f"{path} cannot be loaded: {str(error).splitlines()[0]}") from error
+
+
+def _refuse_foreign(node, path: Path) -> None:
+    """Walk a model's JSON; every class in it must be one of Keras' own."""
+    if isinstance(node, list):
+        for item in node:
+            _refuse_foreign(item, path)
+    elif isinstance(node, dict):
+        name = node.get("class_name")
+        if isinstance(name, str):
+            module = node.get("module", "keras.layers")
+            own = isinstance(module, str) and module.split(".")[0] == "keras"
+            if name in FORBIDDEN or not own or ">" in name or ">" in str(node.get("registered_name")):
+                raise BadInput(f"{path} holds a {name} ({module}), which can run code; only stock layers are loaded")
+        for item in node.values():
+            _refuse_foreign(item, path)
+
+
+def predict(model, images: np.ndarray, batch_size: int = 250) -> np.ndarray:
+    """Probabilities (n, classes) float32 for raw pixels (n, h, w, c) in [0, 255], whatever their dtype."""
+    # predict() turns a whole array into one tensor: a few thousand images at a time keep memory flat.
+    parts = [
+        model.predict(images[start : start + 20 * batch_size].astype(np.float32), batch_size=batch_size, verbose=0)
+        for start in range(0, len(images), 20 * batch_size)
+    ]
+    return np.concatenate([np.asarray(part, np.float32) for part in parts])

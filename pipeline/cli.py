@@ -1,0 +1,124 @@
+"""Command-line flags from a frozen dataclass, and the folder that a run writes to."""
+
+import argparse
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.errors import BadInput
+
+EMBEDDED = ("digits", "shapes")
+
+# Flags that mean the same in every script, so each Config only lists them.
+COMMON_HELP = {
+    "data_dir": "folder with mnist.npz or cifar-100-binary.tar.gz; else $DATA_DIR, else data/",
+    "output_dir": "folder for results; else output/ for full runs of the default recipe on real "
+    "data, output/demo/ for embedded data and trials, output/runs/ for other settings",
+    "seed": "random seed of weights, order, augmentation and dropout",
+    "epochs": "passes over the training images, at most",
+    "batch_size": "images per training step",
+    "limit": "use only so many training images; default: all",
+    "precision": "arithmetic; auto: bfloat16 where the hardware has it, else float32",
+    "dry_run": "a few batches through the whole path, to see that it works",
+    "resume": "go on from the last finished epoch of an interrupted run",
+}
+# What a run is about stays the same under these; they do not move it out of output/.
+PLACES = {"data_dir", "output_dir", "precision", "resume", "weights"}
+
+
+def flag(default, help: str | None = None, *, choices: Sequence[str] = (), minimum: float | None = None, short=None):
+    """A dataclass field with what its command-line flag needs.
+
+    Args:
+        default: value without the flag.
+        help: explanation with the unit; common flags take theirs from COMMON_HELP.
+        choices: allowed values, if only some are.
+        minimum: smallest allowed value of a number.
+        short: field is positional under this name in the help (any number of values).
+    """
+    return dataclasses.field(
+        default=default, metadata={"help": help, "choices": choices, "minimum": minimum, "short": short}
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise BadInput(f"{message} (see --help)")
+
+
+def _value_type(annotation):
+    """int for `int | None`, str for `tuple[str, ...]`, else the annotation itself."""
+    if typing.get_origin(annotation) is tuple:
+        return typing.get_args(annotation)[0]
+    if isinstance(annotation, types.UnionType):
+        return next(kind for kind in typing.get_args(annotation) if kind is not type(None))
+    return annotation
+
+
+def parse(config_class, argv: Sequence[str] | None = None, *, recipes: Mapping[str, Mapping] | None = None, about=""):
+    """Build a Config from the command line.
+
+    A recipe's values replace the dataclass' defaults; a flag that is given replaces both.
+
+    Args:
+        config_class: frozen dataclass; its fields become flags.
+        argv: arguments without the program's name; None takes sys.argv.
+        recipes: recipe name -> field values, chosen by --recipe.
+        about: the script's docstring, for --help.
+    Raises:
+        BadInput: unknown flag, value of the wrong type or out of range.
+    """
+    parser = _Parser(description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    hints = typing.get_type_hints(config_class)
+    fields = dataclasses.fields(config_class)
+    for field in fields:
+        text = field.metadata.get("help") or COMMON_HELP[field.name]
+        name = "--" + field.name.replace("_", "-")
+        kind = _value_type(hints[field.name])
+        if field.metadata.get("short"):
+            parser.add_argument(field.name, nargs="*", metavar=field.metadata["short"], help=text)
+        elif kind is bool:
+            parser.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=text)
+        else:
+            shown = "" if field.default is None else f" [{field.default}]"
+            parser.add_argument(
+                name,
+                type=kind,
+                choices=field.metadata.get("choices") or None,
+                default=argparse.SUPPRESS,
+                metavar=None if field.metadata.get("choices") else kind.__name__.upper(),
+                help=(text + shown).replace("%", "%%"),
+            )
+    given = vars(parser.parse_args(argv))
+    recipe = (recipes or {}).get(given.get("recipe", getattr(config_class, "recipe", None)), {})
+    config = config_class(**{**recipe, **given})
+    if getattr(config, "dry_run", False):
+        config = dataclasses.replace(config, epochs=1, batch_size=min(config.batch_size, 32))
+    for field in fields:
+        value, minimum = getattr(config, field.name), field.metadata.get("minimum")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise BadInput(f"--{field.name.replace('_', '-')} must be a finite number, got {value}")
+        if minimum is not None and value is not None and value < minimum:
+            raise BadInput(f"--{field.name.replace('_', '-')} must be at least {minimum}, got {value}")
+    return config
+
+
+def output_folder(config, prefix: str, default_config) -> Path:
+    """Where a training run writes, so that trials never replace the results in output/."""
+    if config.output_dir:
+        return Path(config.output_dir)
+    if config.dataset in EMBEDDED or config.limit or config.dry_run:
+        return Path("output/demo")
+    mine, usual = dataclasses.asdict(config), dataclasses.asdict(default_config)
+    if any(mine[name] != usual[name] for name in mine.keys() - PLACES):
+        return Path(f"output/runs/{prefix}-{config.recipe}-seed{config.seed}")
+    return Path("output")
+
+
+def recorded(config) -> dict:
+    """Every knob that shapes a result; files by name, no folders (they are the machine's, not the run's)."""
+    knobs = {name: Path(value).name if name == "weights" else value for name, value in vars(config).items()}
+    return {name: value for name, value in knobs.items() if name not in ("data_dir", "output_dir", "resume")}

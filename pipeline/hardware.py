@@ -1,0 +1,92 @@
+"""What a run was made on: processor, accelerator, versions, commit."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from pipeline.errors import BadInput
+from pipeline.quiet import keras
+
+PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "scikit-learn")
+
+
+def _cpuinfo() -> dict[str, str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return {}
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
+
+
+def _output_of(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _gpu() -> tuple[str, float] | None:
+    """Name and compute capability of the GPU that the backend uses, or None."""
+    if not any("gpu" in device or "cuda" in device for device in keras.distribution.list_devices()):
+        return None
+    answer = _output_of("nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader")
+    name, _, capability = answer.splitlines()[0].rpartition(",") if answer else ("GPU", "", "0")
+    return name.strip(), float(capability)
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor or GPU multiplies bfloat16 matrices in hardware.
+
+    AVX-512 BF16 or AMX on x86, BF16 on Arm (Linux), compute capability 8.0 (Ampere) on NVIDIA.
+    """
+    gpu = _gpu()
+    if gpu:
+        return gpu[1] >= 8.0
+    info = _cpuinfo()
+    features = set(info.get("flags", info.get("Features", "")).split())
+    return bool(features & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def use_precision(precision: str) -> str:
+    """Set Keras' dtype policy from a --precision value and return the arithmetic chosen."""
+    chosen = ("bfloat16" if has_bfloat16() else "float32") if precision == "auto" else precision
+    policies = {"bfloat16": "mixed_bfloat16", "float32": "float32"}
+    if chosen not in policies:
+        raise BadInput(f"--precision must be auto, float32 or bfloat16, got {precision}")
+    keras.config.set_dtype_policy(policies[chosen])
+    return chosen
+
+
+def describe() -> dict:
+    """{"processor", "cores", "accelerator"} of this machine."""
+    info = _cpuinfo()
+    processor = info.get("model name") or _output_of("sysctl", "-n", "machdep.cpu.brand_string")
+    features = info.get("flags", info.get("Features", "")).split()
+    matrix_units = [name for name in ("avx512_bf16", "amx_bf16", "bf16") if name in features]
+    gpu = _gpu()
+    return {
+        "processor": " ".join([processor or platform.processor() or platform.machine(), *matrix_units]),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "accelerator": gpu[0] if gpu else "none",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Python, the Keras backend in use, and the installed packages a result depends on."""
+    found = {"python": platform.python_version(), "backend": keras.backend.backend()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str:
+    """The project's commit, with a + when a Python file differs from it; "unknown" outside git."""
+    project = str(Path(__file__).resolve().parent.parent)
+    identifier = _output_of("git", "-C", project, "rev-parse", "--short=12", "HEAD")
+    changed = _output_of("git", "-C", project, "status", "--porcelain", "--", "*.py")
+    return identifier + ("+" if changed else "") if identifier else "unknown"

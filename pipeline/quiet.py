@@ -1,0 +1,28 @@
+"""Keras, imported without TensorFlow's start-up noise.
+
+TensorFlow's C++ code prints about ten lines to file descriptor 2 while it is imported, before any
+log level applies, so the descriptor points at the null device for that moment. A failed import
+still shows its traceback: the descriptor is back by then.
+"""
+
+import logging
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+sys.stderr.flush()
+_stderr = os.dup(2)
+_null = os.open(os.devnull, os.O_WRONLY)
+os.dup2(_null, 2)
+try:
+    import keras
+finally:
+    os.dup2(_stderr, 2)
+    os.close(_stderr)
+    os.close(_null)
+
+# Keras advises against .h5 at every save; here it is the format that was chosen.
+logging.getLogger("absl").setLevel(logging.ERROR)
+
+__all__ = ["keras"]

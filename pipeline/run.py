@@ -1,0 +1,165 @@
+"""One training run: its folder, its settings, its clock, and everything it leaves behind."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import pipeline
+from pipeline import artifacts, checkpoint, cli, hardware, latency, metrics, plots
+from pipeline.errors import BadInput
+from pipeline.progress import clock
+from pipeline.quiet import keras
+
+
+class Run:
+    """What a training script holds on to from its first line to its last.
+
+    Args:
+        prefix: of every file it writes ("cifar100", "custom_cnn", "resnet50").
+        model_file: name of the finished model's file.
+        title: the model's name in figures.
+        config: the script's Config.
+        dataset: what it trains on.
+        files: further input files that shape the result, name -> SHA-256.
+    Raises:
+        BadInput: the folder cannot be written to.
+    """
+
+    def __init__(self, prefix: str, model_file: str, title: str, config, dataset, files: dict | None = None):
+        self.prefix, self.config, self.dataset = prefix, config, dataset
+        self.folder = cli.output_folder(config, prefix, type(config)())
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with artifacts.replacing(self.folder / f".{prefix}_writable"):
+                pass
+            (self.folder / f".{prefix}_writable").unlink()
+        except OSError as error:
+            raise BadInput(f"cannot write to {self.folder} ({error.strerror}); choose another --output-dir") from error
+        self.model_path = self.folder / model_file
+        self.precision = hardware.use_precision(config.precision)
+        keras.utils.set_random_seed(config.seed)
+        self.knobs = cli.recorded(config) | {"precision": self.precision, "files": dataset.files | (files or {})}
+        self.earlier_seconds = 0.0  # of the interrupted runs that this one continues
+        few = f", {len(dataset.y_train):,} training images" if config.limit or config.dry_run else ""
+        self.title = f"{title} on {dataset.title}{few} (recipe {config.recipe}, seed {config.seed})"
+        machine = hardware.describe()
+        held_out = 0 if dataset.y_validation is None else len(dataset.y_validation)
+        print(self.title)
+        print(f"{len(dataset.y_train):,} training, {held_out:,} validation, {len(dataset.y_test):,} test images")
+        print(f"{self.precision}, {machine['processor']}, {machine['cores']} cores, GPU: {machine['accelerator']}")
+        print(f"writing to {self.folder}/", flush=True)
+
+    def path(self, name: str) -> Path:
+        """A file of this run: its folder, its prefix, the name."""
+        return self.folder / f"{self.prefix}_{name}"
+
+    def wall_seconds(self) -> float:
+        """Seconds since the process started, with those of the interrupted runs before it."""
+        return self.earlier_seconds + time.monotonic() - pipeline.STARTED
+
+    def already_finished(self) -> bool:
+        """Whether --resume finds this very run finished, so that there is nothing to do.
+
+        Raises:
+            BadInput: the finished run in this folder had another config.
+        """
+        path = self.path("metrics.json")
+        if not self.config.resume or not path.exists() or any(self.folder.glob(f"{self.prefix}_*state.npz")):
+            return False
+        checkpoint.refuse_difference(json.loads(path.read_text())["config"], self.knobs, path)
+        print(f"this run is finished: {path}")
+        return True
+
+    def save(self, model, path: Path | None = None) -> None:
+        """Save a model by the contract of pipeline.artifacts, by default as the finished one."""
+        artifacts.save_model(
+            model,
+            path or self.model_path,
+            image_shape=self.dataset.image_shape,
+            prefix=self.prefix,
+            dataset=self.dataset.name,
+            recipe=self.config.recipe,
+            seed=self.config.seed,
+            class_names=list(self.dataset.class_names),
+            title=self.title,
+        )
+
+    def finish(self, model, history: list[dict], **extra) -> dict:
+        """Save the model, read the test set once with the saved file, write every result.
+
+        metrics.json comes last: where it is, the run is finished.
+
+        Args:
+            model: the trained model.
+            history: one dict per epoch.
+            extra: further plain entries of metrics.json.
+        """
+        self.save(model)
+        saved = artifacts.load_model(self.model_path)
+        dataset = self.dataset
+        print(f"evaluating {self.model_path} on {len(dataset.y_test):,} test images", flush=True)
+        probabilities = artifacts.predict(saved, dataset.x_test)
+        predicted = probabilities.argmax(axis=1)
+        matrix = metrics.confusion_matrix(dataset.y_test, predicted, len(dataset.class_names))
+        wrong = np.flatnonzero(predicted != dataset.y_test)
+        result = {
+            "title": self.title,
+            "dataset": dataset.name,
+            "recipe": self.config.recipe,
+            "seed": self.config.seed,
+            "config": self.knobs,
+            "n_train": len(dataset.y_train),
+            "n_validation": 0 if dataset.y_validation is None else len(dataset.y_validation),
+            "n_test": len(dataset.y_test),
+            "parameters": saved.count_params(),
+            "epochs": len(history),
+            "training_seconds": round(sum(row["seconds"] for row in history), 1),
+            "test_accuracy": metrics.accuracy(matrix),
+            "test_loss": metrics.cross_entropy(probabilities, dataset.y_test),
+            "macro_f1": metrics.macro_f1(matrix),
+            "weighted_f1": metrics.weighted_f1(matrix),
+            "cpu_ms_per_sample": latency.milliseconds_per_sample(saved, dataset.x_test, batch_size=32),
+            "hardware": hardware.describe(),
+            "versions": hardware.versions(),
+            "commit": hardware.commit(),
+            "class_names": list(dataset.class_names),
+            "confusion_matrix": matrix.tolist(),
+            **extra,
+        }
+        if "val_accuracy" in history[-1]:
+            result["validation_accuracy"] = max(row["val_accuracy"] for row in history)
+        artifacts.write_csv(self.path("history.csv"), pd.DataFrame(history))
+        artifacts.write_csv(self.path("classification_report.csv"), _report(matrix, dataset.class_names))
+        plots.training_curves(history, self.title, self.path("training_curves.png"))
+        plots.confusion_matrix(matrix, dataset.class_names, self.title, self.path("confusion_matrix.png"))
+        right = np.flatnonzero(predicted == dataset.y_test)
+        plots.examples(
+            dataset.x_test,
+            dataset.y_test,
+            probabilities,
+            right[:10],
+            wrong[:10],
+            dataset.class_names,
+            self.title,
+            self.path("examples.png"),
+        )
+        result["wall_seconds"] = round(self.wall_seconds(), 1)
+        artifacts.write_json(self.path("metrics.json"), result)
+        for state in self.folder.glob(f"{self.prefix}_*state.npz"):
+            checkpoint.remove(state)
+        print(
+            f"test accuracy {result['test_accuracy']:.4f}, loss {result['test_loss']:.4f}, "
+            f"macro F1 {result['macro_f1']:.4f}, {result['parameters']:,} parameters, "
+            f"{clock(result['wall_seconds'])} in all"
+        )
+        return result
+
+
+def _report(matrix: np.ndarray, class_names) -> pd.DataFrame:
+    precision, recall, f1 = metrics.precision_recall_f1(matrix)
+    return pd.DataFrame(
+        {"class": class_names, "precision": precision, "recall": recall, "f1": f1, "images": matrix.sum(axis=1)}
+    )
