@@ -99,7 +99,14 @@ def main(argv: list[str] | None = None) -> int:
     plateau = training.Plateau(config.learning_rate, 0.5, config.halve_after, config.stop_after)
     best = this.folder / f"best_{this.model_path.name}"
     history = training.fit(
-        this, model, dataset, augment=distort, name="state", plateau=plateau, on_best=lambda: this.save(model, best)
+        this,
+        model,
+        dataset,
+        epochs=config.epochs,
+        augment=distort,
+        name="state",
+        plateau=plateau,
+        on_best=lambda: this.save(model, best),
     )
     this.finish(model, history)
     return 0

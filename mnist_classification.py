@@ -109,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
 
     model = build_model(config)
     compile_model(model, config, training.total_steps(dataset, config))
-    history = training.fit(this, model, dataset, augment=distort, name="state")
+    history = training.fit(this, model, dataset, epochs=config.epochs, augment=distort, name="state")
     this.finish(model, history)
     return 0
 

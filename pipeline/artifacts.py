@@ -106,6 +106,31 @@ def about_model(path: Path) -> dict:
         raise BadInput(f"{path} is damaged or not a Keras .h5 file") from error
 
 
+# The finished models, in the order in which their scripts run, and the script that makes each.
+MODELS = {
+    "cifar100_cnn_scratch.h5": "cifar100_cnn.py",
+    "custom_cnn_model.h5": "mnist_classification.py",
+    "resnet50_model.h5": "resnet50_transfer_learning.py",
+}
+
+
+def finished_models(folder: Path) -> list[Path]:
+    """Paths of the finished models in a folder; prints which script makes one that is missing.
+
+    Raises:
+        BadInput: there is none.
+    """
+    there = []
+    for name, script in MODELS.items():
+        if (folder / name).is_file():
+            there.append(folder / name)
+        else:
+            print(f"{folder / name} is missing; {script} makes it", flush=True)
+    if not there:
+        raise BadInput(f"no saved model in {folder}; run {next(iter(MODELS.values()))} first, or mend --output-dir")
+    return there
+
+
 def load_model(path: Path):
     """Load a saved model, uncompiled, after a look at its architecture.
 

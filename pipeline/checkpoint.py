@@ -73,6 +73,15 @@ def restore(path: Path, model, config: dict) -> tuple[dict, list[np.ndarray] | N
     return None
 
 
+def epochs_done(path: Path) -> int:
+    """Epochs in a saved state, 0 where there is none (or no whole one)."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return len(json.loads(str(archive["record"]))["history"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return 0
+
+
 def refuse_difference(then: dict, now: dict, path: Path) -> None:
     """Raise BadInput naming what changed between a stored config and this one."""
     changed = [name for name in sorted({**then, **now}) if then.get(name) != now.get(name)]

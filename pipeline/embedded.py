@@ -45,7 +45,7 @@ def _outline(form: str, angle: np.ndarray) -> np.ndarray:
         "hexagon": lambda: 0.95 * polygon(6),
         "star": lambda: 0.45 / (1 - 0.55 * np.abs(1 - (angle * 5 / np.pi) % 2)),
         "cross": lambda: np.maximum(bar, np.minimum(0.3 / np.maximum(cos, 1e-6), 1 / np.maximum(sin, 1e-6))),
-        "flower": lambda: 0.72 + 0.28 * np.cos(5 * angle),
+        "flower": lambda: 0.7 + 0.3 * np.cos(3 * angle),
         "drop": lambda: 0.55 + 0.45 * np.cos(angle) ** 3,
         "half disc": lambda: np.where(np.cos(angle) > 0, 1.0, 0.12 / np.maximum(cos, 0.12)),
     }[form]()

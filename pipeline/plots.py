@@ -32,7 +32,7 @@ def training_curves(history: list[dict], title: str, path: Path) -> None:
     loss, accuracy, rate = figure.subplots(1, 3)
     epochs = np.arange(1, len(history) + 1)  # phases follow each other on one axis
     for axes, key, label in ((loss, "loss", "loss (nats)"), (accuracy, "accuracy", "accuracy")):
-        axes.plot(epochs, [row[key] for row in history], color=BLUE, marker=".", label="train (augmented)")
+        axes.plot(epochs, [row[key] for row in history], color=BLUE, marker=".", label="train")
         held_out = [
             (epoch, row["val_" + key]) for epoch, row in zip(epochs, history, strict=True) if "val_" + key in row
         ]
@@ -41,10 +41,19 @@ def training_curves(history: list[dict], title: str, path: Path) -> None:
         axes.set(xlabel="epoch", ylabel=label, ylim=(0, None) if key == "loss" else None)
         axes.legend(frameon=False)
         axes.grid(alpha=0.3)
-    rate.plot(epochs, [row["learning_rate"] for row in history], color=GREEN, marker=".")
+    steps = [(epoch, row["learning_rate"]) for epoch, row in zip(epochs, history, strict=True) if row["learning_rate"]]
+    rate.plot(*zip(*steps, strict=True), color=GREEN, marker=".")  # a rate of zero has no place on a log axis
+    phases = [row.get("phase") for row in history]
+    starts = [i for i in range(1, len(phases)) if phases[i] != phases[i - 1]]
     rate.set(xlabel="epoch", ylabel="learning rate after the epoch", yscale="log")
     rate.grid(alpha=0.3)
     for axes in (loss, accuracy, rate):
+        axes.set_xlim(0.5, len(history) + 0.5)
+        for start in starts:
+            axes.axvline(start + 0.5, color=GREY, ls=":")
+            axes.annotate(
+                f" {phases[start]}", (start + 0.5, 1), xycoords=("data", "axes fraction"), va="top", color=GREY
+            )
         axes.xaxis.get_major_locator().set_params(integer=True)
     save(figure, path)
 
@@ -111,4 +120,62 @@ def examples(images, y_true, probabilities, right, wrong, class_names, title: st
                 fontsize=9,
                 color=GREY if name == "right" else ORANGE,
             )
+    save(figure, path)
+
+
+def heat_maps(images, heat, captions, n_right: int, title: str, path: Path) -> None:
+    """Image, heat map and overlay for each example: right ones in the left half, the others right.
+
+    Args:
+        images: (n, h, w, c) raw pixels; heat: (n, h, w) in [0, 1]; captions: n texts.
+        n_right: how many of the first examples belong in the left half.
+    """
+    groups = [range(n_right), range(n_right, len(images))]
+    rows = max(len(group) for group in groups)
+    halves = [group for group in groups if len(group)]
+    figure = Figure(figsize=(7 * len(halves), 2.6 * rows + 1), layout="constrained")
+    heading(figure, "Grad-CAM: image, heat map, overlay", title, 65 * len(halves))
+    grid = figure.subplots(rows, 3 * len(halves), squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for half, group in enumerate(halves):
+        for line, index in enumerate(group):
+            image, map_, overlay = grid[line, 3 * half : 3 * half + 3]
+            show(image, images[index])
+            nothing = "" if heat[index].any() else "\nmap is zero: no positive evidence here"
+            image.set_title(captions[index] + nothing, fontsize=8.5, loc="left")
+            shown = map_.imshow(heat[index], cmap="inferno", vmin=0, vmax=1)
+            show(overlay, images[index])
+            overlay.imshow(heat[index], cmap="inferno", vmin=0, vmax=1, alpha=0.65 * heat[index])
+    figure.colorbar(shown, ax=grid, shrink=0.5, label="evidence for the predicted class (1: the image's maximum)")
+    save(figure, path)
+
+
+def comparison(rows: list[dict], path: Path) -> None:
+    """Error, size and CPU time of each model side by side.
+
+    Args:
+        rows: dicts with name, title, error_percent, parameters, file_megabytes, single_ms, batch_ms, batch_size.
+    """
+    panels = (
+        ("error_percent", "test error (%)", "{:.2f}"),
+        ("parameters", "parameters", "{:,.0f}"),
+        ("file_megabytes", "file size (MB)", "{:.1f}"),
+        ("single_ms", "CPU time, one image (ms)", "{:.1f}"),
+        ("batch_ms", f"CPU time per image, batch {rows[0]['batch_size']} (ms)", "{:.2f}"),
+    )
+    figure = Figure(figsize=(16, 1.6 + 0.8 * len(rows)), layout="constrained")
+    figure.suptitle(
+        "Model comparison (less is better everywhere)\n" + "\n".join(row["title"] for row in rows), fontsize=11
+    )
+    axes_of = figure.subplots(1, len(panels), sharey=True)
+    names = [row["name"] for row in rows]
+    for axes, (key, label, form) in zip(axes_of, panels, strict=True):
+        values = [row[key] for row in rows]
+        bars = axes.barh(names, values, color=[BLUE, ORANGE, GREEN][: len(rows)])
+        axes.bar_label(bars, [form.format(value) for value in values], padding=3)
+        axes.set(xlabel=label, xlim=(0, 1.45 * max(values) or 1))
+        if key == "parameters":
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g} M")
+    axes_of[0].invert_yaxis()
     save(figure, path)

@@ -24,5 +24,7 @@ finally:
 
 # Keras advises against .h5 at every save; here it is the format that was chosen.
 logging.getLogger("absl").setLevel(logging.ERROR)
+# Several models in one process are several graphs; TensorFlow takes that for an accident.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 __all__ = ["keras"]

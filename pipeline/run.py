@@ -129,8 +129,9 @@ class Run:
             "confusion_matrix": matrix.tolist(),
             **extra,
         }
-        if "val_accuracy" in history[-1]:
-            result["validation_accuracy"] = max(row["val_accuracy"] for row in history)
+        if dataset.y_validation is not None:
+            held_out = artifacts.predict(saved, dataset.x_validation).argmax(axis=1)
+            result["validation_accuracy"] = float(np.mean(held_out == dataset.y_validation))
         artifacts.write_csv(self.path("history.csv"), pd.DataFrame(history))
         artifacts.write_csv(self.path("classification_report.csv"), _report(matrix, dataset.class_names))
         plots.training_curves(history, self.title, self.path("training_curves.png"))

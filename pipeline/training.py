@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pipeline import artifacts, checkpoint
 from pipeline import augment as augmentation
-from pipeline import checkpoint
 from pipeline.progress import HEADER, Progress, table_row
 from pipeline.quiet import keras
 
@@ -106,12 +106,23 @@ def seed_layers(model, seed: int, epoch: int) -> None:
             layer.seed_generator.state.assign(state)
 
 
-def fit(run, model, dataset, *, augment: Augment | None, name: str, plateau: Plateau | None = None, on_best=None):
+def fit(
+    run,
+    model,
+    dataset,
+    *,
+    epochs: int,
+    augment: Augment | None,
+    name: str,
+    plateau: Plateau | None = None,
+    on_best=None,
+) -> list[dict]:
     """Train a compiled model; go on where an interrupted run stopped if --resume says so.
 
     Args:
         run: the run (folder, config, clock).
         dataset: with x_train, y_train and perhaps a validation part.
+        epochs: passes over the training images, at most.
         augment: function of (images, rng, indices, epoch) on whole batches, train only.
         name: of the state file in the run's folder.
         plateau: rule for a constant learning rate and early stopping; with it, the weights of the
@@ -125,10 +136,10 @@ def fit(run, model, dataset, *, augment: Augment | None, name: str, plateau: Pla
     if config.resume and (found := checkpoint.restore(path, model, run.knobs)):
         history, best = found[0]["history"], found[1]
         run.earlier_seconds = found[0]["wall_seconds"]
-        print(f"resuming after epoch {len(history)} of {config.epochs}")
+        print(f"resuming after epoch {len(history)} of {epochs}")
     validation = None if dataset.x_validation is None else (dataset.x_validation, dataset.y_validation)
     print(HEADER, flush=True)
-    for epoch in range(len(history), config.epochs):
+    for epoch in range(len(history), epochs):
         losses = [row["val_loss"] for row in history if "val_loss" in row]
         if plateau:
             if plateau.stops(losses):
@@ -144,7 +155,7 @@ def fit(run, model, dataset, *, augment: Augment | None, name: str, plateau: Pla
             epoch=epoch,
             augment=augment,
         )
-        progress = Progress(epoch, config.epochs, len(batches))
+        progress = Progress(epoch, epochs, len(batches))
         started = time.monotonic()
         logs = model.fit(
             batches,
@@ -163,10 +174,19 @@ def fit(run, model, dataset, *, augment: Augment | None, name: str, plateau: Pla
         if on_best and row["val_accuracy"] > max((r["val_accuracy"] for r in history[:-1]), default=-1):
             on_best()
         progress.clear()
-        left = float(np.mean([r["seconds"] for r in history])) * (config.epochs - epoch - 1)
-        print(table_row(row, config.epochs, left), flush=True)
+        left = float(np.mean([r["seconds"] for r in history])) * (epochs - epoch - 1)
+        print(table_row(row, epochs, left), flush=True)
         record = {"config": run.knobs, "history": history, "wall_seconds": run.wall_seconds()}
         checkpoint.save(path, model, record, best)
     if best is not None:
         model.set_weights(best)
     return history
+
+
+def extract(backbone, images: np.ndarray, what: str, batch_size: int = 250) -> np.ndarray:
+    """Run a frozen backbone once over images (n, h, w, c); returns its features (n, d) float32."""
+    parts = []
+    for start in range(0, len(images), 20 * batch_size):
+        parts.append(artifacts.predict(backbone, images[start : start + 20 * batch_size], batch_size))
+        print(f"features of {min(start + 20 * batch_size, len(images)):,} of {len(images):,} {what}", flush=True)
+    return np.concatenate(parts)

@@ -1,0 +1,148 @@
+"""ResNet50 on MNIST: a head on frozen features first, then the whole network at a low rate.
+
+    python resnet50_transfer_learning.py --weights resnet50_imagenet_conv1_to_conv4.h5
+    python resnet50_transfer_learning.py                                     # all ImageNet weights
+    python resnet50_transfer_learning.py --dataset digits --weights none     # no download
+
+Writes resnet50_model.h5 and its pictures and figures, prefix resnet50, to output/.
+"""
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline import augment, checkpoint, data, pretrained, training
+from pipeline.cli import flag, parse
+from pipeline.errors import run
+from pipeline.quiet import keras
+from pipeline.run import Run
+
+layers = keras.layers
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every knob of a run; each is a flag, see --help."""
+
+    recipe: str = flag("default", "named set of values for the flags below", choices=("default",))
+    dataset: str = flag("mnist", "real MNIST, or scikit-learn's digits", choices=("mnist", "digits"))
+    weights: str = flag("imagenet", "imagenet (downloads), none, or a Keras weights file, perhaps of some layers only")
+    image_size: int = flag(32, "side in pixels that the digits are enlarged to; ResNet50 takes 32 or more", minimum=32)
+    head_epochs: int = flag(10, "passes of the new head over the frozen features", minimum=1)
+    head_learning_rate: float = flag(1e-3, "Adam's rate for the head alone", minimum=0)
+    epochs: int = flag(4, minimum=1)
+    batch_size: int = flag(128, minimum=1)
+    learning_rate: float = flag(3e-4, "peak rate of fine-tuning (Adam, warm-up, cosine decay)", minimum=0)
+    warm_up: float = flag(0.1, "share of the fine-tuning steps until the peak", minimum=0)
+    dropout: float = flag(0.2, "share of the features dropped before the classifier", minimum=0)
+    shift: float = flag(0.08, "largest random move, as a fraction of the side", minimum=0)
+    rotation: float = flag(0.03, "largest random rotation, as a fraction of a full turn", minimum=0)
+    zoom: float = flag(0.1, "largest random change of scale", minimum=0)
+    validation: float = flag(0.1, "share of the training images held out for validation", minimum=0.01)
+    seed: int = flag(0, minimum=0)
+    limit: int | None = flag(None, minimum=1)
+    precision: str = flag("auto", choices=("auto", "float32", "bfloat16"))
+    data_dir: str | None = flag(None)
+    output_dir: str | None = flag(None)
+    dry_run: bool = flag(False)
+    resume: bool = flag(False)
+
+
+RECIPES = {"default": {}}
+MEAN_BGR = (103.939, 116.779, 123.68)  # of the Caffe ImageNet weights, subtracted and nothing else
+
+
+def build_model(config: Config) -> keras.Model:
+    """One flat graph: grey digits, enlarged and made BGR, through ResNet50 into a new head.
+
+    The head stands on base.output: a nested backbone could not be explained by Grad-CAM.
+    """
+    pixels = keras.Input((28, 28, 1), name="pixels")
+    size = config.image_size
+    x = layers.Resizing(size, size, dtype="float32", name="enlarge")(pixels)
+    x = layers.Concatenate(dtype="float32", name="grey_to_bgr")([x, x, x])
+    x = layers.Rescaling(1.0, offset=[-mean for mean in MEAN_BGR], dtype="float32", name="subtract_mean")(x)
+    base = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x)
+    x = layers.GlobalAveragePooling2D(dtype="float32", name="features")(base.output)
+    x = layers.Dropout(config.dropout, name="dropout")(x)
+    logits = layers.Dense(10, dtype="float32", name="logits")(x)
+    return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(logits), name="resnet50")
+
+
+def head_of(model: keras.Model) -> keras.Model:
+    """The layers after the features as a model of their own; it shares them with the whole."""
+    features = keras.Input(model.get_layer("features").output.shape[1:], name="features_in")
+    x = features
+    for name in ("dropout", "logits", "probabilities"):
+        x = model.get_layer(name)(x)
+    return keras.Model(features, x, name="head")
+
+
+def train_head(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]:
+    """Phase one: the backbone runs once over all images, the head learns on what came out."""
+    config = this.config
+    head = head_of(model)
+    head.compile(
+        keras.optimizers.Adam(config.head_learning_rate),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=False,
+    )
+    if not config.resume or checkpoint.epochs_done(this.path("head_state.npz")) < config.head_epochs:
+        backbone = keras.Model(model.input, model.get_layer("features").output)
+        dataset = dataclasses.replace(
+            dataset,
+            x_train=training.extract(backbone, dataset.x_train, "training images"),
+            x_validation=training.extract(backbone, dataset.x_validation, "validation images"),
+        )
+    print("phase one: the head on frozen features")
+    return training.fit(this, head, dataset, epochs=config.head_epochs, augment=None, name="head_state")
+
+
+def fine_tune(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]:
+    """Phase two: every layer but BatchNorm learns; its statistics come from far more images than ours."""
+    config = this.config
+
+    def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
+        return augment.affine(
+            images, rng, shift=config.shift, rotation=config.rotation, zoom=config.zoom, fill_mode="constant"
+        )
+
+    for layer in model.layers:
+        layer.trainable = not isinstance(layer, layers.BatchNormalization)
+    steps = training.total_steps(dataset, config)
+    warm_up = int(config.warm_up * steps)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, decay_steps=max(1, steps - warm_up), warmup_target=config.learning_rate, warmup_steps=warm_up
+    )
+    model.compile(
+        keras.optimizers.Adam(rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False
+    )
+    print("phase two: fine-tuning")
+    return training.fit(this, model, dataset, epochs=config.epochs, augment=distort, name="state")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Data, model, weights, two phases, evaluate, save."""
+    config = parse(Config, argv, recipes=RECIPES, about=__doc__)
+    dataset = data.prepare(config)
+    file = pretrained.find(config.weights)
+    start = {"none": "random start", "imagenet": "ImageNet weights"}.get(
+        config.weights, f"weights {file and file.stem}"
+    )
+    this = Run("resnet50", "resnet50_model.h5", f"ResNet50 ({start})", config, dataset, pretrained.fingerprint(file))
+    if this.already_finished():
+        return 0
+    model = build_model(config)
+    loaded = pretrained.load_weights(model, file)
+    print(pretrained.summary(loaded))
+    history = [{**row, "phase": "head"} for row in train_head(this, model, dataset)]
+    history += [{**row, "phase": "fine-tuning"} for row in fine_tune(this, model, dataset)]
+    this.finish(model, history, weights=loaded)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
