@@ -5,6 +5,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import seaborn
 from matplotlib.figure import Figure
 
 from pipeline.artifacts import replacing
@@ -66,22 +67,27 @@ def confusion_matrix(matrix: np.ndarray, class_names, title: str, path: Path) ->
     figure = Figure(figsize=(side + 2, side), layout="constrained")
     heading(figure, "Confusion matrix: count, and share of the true class in percent", title)
     axes = figure.subplots()
-    image = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
-    for row, column in np.ndindex(n, n):
-        if matrix[row, column]:
-            axes.text(
-                column,
-                row,
-                f"{matrix[row, column]}\n{percent[row, column]:.1f}",
-                ha="center",
-                va="center",
-                fontsize=7.5,
-                color="white" if percent[row, column] > 55 else "black",
-            )
-    axes.set_xticks(range(n), class_names, rotation=90 if n > 10 else 0)
-    axes.set_yticks(range(n), class_names)
+    cells = [
+        [f"{count}\n{share:.1f}" if count else "" for count, share in zip(*row, strict=True)]
+        for row in zip(matrix, percent, strict=True)
+    ]
+    seaborn.heatmap(
+        percent,
+        ax=axes,
+        annot=np.array(cells),
+        fmt="",
+        annot_kws={"fontsize": 7.5},
+        cmap="Blues",
+        vmin=0,
+        vmax=100,
+        square=True,
+        xticklabels=class_names,
+        yticklabels=class_names,
+        cbar_kws={"shrink": 0.6, "label": "share of the true class (%)"},
+    )
+    axes.tick_params(axis="x", rotation=90 if n > 10 else 0)
+    axes.tick_params(axis="y", rotation=0)
     axes.set(xlabel="predicted class", ylabel="true class")
-    figure.colorbar(image, ax=axes, shrink=0.6, label="share of the true class (%)")
     save(figure, path)
 
 

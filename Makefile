@@ -1,0 +1,48 @@
+# Two commands do everything: make demo, make test. Without make: see README.md.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := --output-dir output/demo
+
+.PHONY: demo test train report format clean
+
+demo: .venv/installed
+	$(BIN)/python cifar100_cnn.py --dataset shapes --epochs 12 --batch-size 64 $(DEMO)
+	$(BIN)/python mnist_classification.py --dataset digits --epochs 10 --batch-size 64 $(DEMO)
+	$(BIN)/python resnet50_transfer_learning.py --dataset digits --weights none --epochs 2 --batch-size 32 $(DEMO)
+	$(BIN)/python model_comparison.py $(DEMO)
+	$(BIN)/python gradcam.py $(DEMO)
+	@echo "open the pictures in output/demo/"
+
+test: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+# Everything on real data, in order; each run goes on where it was interrupted.
+train: .venv/installed
+	$(BIN)/python cifar100_cnn.py --resume
+	$(BIN)/python mnist_classification.py --resume
+	$(BIN)/python resnet50_transfer_learning.py --resume
+	$(BIN)/python model_comparison.py
+	$(BIN)/python gradcam.py
+	$(MAKE) report
+
+# The figures in README.md and technical_report.md, from the result files in output/.
+report: .venv/installed
+	$(BIN)/python -m pipeline.report
+
+format: .venv/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf output/demo output/runs
+
+.venv/installed: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@

@@ -1,0 +1,95 @@
+"""Put measured figures into README.md and technical_report.md: python -m pipeline.report [--check].
+
+A figure in the text stands between two comments that name its source, and is replaced in place:
+
+    <!-- cifar100_metrics.json test_accuracy .4f -->0.1234<!-- / -->
+
+The first word is a file in output/, the second a path of keys into it, the third a Python format.
+A whole table stands between <!-- table NAME --> and <!-- /table -->; NAME is a function below.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from pipeline.progress import clock
+
+PROJECT = Path(__file__).resolve().parent.parent
+TEXTS = ("README.md", "technical_report.md")
+FIGURE = re.compile(r"<!-- (\S+\.json) (\S+) (\S+) -->(.*?)<!-- / -->", re.DOTALL)
+TABLE = re.compile(r"<!-- table (\w+) -->\n(.*?)<!-- /table -->", re.DOTALL)
+RUNS = {"cifar100": "CNN from scratch", "custom_cnn": "custom CNN", "resnet50": "ResNet50"}
+
+
+def read(name: str) -> dict:
+    """One result file of output/."""
+    return json.loads((PROJECT / "output" / name).read_text(encoding="utf-8"))
+
+
+def figure(name: str, keys: str, form: str) -> str:
+    """A number from a result file; form is a Python format, or "clock" for seconds as h:mm:ss."""
+    value = read(name)
+    for key in keys.split("."):
+        value = value[int(key)] if isinstance(value, list) else value[key]
+    return clock(value) if form == "clock" else format(value, form)
+
+
+def runs() -> str:
+    """What each training script reached."""
+    lines = [
+        "| model | data | recipe | epochs | training images "
+        "| test accuracy | test loss | macro F1 | parameters | time |",
+        "| --- | --- | --- | --: | --: | --: | --: | --: | --: | --: |",
+    ]
+    for prefix, name in RUNS.items():
+        run = read(f"{prefix}_metrics.json")
+        lines.append(
+            f"| {name} | {run['dataset']} | {run['recipe']}, seed {run['seed']} | {run['epochs']} | {run['n_train']:,} "
+            f"| {run['test_accuracy']:.4f} | {run['test_loss']:.4f} | {run['macro_f1']:.4f} | {run['parameters']:,} "
+            f"| {clock(run['wall_seconds'])} |"
+        )
+    return "\n".join(lines)
+
+
+def comparison() -> str:
+    """Size and CPU time of the saved models."""
+    lines = [
+        "| model | test accuracy | parameters | file (MB) "
+        "| one image: ms (95th percentile) | batch of 256: ms per image |",
+        "| --- | --: | --: | --: | --: | --: |",
+    ]
+    for row in read("model_comparison.json")["models"]:
+        lines.append(
+            f"| {row['name']} ({row['dataset']}) | {row['test_accuracy']:.4f} | {row['parameters']:,} "
+            f"| {row['file_megabytes']:.1f} | {row['single_ms']:.2f} ({row['single_ms_p95']:.2f}) "
+            f"| {row['batch_ms']:.3f} |"
+        )
+    return "\n".join(lines)
+
+
+TABLES = {"runs": runs, "comparison": comparison}
+
+
+def render(text: str) -> str:
+    """The text with every marked figure and table made anew from output/."""
+    text = FIGURE.sub(lambda m: f"<!-- {m[1]} {m[2]} {m[3]} -->{figure(m[1], m[2], m[3])}<!-- / -->", text)
+    return TABLE.sub(lambda m: f"<!-- table {m[1]} -->\n{TABLES[m[1]]()}\n<!-- /table -->", text)
+
+
+def main() -> int:
+    """Rewrite the texts; with --check only compare, exit code 1 where they differ."""
+    stale = []
+    for name in TEXTS:
+        path = PROJECT / name
+        text = path.read_text(encoding="utf-8")
+        if (new := render(text)) != text:
+            stale.append(name)
+            if "--check" not in sys.argv:
+                path.write_text(new, encoding="utf-8")
+    print(f"{'differs from output/' if '--check' in sys.argv else 'rewritten'}: {', '.join(stale) or 'nothing'}")
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
