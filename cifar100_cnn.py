@@ -77,6 +77,15 @@ def build_model(config: Config) -> keras.Model:
     return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(logits), name="cifar100_cnn")
 
 
+def augmentation(config: Config) -> training.Augment:
+    """Flip, rotation and zoom in Keras' units, as one interpolation."""
+
+    def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
+        return augment.affine(images, rng, flip=True, rotation=config.rotation, zoom=config.zoom)
+
+    return distort
+
+
 def main(argv: list[str] | None = None) -> int:
     """Data, model, fit, evaluate, save."""
     config = parse(Config, argv, recipes=RECIPES, about=__doc__)
@@ -84,10 +93,6 @@ def main(argv: list[str] | None = None) -> int:
     this = Run("cifar100", "cifar100_cnn_scratch.h5", "CNN from scratch", config, dataset)
     if this.already_finished():
         return 0
-
-    def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
-        """Flip, rotation and zoom in Keras' units, as one interpolation."""
-        return augment.affine(images, rng, flip=True, rotation=config.rotation, zoom=config.zoom)
 
     model = build_model(config)
     model.compile(
@@ -103,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
         model,
         dataset,
         epochs=config.epochs,
-        augment=distort,
+        augment=augmentation(config),
         name="state",
         plateau=plateau,
         on_best=lambda: this.save(model, best),

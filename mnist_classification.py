@@ -73,6 +73,23 @@ def build_model(config: Config) -> keras.Model:
     return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(logits), name="custom_cnn")
 
 
+def augmentation(config: Config) -> training.Augment:
+    """What a writer might have done; never a flip, which would make another character."""
+
+    def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
+        return augment.affine(
+            images,
+            rng,
+            shift=config.shift,
+            rotation=config.rotation,
+            zoom=config.zoom,
+            shear=config.shear,
+            fill_mode="constant",
+        )
+
+    return distort
+
+
 def compile_model(model: keras.Model, config: Config, steps: int) -> None:
     """AdamW with one warm-up and one cosine decay to zero over all steps."""
     rate = keras.optimizers.schedules.CosineDecay(
@@ -95,21 +112,9 @@ def main(argv: list[str] | None = None) -> int:
     if this.already_finished():
         return 0
 
-    def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
-        """What a writer might have done; never a flip, which would make another character."""
-        return augment.affine(
-            images,
-            rng,
-            shift=config.shift,
-            rotation=config.rotation,
-            zoom=config.zoom,
-            shear=config.shear,
-            fill_mode="constant",
-        )
-
     model = build_model(config)
     compile_model(model, config, training.total_steps(dataset, config))
-    history = training.fit(this, model, dataset, epochs=config.epochs, augment=distort, name="state")
+    history = training.fit(this, model, dataset, epochs=config.epochs, augment=augmentation(config), name="state")
     this.finish(model, history)
     return 0
 

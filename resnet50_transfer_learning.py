@@ -80,6 +80,17 @@ def head_of(model: keras.Model) -> keras.Model:
     return keras.Model(features, x, name="head")
 
 
+def augmentation(config: Config) -> training.Augment:
+    """Small moves, rotations and zooms; a digit is never flipped."""
+
+    def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
+        return augment.affine(
+            images, rng, shift=config.shift, rotation=config.rotation, zoom=config.zoom, fill_mode="constant"
+        )
+
+    return distort
+
+
 def train_head(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]:
     """Phase one: the backbone runs once over all images, the head learns on what came out."""
     config = this.config
@@ -105,11 +116,6 @@ def fine_tune(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dict
     """Phase two: every layer but BatchNorm learns; its statistics come from far more images than ours."""
     config = this.config
 
-    def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
-        return augment.affine(
-            images, rng, shift=config.shift, rotation=config.rotation, zoom=config.zoom, fill_mode="constant"
-        )
-
     for layer in model.layers:
         layer.trainable = not isinstance(layer, layers.BatchNormalization)
     steps = training.total_steps(dataset, config)
@@ -121,7 +127,7 @@ def fine_tune(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dict
         keras.optimizers.Adam(rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False
     )
     print("phase two: fine-tuning")
-    return training.fit(this, model, dataset, epochs=config.epochs, augment=distort, name="state")
+    return training.fit(this, model, dataset, epochs=config.epochs, augment=augmentation(config), name="state")
 
 
 def main(argv: list[str] | None = None) -> int:
