@@ -26,7 +26,7 @@ class Config:
     layer: str | None = flag(
         None, f"layer to explain; default: the deepest with a map of {cam.SMALLEST_MAP}x{cam.SMALLEST_MAP} or more"
     )
-    images: tuple[str, ...] = flag((), "your own picture files; needs --model", short="PICTURE")
+    images: tuple[str, ...] = flag((), "your own picture files; needs --model", positional="PICTURE")
     examples: int = flag(5, "right and wrong test images to show, of each", minimum=1)
     data_dir: str | None = flag(None)
     output_dir: str = flag("output", "folder with the models, and for the pictures")

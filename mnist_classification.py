@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline import augment, data, training
+from pipeline import augment, data, recipe, training
 from pipeline.cli import flag, parse
 from pipeline.errors import run
 from pipeline.quiet import keras
@@ -28,18 +28,18 @@ class Config:
     dataset: str = flag("mnist", "real MNIST, or scikit-learn's digits", choices=("mnist", "digits"))
     epochs: int = flag(20, minimum=1)
     batch_size: int = flag(256, minimum=1)
-    widths: str = flag("32,64,128", "filters of the three blocks")
-    dropout: float = flag(0.3, "share of the features dropped before the classifier", minimum=0)
+    filters: int = flag(32, "filters of the first block; each later block has twice as many", minimum=1, maximum=1024)
+    dropout: float = flag(0.3, "share of the features dropped before the classifier", minimum=0, maximum=0.95)
     learning_rate: float = flag(3e-3, "peak of the one-cycle schedule (AdamW)", minimum=0)
-    warm_up: float = flag(0.2, "share of the steps until the peak", minimum=0)
+    warm_up: float = flag(0.2, "share of the steps until the peak", minimum=0, maximum=0.95)
     weight_decay: float = flag(0.02, "AdamW's decoupled decay, times the learning rate per step", minimum=0)
-    label_smoothing: float = flag(0.1, "share of the target spread over all classes", minimum=0)
-    shift: float = flag(0.1, "largest random move, as a fraction of the side", minimum=0)
-    rotation: float = flag(0.035, "largest random rotation, as a fraction of a full turn", minimum=0)
-    zoom: float = flag(0.12, "largest random change of scale", minimum=0)
-    shear: float = flag(0.15, "largest random shear, in pixels per pixel of height", minimum=0)
-    validation: float = flag(0.1, "share of the training images held out for validation", minimum=0)
-    seed: int = flag(0, minimum=0)
+    label_smoothing: float = flag(0.1, "share of the target spread over all classes", minimum=0, maximum=0.95)
+    shift: float = flag(0.1, "largest random move, as a fraction of the side", minimum=0, maximum=0.5)
+    rotation: float = flag(0.035, "largest random rotation, as a fraction of a full turn", minimum=0, maximum=1)
+    zoom: float = flag(0.12, "largest random change of scale", minimum=0, maximum=0.9)
+    shear: float = flag(0.15, "largest random shear, in pixels per pixel of height", minimum=0, maximum=2)
+    validation: float = flag(0.1, "share of the training images held out for validation", minimum=0, maximum=0.9)
+    seed: int = flag(0, minimum=0, maximum=2**32 - 1)
     limit: int | None = flag(None, minimum=1)
     precision: str = flag("auto", choices=("auto", "float32", "bfloat16"))
     data_dir: str | None = flag(None)
@@ -59,12 +59,12 @@ def build_model(config: Config) -> keras.Model:
     """
     pixels = keras.Input((28, 28, 1), name="pixels")
     x = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name="normalise")(pixels)
-    for block, filters in enumerate(map(int, config.widths.split(",")), 1):
+    for block in (1, 2, 3):
         if block > 1:
             x = layers.MaxPooling2D(name=f"block{block}_pool")(x)
         for part in (1, 2):
             name = f"block{block}_conv{part}"
-            x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=name)(x)
+            x = layers.Conv2D(config.filters * 2 ** (block - 1), 3, padding="same", use_bias=False, name=name)(x)
             x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
             x = layers.ReLU(name=f"{name}_relu")(x)
     x = layers.GlobalAveragePooling2D(name="average")(x)
@@ -92,16 +92,11 @@ def augmentation(config: Config) -> training.Augment:
 
 def compile_model(model: keras.Model, config: Config, steps: int) -> None:
     """AdamW with one warm-up and one cosine decay to zero over all steps."""
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        decay_steps=steps - int(config.warm_up * steps),
-        warmup_target=config.learning_rate,
-        warmup_steps=int(config.warm_up * steps),
-    )
+    rate = recipe.one_cycle(config.learning_rate, steps, config.warm_up)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["beta", "gamma", "bias"])
-    loss = training.SmoothedCrossEntropy(config.label_smoothing)
-    model.compile(optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
+    loss = recipe.SmoothedCrossEntropy(config.label_smoothing)
+    model.compile(optimizer, loss=loss, metrics=["accuracy"], jit_compile=recipe.JIT)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -113,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
 
     model = build_model(config)
-    compile_model(model, config, training.total_steps(dataset, config))
+    compile_model(model, config, recipe.total_steps(dataset, config))
     history = training.fit(this, model, dataset, epochs=config.epochs, augment=augmentation(config), name="state")
     this.finish(model, history)
     return 0

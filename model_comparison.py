@@ -32,8 +32,7 @@ def measure(path: Path, config: Config) -> dict:
     """One row of the comparison. The data set is the one that the file says it belongs to."""
     about, model = artifacts.about_model(path), artifacts.load_model(path)
     dataset = data.load(about["dataset"], config.data_dir)
-    print(f"{path.name}: {len(dataset.y_test):,} test images of {dataset.title}", flush=True)
-    probabilities = artifacts.predict(model, dataset.x_test)
+    probabilities = artifacts.predict(model, dataset.x_test, what=f"images of {dataset.title} through {path.name}")
     matrix = metrics.confusion_matrix(dataset.y_test, probabilities.argmax(axis=1), len(about["class_names"]))
     single = 1000 * latency.timings(model, dataset.x_test, 1, config.repetitions)
     batch = 1000 * latency.timings(model, dataset.x_test, config.batch_size, config.repetitions) / config.batch_size

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline import augment, checkpoint, data, pretrained, training
+from pipeline import artifacts, augment, checkpoint, data, pretrained, recipe, training
 from pipeline.cli import flag, parse
 from pipeline.errors import run
 from pipeline.quiet import keras
@@ -29,19 +29,21 @@ class Config:
     recipe: str = flag("default", "named set of values for the flags below", choices=("default",))
     dataset: str = flag("mnist", "real MNIST, or scikit-learn's digits", choices=("mnist", "digits"))
     weights: str = flag("imagenet", "imagenet (downloads), none, or a Keras weights file, perhaps of some layers only")
-    image_size: int = flag(32, "side in pixels that the digits are enlarged to; ResNet50 takes 32 or more", minimum=32)
+    image_size: int = flag(
+        32, "side in pixels that the digits are enlarged to; ResNet50 takes 32 or more", minimum=32, maximum=512
+    )
     head_epochs: int = flag(10, "passes of the new head over the frozen features", minimum=1)
     head_learning_rate: float = flag(1e-3, "Adam's rate for the head alone", minimum=0)
     epochs: int = flag(4, minimum=1)
     batch_size: int = flag(128, minimum=1)
     learning_rate: float = flag(3e-4, "peak rate of fine-tuning (Adam, warm-up, cosine decay)", minimum=0)
-    warm_up: float = flag(0.1, "share of the fine-tuning steps until the peak", minimum=0)
-    dropout: float = flag(0.2, "share of the features dropped before the classifier", minimum=0)
-    shift: float = flag(0.08, "largest random move, as a fraction of the side", minimum=0)
-    rotation: float = flag(0.03, "largest random rotation, as a fraction of a full turn", minimum=0)
-    zoom: float = flag(0.1, "largest random change of scale", minimum=0)
-    validation: float = flag(0.1, "share of the training images held out for validation", minimum=0.01)
-    seed: int = flag(0, minimum=0)
+    warm_up: float = flag(0.1, "share of the fine-tuning steps until the peak", minimum=0, maximum=0.95)
+    dropout: float = flag(0.2, "share of the features dropped before the classifier", minimum=0, maximum=0.95)
+    shift: float = flag(0.08, "largest random move, as a fraction of the side", minimum=0, maximum=0.5)
+    rotation: float = flag(0.03, "largest random rotation, as a fraction of a full turn", minimum=0, maximum=1)
+    zoom: float = flag(0.1, "largest random change of scale", minimum=0, maximum=0.9)
+    validation: float = flag(0.1, "share of the training images held out for validation", minimum=0.01, maximum=0.9)
+    seed: int = flag(0, minimum=0, maximum=2**32 - 1)
     limit: int | None = flag(None, minimum=1)
     precision: str = flag("auto", choices=("auto", "float32", "bfloat16"))
     data_dir: str | None = flag(None)
@@ -99,14 +101,16 @@ def train_head(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dic
         keras.optimizers.Adam(config.head_learning_rate),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
-        jit_compile=False,
+        jit_compile=recipe.JIT,
     )
     if not config.resume or checkpoint.epochs_done(this.path("head_state.npz")) < config.head_epochs:
         backbone = keras.Model(model.input, model.get_layer("features").output)
         dataset = dataclasses.replace(
             dataset,
-            x_train=training.extract(backbone, dataset.x_train, "training images"),
-            x_validation=training.extract(backbone, dataset.x_validation, "validation images"),
+            x_train=artifacts.predict(backbone, dataset.x_train, what="training images through the backbone"),
+            x_validation=artifacts.predict(
+                backbone, dataset.x_validation, what="validation images through the backbone"
+            ),
         )
     print("phase one: the head on frozen features")
     return training.fit(this, head, dataset, epochs=config.head_epochs, augment=None, name="head_state")
@@ -118,13 +122,12 @@ def fine_tune(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dict
 
     for layer in model.layers:
         layer.trainable = not isinstance(layer, layers.BatchNormalization)
-    steps = training.total_steps(dataset, config)
-    warm_up = int(config.warm_up * steps)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, decay_steps=max(1, steps - warm_up), warmup_target=config.learning_rate, warmup_steps=warm_up
-    )
+    rate = recipe.one_cycle(config.learning_rate, recipe.total_steps(dataset, config), config.warm_up)
     model.compile(
-        keras.optimizers.Adam(rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False
+        keras.optimizers.Adam(rate),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=recipe.JIT,
     )
     print("phase two: fine-tuning")
     return training.fit(this, model, dataset, epochs=config.epochs, augment=augmentation(config), name="state")
@@ -144,6 +147,7 @@ def main(argv: list[str] | None = None) -> int:
     model = build_model(config)
     loaded = pretrained.load_weights(model, file)
     print(pretrained.summary(loaded))
+    pretrained.calibrate(model, dataset.x_train[:512], loaded["fresh"])
     history = [{**row, "phase": "head"} for row in train_head(this, model, dataset)]
     history += [{**row, "phase": "fine-tuning"} for row in fine_tune(this, model, dataset)]
     this.finish(model, history, weights=loaded)

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from pipeline.errors import BadInput
+from pipeline.progress import counter
 from pipeline.quiet import keras
 
 ATTRIBUTE = "pipeline"
@@ -169,11 +170,17 @@ def _refuse_foreign(node, path: Path) -> None:
             _refuse_foreign(item, path)
 
 
-def predict(model, images: np.ndarray, batch_size: int = 250) -> np.ndarray:
-    """Probabilities (n, classes) float32 for raw pixels (n, h, w, c) in [0, 255], whatever their dtype."""
+def predict(model, images: np.ndarray, batch_size: int = 250, what: str = "") -> np.ndarray:
+    """Outputs (n, ...) float32 of a model for raw pixels (n, h, w, c) in [0, 255], whatever their dtype.
+
+    Args:
+        what: name of the images; if given, how far it has come is printed.
+    """
     # predict() turns a whole array into one tensor: a few thousand images at a time keep memory flat.
-    parts = [
-        model.predict(images[start : start + 20 * batch_size].astype(np.float32), batch_size=batch_size, verbose=0)
-        for start in range(0, len(images), 20 * batch_size)
-    ]
-    return np.concatenate([np.asarray(part, np.float32) for part in parts])
+    parts, chunk = [], 10 * batch_size
+    for start in range(0, len(images), chunk):
+        part = images[start : start + chunk].astype(np.float32)
+        parts.append(np.asarray(model.predict(part, batch_size=batch_size, verbose=0), np.float32))
+        if what:
+            counter(start + len(part), len(images), what)
+    return np.concatenate(parts)

@@ -29,19 +29,18 @@ COMMON_HELP = {
 PLACES = {"data_dir", "output_dir", "precision", "resume", "weights"}
 
 
-def flag(default, help: str | None = None, *, choices: Sequence[str] = (), minimum: float | None = None, short=None):
+def flag(default, help: str | None = None, *, choices=(), minimum=None, maximum=None, positional: str | None = None):
     """A dataclass field with what its command-line flag needs.
 
     Args:
         default: value without the flag.
         help: explanation with the unit; common flags take theirs from COMMON_HELP.
         choices: allowed values, if only some are.
-        minimum: smallest allowed value of a number.
-        short: field is positional under this name in the help (any number of values).
+        minimum, maximum: allowed range of a number.
+        positional: name in the help of a field that is given without a flag, any number of times.
     """
-    return dataclasses.field(
-        default=default, metadata={"help": help, "choices": choices, "minimum": minimum, "short": short}
-    )
+    metadata = {"help": help, "choices": choices, "minimum": minimum, "maximum": maximum, "positional": positional}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -75,11 +74,11 @@ def parse(config_class, argv: Sequence[str] | None = None, *, recipes: Mapping[s
     hints = typing.get_type_hints(config_class)
     fields = dataclasses.fields(config_class)
     for field in fields:
-        text = field.metadata.get("help") or COMMON_HELP[field.name]
+        text = field.metadata["help"] or COMMON_HELP[field.name]
         name = "--" + field.name.replace("_", "-")
         kind = _value_type(hints[field.name])
-        if field.metadata.get("short"):
-            parser.add_argument(field.name, nargs="*", metavar=field.metadata["short"], help=text)
+        if field.metadata["positional"]:
+            parser.add_argument(field.name, nargs="*", metavar=field.metadata["positional"], help=text)
         elif kind is bool:
             parser.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=text)
         else:
@@ -87,9 +86,9 @@ def parse(config_class, argv: Sequence[str] | None = None, *, recipes: Mapping[s
             parser.add_argument(
                 name,
                 type=kind,
-                choices=field.metadata.get("choices") or None,
+                choices=field.metadata["choices"] or None,
                 default=argparse.SUPPRESS,
-                metavar=None if field.metadata.get("choices") else kind.__name__.upper(),
+                metavar=None if field.metadata["choices"] else kind.__name__.upper(),
                 help=(text + shown).replace("%", "%%"),
             )
     given = vars(parser.parse_args(argv))
@@ -98,12 +97,18 @@ def parse(config_class, argv: Sequence[str] | None = None, *, recipes: Mapping[s
     if getattr(config, "dry_run", False):
         config = dataclasses.replace(config, epochs=1, batch_size=min(config.batch_size, 32))
     for field in fields:
-        value, minimum = getattr(config, field.name), field.metadata.get("minimum")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise BadInput(f"--{field.name.replace('_', '-')} must be a finite number, got {value}")
-        if minimum is not None and value is not None and value < minimum:
-            raise BadInput(f"--{field.name.replace('_', '-')} must be at least {minimum}, got {value}")
+        _check_range(field, getattr(config, field.name))
     return config
+
+
+def _check_range(field: dataclasses.Field, value) -> None:
+    name, low, high = "--" + field.name.replace("_", "-"), field.metadata["minimum"], field.metadata["maximum"]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadInput(f"{name} must be a finite number, got {value}")
+    if low is not None and value is not None and value < low:
+        raise BadInput(f"{name} must be at least {low}, got {value}")
+    if high is not None and value is not None and value > high:
+        raise BadInput(f"{name} must be at most {high}, got {value}")
 
 
 def output_folder(config, prefix: str, default_config) -> Path:

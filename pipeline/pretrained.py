@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import h5py
+import numpy as np
 
-from pipeline.data import sha256
 from pipeline.errors import BadInput
+from pipeline.files import sha256
 from pipeline.quiet import keras
 
 CACHED = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"  # the name in Keras' cache
@@ -79,3 +80,27 @@ def summary(loaded: dict) -> str:
     first, last = loaded["loaded"][0], loaded["loaded"][-1]
     fresh = f"{len(loaded['fresh'])} start fresh: {loaded['fresh'][0]} to {loaded['fresh'][-1]}"
     return f"weights: {len(loaded['loaded'])} layers from {loaded['file']} ({first} to {last}); {fresh}"
+
+
+def calibrate(model, images: np.ndarray, fresh: list[str]) -> None:
+    """Give BatchNorm layers that start fresh the statistics of one batch; loaded ones keep theirs.
+
+    Fine-tuning freezes all statistics, and a fresh layer's initial ones (mean 0, variance 1) say
+    nothing about its inputs. In one pass in training mode each fresh layer normalises by this
+    batch, so that the layers after it see what they will see later (data-dependent start,
+    Krähenbühl et al. 2016, arXiv 1511.06856).
+
+    Args:
+        images: raw pixels (n, h, w, c), a few hundred.
+        fresh: names of the layers without loaded weights.
+    """
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    chosen = [layer for layer in norms if layer.name in fresh]
+    momentum = [layer.momentum for layer in chosen]
+    for layer in norms:
+        layer.trainable = layer in chosen  # one that is not trainable uses its own statistics
+    for layer in chosen:
+        layer.momentum = 0.0  # the batch replaces what was there
+    model(images.astype(np.float32), training=True)
+    for layer, value in zip(chosen, momentum, strict=True):
+        layer.momentum = value

@@ -17,6 +17,13 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
+def counter(done: int, total: int, what: str) -> None:
+    """One line that counts up: "7,500 of 10,000 test images"."""
+    terminal = sys.stdout.isatty()
+    line = f"{done:,} of {total:,} {what}"
+    print("\r" + line if terminal else line, end="" if terminal and done < total else "\n", flush=True)
+
+
 def table_row(row: dict, epochs: int, left: float) -> str:
     """One line of the epoch table from a history row."""
 

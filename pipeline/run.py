@@ -100,8 +100,7 @@ class Run:
         self.save(model)
         saved = artifacts.load_model(self.model_path)
         dataset = self.dataset
-        print(f"evaluating {self.model_path} on {len(dataset.y_test):,} test images", flush=True)
-        probabilities = artifacts.predict(saved, dataset.x_test)
+        probabilities = artifacts.predict(saved, dataset.x_test, what="test images evaluated")
         predicted = probabilities.argmax(axis=1)
         matrix = metrics.confusion_matrix(dataset.y_test, predicted, len(dataset.class_names))
         wrong = np.flatnonzero(predicted != dataset.y_test)

@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline import artifacts, checkpoint
 from pipeline import augment as augmentation
+from pipeline import checkpoint
 from pipeline.progress import HEADER, Progress, table_row
 from pipeline.quiet import keras
+from pipeline.recipe import Plateau
 
 Augment = Callable[..., np.ndarray]
 
@@ -45,57 +46,6 @@ class Batches(keras.utils.PyDataset):
             rng = augmentation.stream(self.seed, self.epoch, step)
             images = self.augment(images, rng=rng, indices=chosen, epoch=self.epoch)
         return images.astype(np.float32, copy=False), self.labels[chosen]
-
-
-class Plateau:
-    """The learning rate and the end of training as a function of the validation losses so far.
-
-    Same rule as keras.callbacks.ReduceLROnPlateau(min_delta=0) and EarlyStopping, but without a
-    state of its own: a resumed run computes it again from its history.
-    """
-
-    def __init__(self, learning_rate: float, factor: float, patience: int, stop_after: int):
-        self.learning_rate, self.factor = learning_rate, factor
-        self.patience, self.stop_after = patience, stop_after  # both in epochs
-
-    def rate(self, losses: list[float]) -> float:
-        """Learning rate of the epoch that follows these validation losses."""
-        best, waited, rate = float("inf"), 0, self.learning_rate
-        for loss in losses:
-            best, waited = (loss, 0) if loss < best else (best, waited + 1)
-            if waited >= self.patience:
-                rate, waited = rate * self.factor, 0
-        return rate
-
-    def stops(self, losses: list[float]) -> bool:
-        """Whether the best loss is `stop_after` epochs old."""
-        return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= self.stop_after
-
-
-def total_steps(dataset, config) -> int:
-    """Training steps of a whole run, for its learning-rate schedule."""
-    n = len(dataset.x_train)
-    return config.epochs * (n // min(config.batch_size, n))
-
-
-class SmoothedCrossEntropy(keras.losses.Loss):
-    """Cross-entropy of probabilities against integer labels, softened (Szegedy et al. 2016, section 7).
-
-    The target is 1 - label_smoothing on the true class plus label_smoothing / classes on every one.
-
-    Args:
-        label_smoothing: share of the target spread evenly, in [0, 1).
-    """
-
-    def __init__(self, label_smoothing: float = 0.0):
-        super().__init__(name="cross_entropy")
-        self.label_smoothing = label_smoothing
-
-    def call(self, y_true, y_pred):
-        classes = y_pred.shape[-1]
-        target = keras.ops.one_hot(keras.ops.reshape(keras.ops.cast(y_true, "int32"), (-1,)), classes)
-        target = target * (1 - self.label_smoothing) + self.label_smoothing / classes
-        return keras.losses.categorical_crossentropy(target, y_pred)
 
 
 def seed_layers(model, seed: int, epoch: int) -> None:
@@ -181,12 +131,3 @@ def fit(
     if best is not None:
         model.set_weights(best)
     return history
-
-
-def extract(backbone, images: np.ndarray, what: str, batch_size: int = 250) -> np.ndarray:
-    """Run a frozen backbone once over images (n, h, w, c); returns its features (n, d) float32."""
-    parts = []
-    for start in range(0, len(images), 20 * batch_size):
-        parts.append(artifacts.predict(backbone, images[start : start + 20 * batch_size], batch_size))
-        print(f"features of {min(start + 20 * batch_size, len(images)):,} of {len(images):,} {what}", flush=True)
-    return np.concatenate(parts)

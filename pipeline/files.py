@@ -1,0 +1,130 @@
+"""MNIST and CIFAR-100 on disk: found, downloaded by Keras where missing, checked, decoded."""
+
+import gzip
+import hashlib
+import os
+import socket
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import BadInput
+
+PROJECT = Path(__file__).resolve().parent.parent
+# (x_train, y_train, x_test, y_test) and {file name: SHA-256} of what was read
+Parts = tuple[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], dict[str, str]]
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folders(data_dir: str | None) -> list[Path]:
+    """Where to look: data_dir, else $DATA_DIR, else data/ and the project; BadInput if it does not exist."""
+    chosen = data_dir or os.environ.get("DATA_DIR")
+    if not chosen:
+        return [PROJECT / "data", PROJECT]
+    if not Path(chosen).is_dir():
+        raise BadInput(f"the data folder {chosen} does not exist; create it or mend --data-dir or $DATA_DIR")
+    return [Path(chosen)]
+
+
+def _find(places: list[Path], *names: str) -> Path | None:
+    return next((folder / name for folder in places for name in names if (folder / name).exists()), None)
+
+
+def _download(fetch, places: list[Path], file_name: str, embedded_name: str):
+    """Run a Keras download with a time-out; where it fails, say in one line what to do."""
+    usual = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(15)
+    try:
+        return fetch()
+    except Exception as error:  # Keras wraps whatever went wrong in a bare Exception
+        reason = str(error).splitlines()[0].rsplit(":", 1)[-1].strip()
+        raise BadInput(
+            f"{file_name} is not in {' or '.join(map(str, places))} and its download failed ({reason}); "
+            f"put the file there, or run with --dataset {embedded_name}, which needs none"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(usual)
+
+
+def mnist(places: list[Path]) -> Parts:
+    """MNIST with a channel axis, from mnist.npz or a download; BadInput where it is not MNIST."""
+    path = _find(places, "mnist.npz")
+    if path is None:
+        from pipeline.quiet import keras
+
+        (x_train, y_train), (x_test, y_test) = _download(keras.datasets.mnist.load_data, places, "mnist.npz", "digits")
+        arrays, files = (x_train, y_train, x_test, y_test), {}
+    else:
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = tuple(archive[key] for key in ("x_train", "y_train", "x_test", "y_test"))
+        except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise BadInput(f"{path} is damaged or not the mnist.npz of Keras ({error}); replace it") from error
+        files = {path.name: sha256(path)}
+    for images, labels, n in ((*arrays[:2], 60000), (*arrays[2:], 10000)):
+        if images.shape != (n, 28, 28) or labels.shape != (n,) or images.dtype != np.uint8:
+            raise BadInput(
+                f"{path or 'mnist.npz'} has images {images.shape} {images.dtype} and labels {labels.shape}; "
+                f"MNIST has ({n}, 28, 28) uint8 and ({n},)"
+            )
+        if labels.max() > 9:
+            raise BadInput(f"{path or 'mnist.npz'} has a label above 9; replace it")
+    x_train, y_train, x_test, y_test = arrays
+    return (x_train[..., None], y_train.astype(np.int64), x_test[..., None], y_test.astype(np.int64)), files
+
+
+def cifar100_records(raw: bytes, source: str, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Decode the official binary version: one record is coarse label, fine label, 3,072 pixels.
+
+    Returns:
+        images (n, 32, 32, 3) uint8, coarse labels (n,) int64.
+    Raises:
+        BadInput: not n whole records, or a label out of range.
+    """
+    if len(raw) != n * 3074:
+        raise BadInput(f"{source} holds {len(raw):,} bytes instead of {n * 3074:,}: truncated or not CIFAR-100")
+    records = np.frombuffer(raw, np.uint8).reshape(n, 3074)
+    if records[:, 0].max() > 19 or records[:, 1].max() > 99:
+        raise BadInput(f"{source} has a label out of range; it is damaged, replace it")
+    images = np.ascontiguousarray(records[:, 2:].reshape(n, 3, 32, 32).transpose(0, 2, 3, 1))
+    return images, records[:, 0].astype(np.int64)
+
+
+def cifar100(places: list[Path]) -> Parts:
+    """CIFAR-100 with coarse labels, from the binary version or a download; BadInput where damaged."""
+    path = _find(places, "cifar-100-binary.tar.gz", "cifar-100-binary")
+    parts, files = [], {}
+    if path is None:
+        from pipeline.quiet import keras
+
+        (x_train, y_train), (x_test, y_test) = _download(
+            lambda: keras.datasets.cifar100.load_data(label_mode="coarse"),
+            places,
+            "cifar-100-binary.tar.gz",
+            "shapes",
+        )
+        parts = [(x_train, y_train.ravel().astype(np.int64)), (x_test, y_test.ravel().astype(np.int64))]
+    elif path.is_dir():
+        for name, n in (("train.bin", 50000), ("test.bin", 10000)):
+            if not (path / name).is_file():
+                raise BadInput(f"{path / name} is missing; unpack cifar-100-binary.tar.gz again")
+            parts.append(cifar100_records((path / name).read_bytes(), str(path / name), n))
+            files[name] = sha256(path / name)
+    else:
+        try:
+            with tarfile.open(path) as archive:
+                for name, n in (("train.bin", 50000), ("test.bin", 10000)):
+                    member = archive.extractfile(f"cifar-100-binary/{name}")
+                    parts.append(cifar100_records(member.read(), f"{path}:{name}", n))
+        except (tarfile.TarError, EOFError, KeyError, AttributeError, zlib.error, gzip.BadGzipFile) as error:
+            raise BadInput(f"{path} is damaged or not CIFAR-100's binary version ({error}); replace it") from error
+        files[path.name] = sha256(path)
+    return (*parts[0], *parts[1]), files

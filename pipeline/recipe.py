@@ -1,0 +1,73 @@
+"""What a training recipe is made of: losses and learning-rate rules."""
+
+import numpy as np
+
+from pipeline.quiet import keras
+
+# JAX needs its compiler; on the TensorFlow backend XLA made these convolutions slower on a CPU.
+JIT = "auto" if keras.backend.backend() == "jax" else False
+
+
+def total_steps(dataset, config) -> int:
+    """Training steps of a whole run, for its learning-rate schedule."""
+    n = len(dataset.x_train)
+    return config.epochs * (n // min(config.batch_size, n))
+
+
+def one_cycle(peak: float, steps: int, warm_up: float) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Linear from 0 to `peak` over the share `warm_up` of all steps, then a half cosine to 0.
+
+    Args:
+        peak: largest learning rate.
+        steps: training steps of the whole run.
+        warm_up: share of the steps before the peak, in [0, 1).
+    """
+    rising = int(warm_up * steps)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, decay_steps=max(1, steps - rising), warmup_target=peak, warmup_steps=rising
+    )
+
+
+class Plateau:
+    """The learning rate and the end of training as a function of the validation losses so far.
+
+    Same rule as keras.callbacks.ReduceLROnPlateau(min_delta=0) and EarlyStopping, but without a
+    state of its own: a resumed run computes it again from its history.
+    """
+
+    def __init__(self, learning_rate: float, factor: float, patience: int, stop_after: int):
+        self.learning_rate, self.factor = learning_rate, factor
+        self.patience, self.stop_after = patience, stop_after  # both in epochs
+
+    def rate(self, losses: list[float]) -> float:
+        """Learning rate of the epoch that follows these validation losses."""
+        best, waited, rate = float("inf"), 0, self.learning_rate
+        for loss in losses:
+            best, waited = (loss, 0) if loss < best else (best, waited + 1)
+            if waited >= self.patience:
+                rate, waited = rate * self.factor, 0
+        return rate
+
+    def stops(self, losses: list[float]) -> bool:
+        """Whether the best loss is `stop_after` epochs old."""
+        return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= self.stop_after
+
+
+class SmoothedCrossEntropy(keras.losses.Loss):
+    """Cross-entropy of probabilities against integer labels, softened (Szegedy et al. 2016, section 7).
+
+    The target is 1 - label_smoothing on the true class plus label_smoothing / classes on every one.
+
+    Args:
+        label_smoothing: share of the target spread evenly, in [0, 1).
+    """
+
+    def __init__(self, label_smoothing: float = 0.0):
+        super().__init__(name="cross_entropy")
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true, y_pred):
+        classes = y_pred.shape[-1]
+        target = keras.ops.one_hot(keras.ops.reshape(keras.ops.cast(y_true, "int32"), (-1,)), classes)
+        target = target * (1 - self.label_smoothing) + self.label_smoothing / classes
+        return keras.losses.categorical_crossentropy(target, y_pred)
