@@ -67,7 +67,7 @@ def shapes(n_train: int = 4000, n_test: int = 1000, seed: int = 0):
     def per_image(low, high):
         return rng.uniform(low, high, (n, 1, 1))
 
-    size = per_image(8.5, 13.0)  # pixels from the centre to the farthest point
+    size = per_image(6.0, 12.5)  # pixels from the centre to the farthest point
     slack = 15.5 - size
     row = np.arange(32)[None, :, None] - 15.5 - per_image(-1, 1) * slack
     column = np.arange(32)[None, None, :] - 15.5 - per_image(-1, 1) * slack
@@ -83,9 +83,9 @@ def shapes(n_train: int = 4000, n_test: int = 1000, seed: int = 0):
             inside[chosen] = soft - hollow * hole
     foreground, background = rng.uniform(0, 255, (2, n, 1, 1, 3))
     # Every form must be visible: push the background away where the two colours are too close.
-    close = np.linalg.norm(foreground - background, axis=-1, keepdims=True) < 110
+    close = np.linalg.norm(foreground - background, axis=-1, keepdims=True) < 90
     background = np.where(close, (foreground + 127.5) % 255, background)
     slope = per_image(-1.5, 1.5) * np.arange(-16, 16)[None, :, None] + per_image(-1.5, 1.5) * np.arange(-16, 16)
     images = background + (foreground - background) * inside[..., None] + slope[..., None]
-    images = np.clip(images + rng.normal(0, 12, images.shape), 0, 255).astype(np.uint8)
+    images = np.clip(images + rng.normal(0, 28, images.shape), 0, 255).astype(np.uint8)
     return images[:n_train], labels[:n_train], images[n_train:], labels[n_train:]

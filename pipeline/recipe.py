@@ -71,3 +71,32 @@ class SmoothedCrossEntropy(keras.losses.Loss):
         target = keras.ops.one_hot(keras.ops.reshape(keras.ops.cast(y_true, "int32"), (-1,)), classes)
         target = target * (1 - self.label_smoothing) + self.label_smoothing / classes
         return keras.losses.categorical_crossentropy(target, y_pred)
+
+
+def whiten(layer, images: np.ndarray) -> None:
+    """Set a convolution to filters that decorrelate its patches, and freeze them (airbench, section 3.2).
+
+    The filters are the eigenvectors of the patches' covariance over the root of its eigenvalues, each
+    one also with its sign turned, so that nothing is lost in the ReLU that follows.
+
+    Args:
+        layer: built Conv2D with twice as many filters as a patch has values; its bias stays trainable.
+        images: (n, h, w, c) float32, normalised as the layer sees them.
+    """
+    size = layer.kernel_size[0]
+    patches = np.lib.stride_tricks.sliding_window_view(images, (size, size), axis=(1, 2))[:, ::size, ::size]
+    patches = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, size * size * images.shape[-1])
+    values, vectors = np.linalg.eigh(np.cov(patches, rowvar=False))
+    filters = (vectors / np.sqrt(values + 5e-4)).reshape(size, size, images.shape[-1], -1)[..., ::-1]
+    layer.kernel.assign(np.concatenate([filters, -filters], axis=-1))
+    layer.kernel.trainable = False
+
+
+def start_as_identity(layer) -> None:
+    """Let a convolution's first filters pass its input channels on unchanged (dirac start; airbench, 3.3)."""
+    kernel = np.array(layer.kernel)
+    channels = min(kernel.shape[2:])
+    middle = kernel.shape[0] // 2
+    kernel[..., :channels] = 0
+    kernel[middle, middle, np.arange(channels), np.arange(channels)] = 1
+    layer.kernel.assign(kernel)
