@@ -77,7 +77,6 @@ def inference_copy(model, image_shape: tuple[int, ...]):
     for layer in copy.layers:
         if layer.variables:
             layer.set_weights(model.get_layer(layer.name).get_weights())
-    copy.trainable = False
     return copy
 
 

@@ -72,10 +72,12 @@ def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -
         validation: share of the training images, in [0, 1); 0 leaves none.
         limit: number of training images to keep (stratified); None keeps all.
     Raises:
-        BadInput: limit is smaller than the number of classes or larger than what there is.
+        BadInput: fewer validation images than classes; limit is smaller than the number of classes or larger than what there is.
     """
     x, y, parts = dataset.x_train, dataset.y_train, {}
     if validation:
+        if validation * len(y) < len(dataset.class_names):
+            raise BadInput(f"--validation {validation} leaves fewer validation images than classes; use a larger share")
         kept, held_out = train_test_split(np.arange(len(y)), test_size=validation, random_state=SPLIT_SEED, stratify=y)
         parts = {"x_validation": x[held_out], "y_validation": y[held_out]}
         x, y = x[kept], y[kept]

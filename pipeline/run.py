@@ -42,6 +42,7 @@ class Run:
         self.precision = hardware.use_precision(config.precision)
         keras.utils.set_random_seed(config.seed)
         self.knobs = cli.recorded(config) | {"precision": self.precision, "files": dataset.files | (files or {})}
+        self.commit = hardware.commit()  # now: the code may have moved on by the end of a long run
         self.earlier_seconds = 0.0  # of the interrupted runs that this one continues
         few = f", {len(dataset.y_train):,} training images" if config.limit or config.dry_run else ""
         self.title = f"{title} on {dataset.title}{few} (recipe {config.recipe}, seed {config.seed})"
@@ -123,7 +124,7 @@ class Run:
             "cpu_ms_per_sample": latency.milliseconds_per_sample(saved, dataset.x_test, batch_size=32),
             "hardware": hardware.describe(),
             "versions": hardware.versions(),
-            "commit": hardware.commit(),
+            "commit": self.commit,
             "class_names": list(dataset.class_names),
             "confusion_matrix": matrix.tolist(),
             **extra,
