@@ -72,7 +72,7 @@ def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -
         validation: share of the training images, in [0, 1); 0 leaves none.
         limit: number of training images to keep (stratified); None keeps all.
     Raises:
-        BadInput: fewer validation images than classes; limit is smaller than the number of classes or larger than what there is.
+        BadInput: fewer validation images than classes, or a limit below that or above what there is.
     """
     x, y, parts = dataset.x_train, dataset.y_train, {}
     if validation:

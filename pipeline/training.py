@@ -65,7 +65,7 @@ def fit(
     augment: Augment | None,
     name: str,
     plateau: Plateau | None = None,
-    on_best=None,
+    on_best: Callable[[], None] | None = None,
 ) -> list[dict]:
     """Train a compiled model; go on where an interrupted run stopped if --resume says so.
 
@@ -81,7 +81,7 @@ def fit(
     Returns:
         One dict per epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
     """
-    config, path = run.config, run.folder / f"{run.prefix}_{name}.npz"
+    config, path = run.config, run.path(f"{name}.npz")
     history, best = [], None
     if config.resume and (found := checkpoint.restore(path, model, run.knobs)):
         history, best = found[0]["history"], found[1]
