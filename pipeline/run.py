@@ -45,13 +45,19 @@ class Run:
         self.commit = hardware.commit()  # now: the code may have moved on by the end of a long run
         self.earlier_seconds = 0.0  # of the interrupted runs that this one continues
         few = f", {len(dataset.y_train):,} training images" if config.limit or config.dry_run else ""
-        self.title = f"{title} on {dataset.title}{few} (recipe {config.recipe}, seed {config.seed})"
+        self.name = f"{title} on {dataset.title}{few}"
+        self.epochs = 0  # finished so far
         machine = hardware.describe()
         held_out = 0 if dataset.y_validation is None else len(dataset.y_validation)
-        print(self.title)
+        print(f"{self.name} (recipe {config.recipe}, seed {config.seed})")
         print(f"{len(dataset.y_train):,} training, {held_out:,} validation, {len(dataset.y_test):,} test images")
         print(f"{self.precision}, {machine['processor']}, {machine['cores']} cores, GPU: {machine['accelerator']}")
         print(f"writing to {self.folder}/", flush=True)
+
+    @property
+    def title(self) -> str:
+        """What a figure was made on: model, data, recipe, epochs so far, seed."""
+        return f"{self.name} (recipe {self.config.recipe}, {self.epochs} epoch{'s' * (self.epochs != 1)}, seed {self.config.seed})"
 
     def path(self, name: str) -> Path:
         """A file of this run: its folder, its prefix, the name."""

@@ -119,6 +119,7 @@ def fit(
         row = {"epoch": epoch + 1, **{key: values[0] for key, values in logs.items()}}
         row |= {"learning_rate": rate, "seconds": time.monotonic() - started}
         history.append(row)
+        run.epochs = epoch + 1
         if plateau and row["val_loss"] < min(losses, default=float("inf")):
             best = model.get_weights()
         if on_best and row["val_accuracy"] > max((r["val_accuracy"] for r in history[:-1]), default=-1):
@@ -128,6 +129,7 @@ def fit(
         print(table_row(row, epochs, left), flush=True)
         record = {"config": run.knobs, "history": history, "wall_seconds": run.wall_seconds()}
         checkpoint.save(path, model, record, best)
+    run.epochs = len(history)
     if best is not None:
         model.set_weights(best)
     return history
