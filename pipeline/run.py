@@ -57,7 +57,8 @@ class Run:
     @property
     def title(self) -> str:
         """What a figure was made on: model, data, recipe, epochs so far, seed."""
-        return f"{self.name} (recipe {self.config.recipe}, {self.epochs} epoch{'s' * (self.epochs != 1)}, seed {self.config.seed})"
+        epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        return f"{self.name} (recipe {self.config.recipe}, {epochs}, seed {self.config.seed})"
 
     def path(self, name: str) -> Path:
         """A file of this run: its folder, its prefix, the name."""
