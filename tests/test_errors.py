@@ -1,0 +1,57 @@
+"""What a user can mend ends in one line and a stable exit code; a bug keeps its traceback."""
+
+import os
+import signal
+
+import pytest
+
+from pipeline import errors
+from pipeline.errors import BadInput
+
+
+@pytest.fixture
+def sigterm():
+    """errors.run installs a handler; put pytest's back."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def raising(error):
+    def main():
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (BadInput("--limit is\nwrong"), 2, "error: --limit is wrong"),
+        (FileNotFoundError(2, "No such file", "a.png"), 2, "error: No such file: a.png"),
+        (OSError(28, "No space left on device"), 2, "error: No space left on device"),
+        (OSError("odd\nfailure"), 2, "error: odd failure"),
+        (KeyboardInterrupt(), 130, "--resume"),
+    ],
+    ids=["bad input", "missing file", "full disk", "no number", "ctrl-c"],
+)
+def test_what_a_user_can_mend_is_one_line_on_stderr_and_a_stable_exit_code(error, code, says, sigterm, capsys):
+    assert errors.run(raising(error)) == code
+    out, err = capsys.readouterr()
+    assert out == "" and len(err.strip().splitlines()) == 1 and says in err and err.endswith("\n")
+
+
+def test_sigterm_ends_in_one_line_and_143(sigterm, capsys):
+    assert errors.run(lambda: os.kill(os.getpid(), signal.SIGTERM)) == 143
+    assert "--resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (1, 1)])
+def test_the_exit_code_of_main_is_passed_on(result, code, sigterm, capsys):
+    assert errors.run(lambda: result) == code
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_bug_keeps_its_traceback(sigterm):
+    with pytest.raises(ZeroDivisionError):
+        errors.run(lambda: 1 // 0)

@@ -1,0 +1,158 @@
+"""The scripts' models: sizes by arithmetic, the facts of the description, and imports without effects."""
+
+import itertools
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import PROJECT
+
+import cifar100_cnn
+import mnist_classification
+import resnet50_transfer_learning
+from pipeline.quiet import keras
+
+layers = keras.layers
+BATCH_NORM = 4  # scale, shift, moving mean, moving variance
+
+
+@pytest.fixture(scope="module")
+def baseline():
+    return cifar100_cnn.build_model(cifar100_cnn.Config(recipe="baseline"))
+
+
+@pytest.fixture(scope="module")
+def fast():
+    return cifar100_cnn.build_model(cifar100_cnn.Config(recipe="fast"))
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    return mnist_classification.build_model(mnist_classification.Config())
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    return resnet50_transfer_learning.build_model(resnet50_transfer_learning.Config())
+
+
+def of_kind(model, kind):
+    return [layer for layer in model.layers if isinstance(layer, kind)]
+
+
+def test_the_baseline_has_the_parameters_of_its_description(baseline):
+    widths = [3, 64, 64, 128, 128, 256, 256]
+    convolutions = sum(9 * i * o + o + BATCH_NORM * o for i, o in itertools.pairwise(widths))
+    dense = 256 * 512 + 512 + BATCH_NORM * 512
+    assert baseline.count_params() == convolutions + dense + 512 * 20 + 20 == 1_292_884
+
+
+def test_the_fast_cifar_network_has_the_parameters_of_its_widths(fast):
+    whitening, widths = 24, (96, 256, 288)
+    total, channels = 2 * 2 * 3 * whitening + whitening, whitening
+    for width in widths:
+        total += 9 * channels * width + 9 * width * width + 2 * (BATCH_NORM - 1) * width  # BatchNorm without scale
+        channels = width
+    assert fast.count_params() == total + channels * 20
+
+
+def test_the_mnist_network_has_the_parameters_of_its_description(mnist):
+    widths = [1, 32, 32, 64, 64, 128, 128]
+    convolutions = sum(9 * i * o + BATCH_NORM * o for i, o in itertools.pairwise(widths))
+    assert mnist.count_params() == convolutions + 128 * 10 + 10 == 289_066
+
+
+def test_resnet50_has_the_parameters_of_its_paper_and_a_head_for_ten_classes(resnet):
+    def convolution(side, i, o):
+        return side * side * i * o + o + BATCH_NORM * o
+
+    total, channels = convolution(7, 3, 64), 64
+    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        total += convolution(1, channels, 4 * width)  # the projection of the first block's shortcut
+        for _ in range(blocks):
+            total += convolution(1, channels, width) + convolution(3, width, width) + convolution(1, width, 4 * width)
+            channels = 4 * width
+    assert resnet.count_params() == total + 2048 * 10 + 10 == 23_608_202
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes"), [("baseline", 32, 20), ("fast", 32, 20), ("mnist", 28, 10), ("resnet", 28, 10)]
+)
+def test_models_take_raw_pixels_and_give_probabilities(name, shape, classes, request):
+    model = request.getfixturevalue(name)
+    channels = 3 if shape == 32 else 1
+    assert model.input_shape == (None, shape, shape, channels) and model.output_shape == (None, classes)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, shape, shape, channels)).astype(np.float32)
+    rows = np.asarray(model(pixels, training=False))
+    assert rows.min() >= 0
+    np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["baseline", "fast", "mnist", "resnet"])
+def test_softmax_is_the_last_layer_of_its_own_in_one_flat_graph(name, request):
+    model = request.getfixturevalue(name)
+    assert isinstance(model.layers[-1], layers.Softmax)
+    assert [
+        layer.name for layer in model.layers if getattr(layer, "activation", None) == keras.activations.softmax
+    ] == []
+    assert not of_kind(model, keras.Model)
+
+
+@pytest.mark.parametrize("script", [cifar100_cnn, mnist_classification, resnet50_transfer_learning])
+def test_inputs_and_probabilities_stay_float32_in_mixed_precision(script):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = script.build_model(script.Config())
+    assert model.layers[1].compute_dtype == model.layers[-1].compute_dtype == "float32"
+    assert model.layers[-2].compute_dtype == "float32"
+    assert of_kind(model, layers.Conv2D)[0].compute_dtype == "bfloat16"
+
+
+def test_the_baseline_is_the_description_layer_by_layer(baseline):
+    convolutions = of_kind(baseline, layers.Conv2D)
+    assert [layer.filters for layer in convolutions] == [64, 64, 128, 128, 256, 256]
+    for layer in convolutions:
+        assert layer.kernel_size == (3, 3) and layer.strides == (1, 1) and layer.padding == "same"
+        assert isinstance(layer.kernel_initializer, keras.initializers.HeNormal)
+        assert isinstance(layer.kernel_regularizer, keras.regularizers.L2)
+        assert float(layer.kernel_regularizer.l2) == pytest.approx(1e-4)
+    assert [layer.rate for layer in of_kind(baseline, layers.Dropout)] == [0.2, 0.3, 0.4, 0.5]
+    dense = of_kind(baseline, layers.Dense)
+    assert [layer.units for layer in dense] == [512, 20]
+    for layer in [*convolutions, dense[0]]:
+        after = baseline.layers.index(layer) + 1
+        assert isinstance(baseline.layers[after], layers.BatchNormalization)
+        assert isinstance(baseline.layers[after + 1], layers.ReLU)
+        assert layer.activation == keras.activations.linear
+    pools = [layer.output.shape[1] for layer in of_kind(baseline, layers.MaxPooling2D)]
+    assert pools == [16, 8, 4]
+
+
+def test_the_knobs_of_a_config_reach_the_model():
+    mnist = mnist_classification.build_model(mnist_classification.Config(filters=3, dropout=0.7))
+    assert [layer.filters for layer in of_kind(mnist, layers.Conv2D)] == [3, 3, 6, 6, 12, 12]
+    assert of_kind(mnist, layers.Dropout)[0].rate == 0.7
+    resnet = resnet50_transfer_learning.build_model(resnet50_transfer_learning.Config(image_size=48, dropout=0.7))
+    assert resnet.get_layer("conv1_conv").output.shape[1:3] == (24, 24)
+    assert of_kind(resnet, layers.Dropout)[0].rate == 0.7
+
+
+def test_resnet50_sees_enlarged_digits_as_its_caffe_weights_want_them(resnet):
+    fed = keras.Model(resnet.input, resnet.get_layer("subtract_mean").output)
+    grey = np.full((1, 28, 28, 1), 100, np.float32)
+    reference = keras.applications.resnet50.preprocess_input(np.full((1, 32, 32, 3), 100, np.float32))
+    np.testing.assert_allclose(np.asarray(fed(grey)), reference, atol=1e-3)
+
+
+def test_importing_the_scripts_writes_nothing_and_prints_nothing(tmp_path):
+    names = ("cifar100_cnn", "mnist_classification", "resnet50_transfer_learning", "model_comparison", "gradcam")
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {', '.join(names)}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,58 @@
+"""What only real data can show; skipped where $DATA_DIR has none."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PROJECT
+
+from pipeline import data
+
+FOLDER = Path(os.environ.get("DATA_DIR") or "no such folder")
+needs = {
+    name: pytest.mark.skipif(not (FOLDER / name).is_file(), reason=f"$DATA_DIR has no {name}")
+    for name in ("mnist.npz", "cifar-100-binary.tar.gz")
+}
+
+
+@needs["mnist.npz"]
+def test_a_short_run_on_mnist_learns_digits(tmp_path):
+    flags = ["--limit", "4000", "--epochs", "2", "--batch-size", "64", "--output-dir", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, str(PROJECT / "mnist_classification.py"), "--data-dir", str(FOLDER.resolve()), *flags],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    metrics = json.loads((tmp_path / "custom_cnn_metrics.json").read_text())
+    assert (metrics["n_train"], metrics["n_validation"], metrics["n_test"]) == (4000, 6000, 10000)
+    assert metrics["test_accuracy"] >= 0.9
+    assert len(metrics["config"]["files"]["mnist.npz"]) == 64
+
+
+@needs["mnist.npz"]
+def test_mnist_is_loaded_whole_and_its_labels_belong_to_its_images():
+    mnist = data.load("mnist", str(FOLDER))
+    assert mnist.x_train.shape == (60000, 28, 28, 1) and mnist.x_test.shape == (10000, 28, 28, 1)
+    assert list(np.bincount(mnist.y_test)) == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    means = np.stack([mnist.x_train[mnist.y_train == digit].mean(axis=0).ravel() for digit in range(10)])
+    distances = ((mnist.x_test[:1000].reshape(1000, 1, -1) - means) ** 2).sum(axis=-1)
+    assert (distances.argmin(axis=1) == mnist.y_test[:1000]).mean() > 0.7
+
+
+@needs["cifar-100-binary.tar.gz"]
+def test_cifar_100_has_its_images_in_twenty_classes_of_equal_size():
+    cifar = data.load("cifar100", str(FOLDER))
+    assert cifar.x_train.shape == (50000, 32, 32, 3) and cifar.x_test.shape == (10000, 32, 32, 3)
+    assert cifar.x_train.dtype == np.uint8 and len(cifar.class_names) == 20
+    assert set(np.bincount(cifar.y_train)) == {2500} and set(np.bincount(cifar.y_test)) == {500}
+    # Neighbouring pixels are alike only if the planes and rows are where they belong.
+    few = cifar.x_train[:1000].astype(float)
+    neighbours = [np.corrcoef(few[:, :, 1:].ravel(), few[:, :, :-1].ravel())[0, 1]]
+    neighbours.append(np.corrcoef(few[:, 1:].ravel(), few[:, :-1].ravel())[0, 1])
+    assert min(neighbours) > 0.9

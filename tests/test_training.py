@@ -1,0 +1,171 @@
+"""Training: the rules that fit follows, and runs that repeat and resume bit for bit."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import mnist_classification as mnist
+from pipeline import artifacts, augment, checkpoint, data, metrics, recipe, training
+from pipeline.cli import parse
+from pipeline.errors import BadInput
+from pipeline.quiet import keras
+from pipeline.run import Run
+
+
+def distort(images, rng, **_):
+    return augment.affine(images, rng, rotation=0.05, shift=0.1, fill_mode="constant")
+
+
+def start(folder, *flags, with_plateau=False):
+    """A run with a tiny model that has dropout and BatchNorm, on 128 digits, compiled but not trained."""
+    size = ("--dataset", "digits", "--limit", "128", "--filters", "4", "--batch-size", "32", "--epochs", "4")
+    config = parse(mnist.Config, [*size, "--precision", "float32", "--output-dir", str(folder), *flags])
+    this = Run("tiny", "tiny.h5", "Tiny CNN", config, data.prepare(config))
+    model = mnist.build_model(config)
+    mnist.compile_model(model, config, recipe.total_steps(this.dataset, config))
+    if with_plateau:
+        model.compile(keras.optimizers.Adam(0.05), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    plateau = recipe.Plateau(0.05, 0.5, 1, 3) if with_plateau else None
+
+    def fit(augmentation=distort):
+        return training.fit(
+            this, model, this.dataset, epochs=config.epochs, augment=augmentation, name="state", plateau=plateau
+        )
+
+    return this, model, fit
+
+
+def weights_after(folder, *flags, **options):
+    _, model, fit = start(folder, *flags, **options)
+    fit()
+    return model.get_weights()
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+class Scripted:
+    """A model whose validation results are given beforehand; its weight counts the epochs."""
+
+    def __init__(self, val_loss, val_accuracy):
+        self.results, self.weights, self.rates, self.layers = list(zip(val_loss, val_accuracy, strict=True)), 0, [], []
+        self.optimizer = SimpleNamespace(learning_rate=None)
+
+    def fit(self, *_, **__):
+        self.rates.append(self.optimizer.learning_rate)
+        loss, accuracy = self.results[self.weights]
+        self.weights += 1
+        logs = {"loss": [1.0], "accuracy": [0.5], "val_loss": [loss], "val_accuracy": [accuracy]}
+        return SimpleNamespace(history=logs)
+
+    def get_weights(self):
+        return [np.array(self.weights)]
+
+    def set_weights(self, weights):
+        self.weights = int(weights[0])
+
+
+def test_fit_follows_the_plateau_rule_and_ends_with_the_weights_of_the_best_validation_loss(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "save", lambda *_: None)
+    this, _, _ = start(tmp_path)
+    model = Scripted([3.0, 2.0, 2.5, 2.5, 2.1, 2.1, 2.1, 0.0], [0.3, 0.2, 0.4, 0.4, 0.5, 0.1, 0.1, 0.9])
+    bests = []
+    history = training.fit(
+        this,
+        model,
+        this.dataset,
+        epochs=8,
+        augment=None,
+        name="state",
+        plateau=recipe.Plateau(1.0, 0.1, patience=2, stop_after=5),
+        on_best=lambda: bests.append(model.weights),
+    )
+    assert model.rates == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.01])
+    assert [row["learning_rate"] for row in history] == pytest.approx(model.rates)
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5, 6, 7], "stopped five epochs after the second"
+    assert model.weights == 2
+    assert bests == [1, 3, 5], "epochs of a strictly better validation accuracy"
+
+
+def test_a_resumed_run_goes_on_with_the_rate_and_the_best_epoch_from_before_the_interruption(tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(checkpoint, "save", lambda path, model, record, best: saved.append((record, best)))
+    monkeypatch.setattr(checkpoint, "restore", lambda *_: saved[-1])
+    results = [3.0, 2.0, 2.5, 2.5, 2.1, 2.1], [0.3, 0.2, 0.4, 0.3, 0.4, 0.1]
+    rule = {"augment": None, "name": "state", "plateau": recipe.Plateau(1.0, 0.1, patience=2, stop_after=9)}
+    this, _, _ = start(tmp_path)
+    training.fit(this, Scripted(*results), this.dataset, epochs=4, **rule)
+    resumed, _, _ = start(tmp_path, "--resume")
+    model, bests = Scripted(*results), []
+    model.weights = 4
+    training.fit(resumed, model, this.dataset, epochs=6, on_best=lambda: bests.append(model.weights), **rule)
+    assert model.rates == pytest.approx([0.1, 0.1])
+    assert model.weights == 2 and bests == []
+
+
+@pytest.mark.parametrize(("with_plateau", "precision"), [(False, "bfloat16"), (True, "float32")])
+def test_an_interrupted_and_resumed_run_ends_with_the_same_weights(tmp_path, monkeypatch, with_plateau, precision):
+    options = {"with_plateau": with_plateau}
+    flags = ("--precision", precision)
+    whole = weights_after(tmp_path / "whole", *flags, **options)
+    save, saved = checkpoint.save, []
+
+    def save_then_interrupt(*arguments):
+        save(*arguments)
+        saved.append(1)
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", save_then_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            weights_after(tmp_path / "cut", *flags, **options)
+    this, model, fit = start(tmp_path / "cut", "--resume", *flags, **options)
+    history = fit()
+    assert same(whole, model.get_weights())
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+    assert this.earlier_seconds > 0
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
+    one, again, other = (
+        weights_after(tmp_path / name, "--epochs", "2", "--seed", seed)
+        for name, seed in (("one", "0"), ("again", "0"), ("other", "1"))
+    )
+    assert same(one, again)
+    assert not same(one, other)
+
+
+def test_validation_is_measured_on_raw_images_with_the_weights_of_the_epoch(tmp_path):
+    this, model, fit = start(tmp_path, "--epochs", "1", "--label-smoothing", "0")
+    row = fit(lambda images, **_: np.zeros_like(images))[0]
+    probabilities = artifacts.predict(model, this.dataset.x_validation)
+    assert row["val_loss"] == pytest.approx(metrics.cross_entropy(probabilities, this.dataset.y_validation), rel=1e-4)
+
+
+def test_training_goes_without_validation_images(tmp_path):
+    _, _, fit = start(tmp_path, "--epochs", "1", "--validation", "0")
+    assert set(fit()[0]) == {"epoch", "loss", "accuracy", "learning_rate", "seconds"}
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_checkpoint(tmp_path):
+    this, _, fit = start(tmp_path, with_plateau=True)
+
+    def broken_from_the_second_epoch_on(images, indices, epoch, rng):
+        return np.full(images.shape, np.nan) if epoch == 1 and set(indices) & late else images
+
+    order = training.Batches(this.dataset.x_train, this.dataset.y_train, batch_size=32, seed=0, epoch=1, augment=None)
+    late = {order.order[2 * 32]}  # an image of the third batch
+    with pytest.raises(BadInput, match=r"nan at step 3 of epoch 2, learning rate 0\.05"):
+        fit(broken_from_the_second_epoch_on)
+    assert checkpoint.epochs_done(this.path("state.npz")) == 1
+
+
+def test_what_a_run_prints_is_one_table_row_per_epoch_and_no_more(tmp_path, capsys):
+    _, _, fit = start(tmp_path, "--epochs", "2")
+    capsys.readouterr()
+    fit()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["epoch", "1/2", "2/2"]
