@@ -7,13 +7,16 @@ import numpy as np
 
 from pipeline.quiet import keras
 
+# What a generator is for comes first in its seed: NumPy takes (1, 2) and (1, 2, 0) for the same.
+ORDER, AUGMENTATION, FLIPS, DROPOUT = 1, 2, 3, 4
 
-def stream(seed: int, epoch: int, step: int) -> np.random.Generator:
-    """The generator of one training step.
 
-    Derived from its place in the run alone, so a resumed run draws what the uninterrupted one drew.
+def stream(purpose: int, seed: int, *place: int) -> np.random.Generator:
+    """The generator of one purpose at one place (epoch, step) of a run.
+
+    Derived from these alone, so a resumed run draws what the uninterrupted one drew.
     """
-    return np.random.default_rng((seed, epoch, step))
+    return np.random.default_rng((purpose, seed, *place))
 
 
 def flip(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -32,7 +35,7 @@ def alternating_flip(images: np.ndarray, indices: np.ndarray, epoch: int, seed: 
         images: (n, h, w, c).
         indices: (n,) each image's place in the training set, which decides where it starts.
     """
-    starts = np.random.default_rng((seed, 2)).random(indices.max() + 1) < 0.5
+    starts = stream(FLIPS, seed).random(indices.max() + 1) < 0.5
     chosen = starts[indices] ^ bool(epoch % 2)
     return np.where(chosen[:, None, None, None], images[:, :, ::-1], images)
 

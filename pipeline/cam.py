@@ -64,11 +64,14 @@ def grad_cam(model, images: np.ndarray, classes: np.ndarray, layer: str | None =
     if not isinstance(model.layers[-1], keras.layers.Softmax):
         raise BadInput(f"{model.name} does not end in a softmax layer, so there is no score before it to explain")
     name = layer or default_layer(model)
-    if name not in {known.name for known in model.layers}:
-        raise BadInput(f"{model.name} has no layer {name}; it has {', '.join(x.name for x in spatial_layers(model))}")
+    known = {known.name for known in model.layers[1:] if len(known.output.shape) == 4}
+    if name not in known:
+        listed = ", ".join(layer.name for layer in spatial_layers(model))
+        raise BadInput(f"{model.name} has no layer {name} with a map; it has {listed} and what follows them")
     scores_and_maps = keras.Model(model.input, [model.get_layer(name).output, model.layers[-1].input])
     pixels = tf.convert_to_tensor(images, tf.float32)
     with tf.GradientTape() as tape:
+        tape.watch(pixels)  # so that layers before the first weight are on the tape, too
         maps, logits = scores_and_maps(pixels, training=False)
         # Images of a batch do not influence each other, so the sum's gradient holds each one's own.
         score = tf.reduce_sum(tf.gather(logits, tf.constant(classes, tf.int32), axis=1, batch_dims=1))

@@ -45,6 +45,32 @@ def remove(path: Path) -> None:
     previous(path).unlink(missing_ok=True)
 
 
+def read(path: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of the newest whole state, None where there is none at all.
+
+    Raises:
+        BadInput: there are states, but none is whole.
+    """
+    candidates = [candidate for candidate in (path, previous(path)) if candidate.exists()]
+    for candidate in candidates:
+        try:
+            with np.load(candidate, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            json.loads(str(arrays["record"]))
+            return arrays
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            print(f"warning: {candidate} is damaged; trying the state before it", file=sys.stderr)
+    if candidates:
+        raise BadInput(f"{path} is damaged and so is the state before it; run again without --resume")
+    return None
+
+
+def epochs_done(path: Path) -> int:
+    """Epochs in the newest whole state, 0 where there is none at all."""
+    arrays = read(path)
+    return len(json.loads(str(arrays["record"]))["history"]) if arrays else 0
+
+
 def restore(path: Path, model, config: dict) -> tuple[dict, list[np.ndarray] | None] | None:
     """Put a saved state back into a freshly compiled model.
 
@@ -53,33 +79,16 @@ def restore(path: Path, model, config: dict) -> tuple[dict, list[np.ndarray] | N
     Raises:
         BadInput: the state belongs to another config (the difference is named), or no state is whole.
     """
-    candidates = [candidate for candidate in (path, previous(path)) if candidate.exists()]
-    for candidate in candidates:
-        try:
-            with np.load(candidate, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-            record = json.loads(str(arrays["record"]))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            print(f"warning: {candidate} is damaged; trying the state before it", file=sys.stderr)
-            continue
-        refuse_difference(record["config"], config, candidate)
-        model.optimizer.build(model.trainable_variables)
-        model.set_weights(_numbered(arrays, "weight"))
-        for variable, value in zip(model.optimizer.variables, _numbered(arrays, "optimizer"), strict=True):
-            variable.assign(value)
-        return record, _numbered(arrays, "best") or None
-    if candidates:
-        raise BadInput(f"{path} is damaged and so is the state before it; run again without --resume")
-    return None
-
-
-def epochs_done(path: Path) -> int:
-    """Epochs in a saved state, 0 where there is none (or no whole one)."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return len(json.loads(str(archive["record"]))["history"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return 0
+    arrays = read(path)
+    if arrays is None:
+        return None
+    record = json.loads(str(arrays["record"]))
+    refuse_difference(record["config"], config, path)
+    model.optimizer.build(model.trainable_variables)
+    model.set_weights(_numbered(arrays, "weight"))
+    for variable, value in zip(model.optimizer.variables, _numbered(arrays, "optimizer"), strict=True):
+        variable.assign(value)
+    return record, _numbered(arrays, "best") or None
 
 
 def refuse_difference(then: dict, now: dict, path: Path) -> None:

@@ -45,7 +45,8 @@ def _download(fetch, places: list[Path], file_name: str, embedded_name: str):
     try:
         return fetch()
     except Exception as error:  # Keras wraps whatever went wrong in a bare Exception
-        reason = str(error).splitlines()[0].rsplit(":", 1)[-1].strip()
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line.rsplit(":", 1)[-1].strip()
         raise BadInput(
             f"{file_name} is not in {' or '.join(map(str, places))} and its download failed ({reason}); "
             f"put the file there, or run with --dataset {embedded_name}, which needs none"
@@ -66,7 +67,7 @@ def mnist(places: list[Path]) -> Parts:
         try:
             with np.load(path, allow_pickle=False) as archive:
                 arrays = tuple(archive[key] for key in ("x_train", "y_train", "x_test", "y_test"))
-        except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise BadInput(f"{path} is damaged or not the mnist.npz of Keras ({error}); replace it") from error
         files = {path.name: sha256(path)}
     for images, labels, n in ((*arrays[:2], 60000), (*arrays[2:], 10000)):
@@ -75,8 +76,8 @@ def mnist(places: list[Path]) -> Parts:
                 f"{path or 'mnist.npz'} has images {images.shape} {images.dtype} and labels {labels.shape}; "
                 f"MNIST has ({n}, 28, 28) uint8 and ({n},)"
             )
-        if labels.max() > 9:
-            raise BadInput(f"{path or 'mnist.npz'} has a label above 9; replace it")
+        if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > 9:
+            raise BadInput(f"{path or 'mnist.npz'} has labels that are not 0 to 9; replace it")
     x_train, y_train, x_test, y_test = arrays
     return (x_train[..., None], y_train.astype(np.int64), x_test[..., None], y_test.astype(np.int64)), files
 

@@ -78,8 +78,9 @@ def summary(loaded: dict) -> str:
     if not loaded["loaded"]:
         return "weights: none, every layer starts fresh"
     first, last = loaded["loaded"][0], loaded["loaded"][-1]
-    fresh = f"{len(loaded['fresh'])} start fresh: {loaded['fresh'][0]} to {loaded['fresh'][-1]}"
-    return f"weights: {len(loaded['loaded'])} layers from {loaded['file']} ({first} to {last}); {fresh}"
+    text = f"weights: {len(loaded['loaded'])} layers from {loaded['file']} ({first} to {last})"
+    fresh = loaded["fresh"]
+    return f"{text}; {len(fresh)} start fresh: {fresh[0]} to {fresh[-1]}" if fresh else text
 
 
 def calibrate(model, images: np.ndarray, fresh: list[str]) -> None:

@@ -34,7 +34,7 @@ class Batches(keras.utils.PyDataset):
         self.images, self.labels, self.augment = images, labels, augment
         self.seed, self.epoch = seed, epoch
         self.size = min(batch_size, len(images))
-        self.order = np.random.default_rng((seed, epoch)).permutation(len(images))
+        self.order = augmentation.stream(augmentation.ORDER, seed, epoch).permutation(len(images))
 
     def __len__(self):
         return len(self.images) // self.size
@@ -43,7 +43,7 @@ class Batches(keras.utils.PyDataset):
         chosen = self.order[step * self.size : (step + 1) * self.size]
         images = self.images[chosen]
         if self.augment:
-            rng = augmentation.stream(self.seed, self.epoch, step)
+            rng = augmentation.stream(augmentation.AUGMENTATION, self.seed, self.epoch, step)
             images = self.augment(images, rng=rng, indices=chosen, epoch=self.epoch)
         return images.astype(np.float32, copy=False), self.labels[chosen]
 
@@ -52,7 +52,9 @@ def seed_layers(model, seed: int, epoch: int) -> None:
     """Give every random layer (dropout) the state that belongs to this epoch."""
     for index, layer in enumerate(model.layers):
         if hasattr(layer, "seed_generator"):
-            state = np.random.SeedSequence((seed, epoch, index)).generate_state(2)
+            state = augmentation.stream(augmentation.DROPOUT, seed, epoch, index).integers(
+                2**32, size=2, dtype=np.uint32
+            )
             layer.seed_generator.state.assign(state)
 
 

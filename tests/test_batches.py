@@ -46,7 +46,7 @@ def test_augmentation_gets_the_batch_its_own_stream_its_indices_and_the_epoch():
     images, labels = batches(3, augment=spy)[2]
     np.testing.assert_array_equal(images.ravel(), labels + 100)
     assert images.dtype == np.float32
-    assert calls == [(augment.stream(0, 3, 2).integers(2**62), 3)]
+    assert calls == [(augment.stream(augment.AUGMENTATION, 0, 3, 2).integers(2**62), 3)]
 
 
 def test_dropout_masks_belong_to_seed_epoch_and_layer():
