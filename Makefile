@@ -8,7 +8,7 @@ DEMO := --output-dir output/demo
 demo: .venv/installed
 	$(BIN)/python cifar100_cnn.py --dataset shapes --epochs 5 --batch-size 64 $(DEMO)
 	$(BIN)/python mnist_classification.py --dataset digits --epochs 10 --batch-size 64 $(DEMO)
-	$(BIN)/python resnet50_transfer_learning.py --dataset digits --weights none --epochs 2 --batch-size 32 $(DEMO)
+	$(BIN)/python resnet50_transfer_learning.py --dataset digits --weights none --epochs 2 --batch-size 64 $(DEMO)
 	$(BIN)/python model_comparison.py $(DEMO)
 	$(BIN)/python gradcam.py $(DEMO)
 	@echo "open the pictures in output/demo/"

@@ -83,8 +83,7 @@ def build_fast(config: Config) -> keras.Model:
     """After airbench (Jordan 2024, arXiv 2404.00498): few operations before the first pooling.
 
     A 2x2 convolution with fixed whitening filters, then three blocks of two convolutions, pooled
-    after the first, with a shortcut around the second. ReLU instead of GELU: on a CPU the network
-    takes a third less time per step, measured.
+    after the first, with a shortcut around the second. ReLU instead of GELU, which is slow on a CPU.
     """
 
     def conv(x, filters, name):

@@ -19,7 +19,12 @@ PROJECT = Path(__file__).resolve().parent.parent
 TEXTS = ("README.md", "technical_report.md")
 FIGURE = re.compile(r"<!-- (\S+\.json) (\S+) (\S+) -->(.*?)<!-- / -->", re.DOTALL)
 TABLE = re.compile(r"<!-- table (\w+) -->\n(.*?)<!-- /table -->", re.DOTALL)
-RUNS = {"cifar100": "CNN from scratch", "custom_cnn": "custom CNN", "resnet50": "ResNet50"}
+RUNS = {
+    "baseline/cifar100": "CNN from scratch",
+    "cifar100": "CNN from scratch",
+    "custom_cnn": "custom CNN",
+    "resnet50": "ResNet50",
+}
 
 
 def read(name: str) -> dict:
