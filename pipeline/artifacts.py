@@ -19,7 +19,7 @@ from pipeline.quiet import keras
 
 ATTRIBUTE = "pipeline"
 # Layers that run code from the file, or another framework's.
-FORBIDDEN = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+FORBIDDEN = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 
 
 @contextlib.contextmanager

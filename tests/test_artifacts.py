@@ -118,6 +118,12 @@ def test_a_lambda_layer_inside_a_nested_model_is_refused(tmp_path, nothing_is_lo
         artifacts.load_model(plain_h5(tmp_path / "nested.h5", layer=inner))
 
 
+def test_a_lambda_hidden_in_an_activation_is_refused(tmp_path, nothing_is_loaded):
+    path = plain_h5(tmp_path / "activation.h5", layer=layers.Dense(2, activation=lambda x: x * 2))
+    with pytest.raises(BadInput, match="lambda"):
+        artifacts.load_model(path)
+
+
 def test_a_registered_class_of_ones_own_is_refused(tmp_path, nothing_is_loaded):
     @keras.saving.register_keras_serializable("mine")
     class Foreign(layers.Layer):
