@@ -165,7 +165,10 @@ def _refuse_foreign(node, path: Path) -> None:
             own = isinstance(module, str) and module.split(".")[0] == "keras"
             if name in FORBIDDEN or not own or ">" in name or ">" in str(node.get("registered_name")):
                 raise BadInput(f"{path} holds a {name} ({module}), which can run code; only stock layers are loaded")
-        for item in node.values():
+        for key, item in node.items():
+            # Keras stores an activation's lambda as its bare byte code, without a class name.
+            if key.endswith("activation") and isinstance(item, dict) and "class_name" not in item:
+                raise BadInput(f"{path} holds a lambda as {key}, which can run code; only stock layers are loaded")
             _refuse_foreign(item, path)
 
 
