@@ -26,7 +26,7 @@ class Config:
 
     recipe: str = flag("default", "named set of values for the flags below", choices=("default",))
     dataset: str = flag("mnist", "real MNIST, or scikit-learn's digits", choices=("mnist", "digits"))
-    epochs: int = flag(16, minimum=1)
+    epochs: int = flag(20, minimum=1)
     batch_size: int = flag(256, minimum=1)
     filters: int = flag(32, "filters of the first block; each later block has twice as many", minimum=1, maximum=1024)
     dropout: float = flag(0.3, "share of the features dropped before the classifier", minimum=0, maximum=0.95)
