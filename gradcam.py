@@ -24,7 +24,8 @@ class Config:
 
     model: str | None = flag(None, "one saved .h5 model; default: all in the output folder")
     layer: str | None = flag(
-        None, f"layer to explain; default: the deepest with a map of {cam.SMALLEST_MAP}x{cam.SMALLEST_MAP} or more"
+        None,
+        f"layer to explain; default: the deepest activation with a map of {cam.SMALLEST_MAP}x{cam.SMALLEST_MAP} or more",
     )
     images: tuple[str, ...] = flag((), "your own picture files; needs --model", positional="PICTURE")
     examples: int = flag(5, "right and wrong test images to show, of each", minimum=1)

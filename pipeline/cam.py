@@ -12,32 +12,33 @@ SMALLEST_MAP = 4  # a coarser map cannot say where
 
 
 def spatial_layers(model) -> list:
-    """Layers with a map of their own weights or sums to explain: convolutions and additions, in order."""
+    """Layers whose maps are activations, in order: ReLU and its like, and convolutions that end in one.
+
+    What a convolution gives before its activation can be negative all over; a weighted sum of such
+    maps, cut off below zero, is often zero everywhere.
+    """
+    activations = keras.layers.ReLU | keras.layers.Activation
     return [
         layer
         for layer in model.layers
-        if isinstance(layer, keras.layers.Conv2D | keras.layers.Add) and len(layer.output.shape) == 4
+        if len(layer.output.shape) == 4
+        and (
+            isinstance(layer, activations)
+            or (isinstance(layer, keras.layers.Conv2D) and layer.activation is not keras.activations.linear)
+        )
     ]
 
 
 def default_layer(model) -> str:
-    """Name of the layer to explain: the activation after the deepest convolution of at least 4x4.
-
-    What follows it without changing the map's size (BatchNorm, addition, ReLU) belongs to it.
+    """Name of the layer to explain: the deepest activation with a map of at least 4x4.
 
     Raises:
-        BadInput: the model has no convolution with such a map.
+        BadInput: the model has none.
     """
-    candidates = [layer for layer in spatial_layers(model) if min(layer.output.shape[1:3]) >= SMALLEST_MAP]
-    if not candidates:
-        raise BadInput(f"no convolution of {model.name} has a map of at least {SMALLEST_MAP}x{SMALLEST_MAP}")
-    layer = candidates[-1]
-    kinds = keras.layers.BatchNormalization | keras.layers.ReLU | keras.layers.Activation
-    for later in model.layers[model.layers.index(layer) + 1 :]:
-        if not isinstance(later, kinds) or later.output.shape != layer.output.shape:
-            break
-        layer = later
-    return layer.name
+    deep = [layer.name for layer in spatial_layers(model) if min(layer.output.shape[1:3]) >= SMALLEST_MAP]
+    if not deep:
+        raise BadInput(f"no activation of {model.name} has a map of at least {SMALLEST_MAP}x{SMALLEST_MAP}")
+    return deep[-1]
 
 
 def grad_cam(model, images: np.ndarray, classes: np.ndarray, layer: str | None = None) -> np.ndarray:
@@ -64,10 +65,9 @@ def grad_cam(model, images: np.ndarray, classes: np.ndarray, layer: str | None =
     if not isinstance(model.layers[-1], keras.layers.Softmax):
         raise BadInput(f"{model.name} does not end in a softmax layer, so there is no score before it to explain")
     name = layer or default_layer(model)
-    known = {known.name for known in model.layers[1:] if len(known.output.shape) == 4}
+    known = [known.name for known in model.layers[1:] if len(known.output.shape) == 4]
     if name not in known:
-        listed = ", ".join(layer.name for layer in spatial_layers(model))
-        raise BadInput(f"{model.name} has no layer {name} with a map; it has {listed} and what follows them")
+        raise BadInput(f"{model.name} has no layer {name} with a map; it has {', '.join(known)}")
     scores_and_maps = keras.Model(model.input, [model.get_layer(name).output, model.layers[-1].input])
     pixels = tf.convert_to_tensor(images, tf.float32)
     with tf.GradientTape() as tape:
