@@ -23,10 +23,7 @@ class Config:
     """Every knob; each is a flag, see --help."""
 
     model: str | None = flag(None, "one saved .h5 model; default: all in the output folder")
-    layer: str | None = flag(
-        None,
-        f"layer to explain; default: the deepest activation with a map of {cam.SMALLEST_MAP}x{cam.SMALLEST_MAP} or more",
-    )
+    layer: str | None = flag(None, "layer to explain; default: the deepest activation with a map of 4x4 or more")
     images: tuple[str, ...] = flag((), "your own picture files; needs --model", positional="PICTURE")
     examples: int = flag(5, "right and wrong test images to show, of each", minimum=1)
     data_dir: str | None = flag(None)
