@@ -51,7 +51,8 @@ def runs() -> str:
         run = read(f"{prefix}_metrics.json")
         start = f", start: {run['weights']['file']}" if "weights" in run else ""
         lines.append(
-            f"| {name}{start} | {run['dataset']} | {run['recipe']}, seed {run['seed']} | {run['epochs']} | {run['n_train']:,} "
+            f"| {name}{start} | {run['dataset']} | {run['recipe']}, seed {run['seed']} "
+            f"| {run['epochs']} | {run['n_train']:,} "
             f"| {run['test_accuracy']:.4f} | {run['test_loss']:.4f} | {run['macro_f1']:.4f} | {run['parameters']:,} "
             f"| {clock(run['wall_seconds'])} |"
         )
