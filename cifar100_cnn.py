@@ -1,6 +1,7 @@
 """A CNN from scratch on CIFAR-100 with its 20 coarse labels.
 
     python cifar100_cnn.py                        # recipe fast
+    python cifar100_cnn.py --recipe sprint        # the same network, a schedule for few minutes
     python cifar100_cnn.py --recipe baseline      # the description's network and schedule
     python cifar100_cnn.py --dataset shapes       # embedded drawn shapes, no download
 
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline import augment, data, recipe, training
+from pipeline import augment, data, recipe, training, tta
 from pipeline.cli import flag, parse
 from pipeline.errors import run
+from pipeline.normalization import FusedBatchNormalization
 from pipeline.quiet import keras
 from pipeline.run import Run
 
@@ -27,9 +29,10 @@ layers = keras.layers
 class Config:
     """Every knob of a run; each is a flag, see --help."""
 
-    recipe: str = flag("fast", "named set of values for the flags below", choices=("fast", "baseline"))
+    recipe: str = flag("fast", "named set of values for the flags below", choices=("fast", "sprint", "baseline"))
     dataset: str = flag("cifar100", "real CIFAR-100, or drawn shapes", choices=("cifar100", "shapes"))
-    epochs: int = flag(16, minimum=1)
+    labels: str = flag("coarse", "to train on; fine: 100 classes, then added up", choices=("coarse", "fine"))
+    epochs: int = flag(25, minimum=1)
     batch_size: int = flag(256, minimum=1)
     learning_rate: float = flag(0.3, "peak rate (fast: SGD), or initial rate (baseline: Adam)", minimum=0)
     momentum: float = flag(0.85, "fast: Nesterov momentum", minimum=0, maximum=0.99)
@@ -37,8 +40,8 @@ class Config:
     warm_up: float = flag(0.2, "fast: share of the steps until the peak", minimum=0, maximum=0.95)
     label_smoothing: float = flag(0.2, "fast: share of the target spread over all classes", minimum=0, maximum=0.95)
     shift: int = flag(2, "fast: largest random move in pixels", minimum=0, maximum=16)
-    halve_after: int = flag(5, "baseline: epochs without a better validation loss until the rate halves", minimum=1)
-    stop_after: int = flag(20, "baseline: epochs without a better validation loss until the end", minimum=1)
+    small_epochs: int = flag(12, "fast: first epochs, at 24x24 pixels instead of 32x32", minimum=0)
+    tta: bool = flag(False, "also test with flips and shifts of each image, chosen on validation images")
     validation: float = flag(0.1, "share of the training images held out for validation", minimum=0.01, maximum=0.9)
     seed: int = flag(0, minimum=0, maximum=2**32 - 1)
     limit: int | None = flag(None, minimum=1)
@@ -49,16 +52,17 @@ class Config:
     resume: bool = flag(False)
 
 
-RECIPES = {"fast": {}, "baseline": {"epochs": 120, "learning_rate": 1e-3}}
+RECIPES = {"fast": {}, "sprint": {"epochs": 7, "small_epochs": 4}, "baseline": {"epochs": 120, "learning_rate": 1e-3}}
+TTA = {"flip": tta.mirrored, "flip and shift": tta.mirrored_and_shifted}
 # Of the training pixels, in [0, 255].
 MEAN, STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)
 
 
-def build_baseline(config: Config) -> keras.Model:
+def build_baseline(classes: int) -> keras.Model:
     """The description's network: 64, 128, 256 filters, 1.29 M parameters; raw pixels in."""
 
     def normalised(x, name):
-        return layers.ReLU(name=f"{name}_relu")(layers.BatchNormalization(name=f"{name}_bn")(x))
+        return layers.ReLU(name=f"{name}_relu")(FusedBatchNormalization(name=f"{name}_bn")(x))
 
     pixels = keras.Input((32, 32, 3), name="pixels")
     x = layers.Rescaling(1 / 255, dtype="float32", name="normalise")(pixels)
@@ -75,11 +79,11 @@ def build_baseline(config: Config) -> keras.Model:
     x = layers.GlobalAveragePooling2D(name="average")(x)
     x = normalised(layers.Dense(512, kernel_initializer="he_normal", name="dense")(x), "dense")
     x = layers.Dropout(0.5, name="dropout")(x)
-    logits = layers.Dense(20, dtype="float32", name="logits")(x)
+    logits = layers.Dense(classes, dtype="float32", name="logits")(x)
     return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(logits), name="cifar100_cnn")
 
 
-def build_fast(config: Config) -> keras.Model:
+def build_fast(classes: int) -> keras.Model:
     """After airbench (Jordan 2024, arXiv 2404.00498): few operations before the first pooling.
 
     A 2x2 convolution with fixed whitening filters, then three blocks of two convolutions, pooled
@@ -90,9 +94,9 @@ def build_fast(config: Config) -> keras.Model:
         return layers.Conv2D(filters, 3, padding="same", use_bias=False, name=name)(x)
 
     def norm(x, name):
-        return layers.BatchNormalization(momentum=0.6, scale=False, name=name)(x)
+        return FusedBatchNormalization(momentum=0.6, scale=False, name=name)(x)
 
-    pixels = keras.Input((32, 32, 3), name="pixels")
+    pixels = keras.Input((None, None, 3), name="pixels")  # smaller images at first
     variance = [deviation**2 for deviation in STD]
     x = layers.Normalization(mean=list(MEAN), variance=variance, dtype="float32", name="normalise")(pixels)
     x = layers.Conv2D(24, 2, activation="relu", name="whiten")(x)
@@ -104,13 +108,22 @@ def build_fast(config: Config) -> keras.Model:
         x = layers.ReLU(name=f"block{block}_relu2")(x)
     x = layers.GlobalMaxPooling2D(dtype="float32", name="maximum")(x)
     x = layers.Rescaling(1 / 9, dtype="float32", name="temper")(x)  # keeps the first softmaxes flat
-    logits = layers.Dense(20, use_bias=False, dtype="float32", name="logits")(x)
+    logits = layers.Dense(classes, use_bias=False, dtype="float32", name="logits")(x)
     return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(logits), name="cifar100_cnn")
 
 
 def build_model(config: Config) -> keras.Model:
     """The recipe's network, at its random start."""
-    return build_baseline(config) if config.recipe == "baseline" else build_fast(config)
+    classes = 100 if config.labels == "fine" else 20
+    return build_baseline(classes) if config.recipe == "baseline" else build_fast(classes)
+
+
+def add_up(model: keras.Model, superclass: np.ndarray) -> keras.Model:
+    """Probabilities of the 20 superclasses from those of the 100 fine classes (arXiv 1901.07012)."""
+    add = layers.Dense(20, use_bias=False, dtype="float32", name="superclasses")
+    summed = keras.Model(model.input, add(model.output), name=model.name)
+    add.kernel.assign(np.eye(20, dtype=np.float32)[superclass])
+    return summed
 
 
 def augmentation(config: Config) -> training.Augment:
@@ -121,20 +134,17 @@ def augmentation(config: Config) -> training.Augment:
 
     def move(images: np.ndarray, rng: np.random.Generator, indices: np.ndarray, epoch: int) -> np.ndarray:
         images = augment.shift(images, rng, config.shift)
-        return augment.alternating_flip(images, indices, epoch, config.seed)
+        images = augment.alternating_flip(images, indices, epoch, config.seed)
+        return augment.shrink(images, 24) if epoch < config.small_epochs else images
 
     return distort if config.recipe == "baseline" else move
 
 
 def prepare_baseline(model: keras.Model, config: Config) -> recipe.Plateau:
     """Adam at a rate that falls when the validation loss does not."""
-    model.compile(
-        keras.optimizers.Adam(config.learning_rate),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        jit_compile=recipe.JIT,
-    )
-    return recipe.Plateau(config.learning_rate, 0.5, config.halve_after, config.stop_after)
+    adam = keras.optimizers.Adam(config.learning_rate)
+    model.compile(adam, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=recipe.JIT)
+    return recipe.Plateau(config.learning_rate, factor=0.5, patience=5, stop_after=20)
 
 
 def prepare_fast(model: keras.Model, config: Config, dataset: data.Dataset) -> None:
@@ -157,17 +167,20 @@ def main(argv: list[str] | None = None) -> int:
     this = Run("cifar100", "cifar100_cnn_scratch.h5", "CNN from scratch", config, dataset)
     if this.already_finished():
         return 0
-    model = build_model(config)
+    model, lessons = build_model(config), dataset
+    if config.labels == "fine":
+        lessons = data.with_fine_labels(dataset)  # accuracies while training are those of the fine labels
     rules = {}
     if config.recipe == "baseline":
         best = this.folder / f"best_{this.model_path.name}"
         rules = {"plateau": prepare_baseline(model, config), "on_best": lambda: this.save(model, best)}
     else:
         prepare_fast(model, config, dataset)
-    history = training.fit(
-        this, model, dataset, epochs=config.epochs, augment=augmentation(config), name="state", **rules
-    )
-    this.finish(model, history)
+    rules |= {"epochs": config.epochs, "augment": augmentation(config), "name": "state"}
+    history = training.fit(this, model, lessons, **rules)
+    if config.labels == "fine":
+        model = add_up(model, data.superclasses(dataset))
+    this.finish(model, history, views=TTA if config.tta else None)
     return 0
 
 

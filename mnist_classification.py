@@ -14,6 +14,7 @@ import numpy as np
 from pipeline import augment, data, recipe, training
 from pipeline.cli import flag, parse
 from pipeline.errors import run
+from pipeline.normalization import FusedBatchNormalization
 from pipeline.quiet import keras
 from pipeline.run import Run
 
@@ -65,7 +66,7 @@ def build_model(config: Config) -> keras.Model:
         for part in (1, 2):
             name = f"block{block}_conv{part}"
             x = layers.Conv2D(config.filters * 2 ** (block - 1), 3, padding="same", use_bias=False, name=name)(x)
-            x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+            x = FusedBatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
             x = layers.ReLU(name=f"{name}_relu")(x)
     x = layers.GlobalAveragePooling2D(name="average")(x)
     x = layers.Dropout(config.dropout, name="dropout")(x)

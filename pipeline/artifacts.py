@@ -53,7 +53,7 @@ def write_csv(path: Path, frame) -> None:
 def inference_copy(model, image_shape: tuple[int, ...]):
     """The same function of an image, without what is there for training alone.
 
-    Every layer is float32; layers that only draw random numbers (dropout) are left out.
+    Every layer is a float32 stock layer; those that only draw random numbers (dropout) are left out.
 
     Args:
         model: functional Keras model.
@@ -61,7 +61,9 @@ def inference_copy(model, image_shape: tuple[int, ...]):
     """
 
     def clone(layer):
-        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
+        # A layer of this project is a faster form of the stock layer that it derives from.
+        stock = next(base for base in type(layer).__mro__ if base.__module__.split(".")[0] == "keras")
+        return stock.from_config({**layer.get_config(), "dtype": "float32"})
 
     def call(layer, *args, **kwargs):
         random_only = hasattr(layer, "seed_generator") and not layer.trainable_variables

@@ -49,6 +49,11 @@ def shift(images: np.ndarray, rng: np.random.Generator, pixels: int, mode: str =
     return windows[np.arange(n), down, right].transpose(0, 2, 3, 1)
 
 
+def shrink(images: np.ndarray, side: int) -> np.ndarray:
+    """Images (n, h, w, c) scaled to (n, side, side, c) float32, bilinear with a filter against aliasing."""
+    return keras.ops.convert_to_numpy(keras.ops.image.resize(images.astype(np.float32), (side, side), antialias=True))
+
+
 def affine(
     images: np.ndarray,
     rng: np.random.Generator,

@@ -26,7 +26,7 @@ COMMON_HELP = {
     "resume": "go on from the last finished epoch of an interrupted run",
 }
 # What a run is about stays the same under these; they do not move it out of output/.
-PLACES = {"data_dir", "output_dir", "precision", "resume", "weights"}
+PLACES = {"data_dir", "output_dir", "precision", "resume", "tta", "weights"}
 
 
 def flag(default, help: str | None = None, *, choices=(), minimum=None, maximum=None, positional: str | None = None):
@@ -111,6 +111,11 @@ def _check_range(field: dataclasses.Field, value) -> None:
         raise BadInput(f"{name} must be at most {high}, got {value}")
 
 
+def recipe_name(config) -> str:
+    """The recipe; with "-fine" where fine labels are used, since those figures stand apart."""
+    return config.recipe + ("-fine" if getattr(config, "labels", "coarse") == "fine" else "")
+
+
 def output_folder(config, prefix: str, default_config) -> Path:
     """Where a training run writes, so that trials never replace the results in output/."""
     if config.output_dir:
@@ -119,11 +124,11 @@ def output_folder(config, prefix: str, default_config) -> Path:
         return Path("output/demo")
     mine, usual = dataclasses.asdict(config), dataclasses.asdict(default_config)
     if any(mine[name] != usual[name] for name in mine.keys() - PLACES):
-        return Path(f"output/runs/{prefix}-{config.recipe}-seed{config.seed}")
+        return Path(f"output/runs/{prefix}-{recipe_name(config)}-seed{config.seed}")
     return Path("output")
 
 
 def recorded(config) -> dict:
     """Every knob that shapes a result; files by name, no folders (they are the machine's, not the run's)."""
     knobs = {name: Path(value).name if name == "weights" else value for name, value in vars(config).items()}
-    return {name: value for name, value in knobs.items() if name not in ("data_dir", "output_dir", "resume")}
+    return {name: value for name, value in knobs.items() if name not in ("data_dir", "output_dir", "resume", "tta")}

@@ -8,7 +8,7 @@ from sklearn.model_selection import train_test_split
 
 from pipeline import embedded, files
 from pipeline.errors import BadInput
-from pipeline.names import CIFAR100_COARSE
+from pipeline.names import CIFAR100_COARSE, CIFAR100_FINE
 
 SPLIT_SEED = 0  # the same validation images whatever a run's seed, so that seeds can be compared
 TITLES = {
@@ -32,6 +32,10 @@ class Dataset:
     files: dict[str, str]  # file name -> SHA-256 of what was read
     x_validation: np.ndarray | None = None
     y_validation: np.ndarray | None = None
+    # CIFAR-100's 100 fine labels of the same images, in the order of names.CIFAR100_FINE
+    fine_train: np.ndarray | None = None
+    fine_validation: np.ndarray | None = None
+    fine_test: np.ndarray | None = None
 
     @property
     def title(self) -> str:
@@ -61,8 +65,33 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
     if name == "mnist":
         arrays, hashes = files.mnist(places)
         return Dataset(name, tuple("0123456789"), *arrays, files=hashes)
-    arrays, hashes = files.cifar100(places)
-    return Dataset(name, CIFAR100_COARSE, *arrays, files=hashes)
+    (x_train, train, x_test, test), hashes = files.cifar100(places)
+    fine = {"fine_train": train[:, 1], "fine_test": test[:, 1]}
+    return Dataset(name, CIFAR100_COARSE, x_train, train[:, 0], x_test, test[:, 0], files=hashes, **fine)
+
+
+def with_fine_labels(dataset: Dataset) -> Dataset:
+    """The same images with their fine labels in place of the coarse ones, for training.
+
+    Raises:
+        BadInput: the data set has none.
+    """
+    if dataset.fine_train is None:
+        raise BadInput(f"--labels fine needs CIFAR-100; {dataset.title} has one kind of label")
+    return dataclasses.replace(
+        dataset,
+        class_names=CIFAR100_FINE,
+        y_train=dataset.fine_train,
+        y_validation=dataset.fine_validation,
+        y_test=dataset.fine_test,
+    )
+
+
+def superclasses(dataset: Dataset) -> np.ndarray:
+    """(100,) coarse label of each of CIFAR-100's fine labels, read off the training images."""
+    table = np.zeros(len(CIFAR100_FINE), np.int64)
+    table[dataset.fine_train] = dataset.y_train
+    return table
 
 
 def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -> Dataset:
@@ -74,20 +103,24 @@ def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -
     Raises:
         BadInput: fewer validation images than classes, or a limit below that or above what there is.
     """
-    x, y, parts = dataset.x_train, dataset.y_train, {}
+    y, classes = dataset.y_train, len(dataset.class_names)
+    kept, held_out = np.arange(len(y)), None
     if validation:
-        if validation * len(y) < len(dataset.class_names):
+        if validation * len(y) < classes:
             raise BadInput(f"--validation {validation} leaves fewer validation images than classes; use a larger share")
-        kept, held_out = train_test_split(np.arange(len(y)), test_size=validation, random_state=SPLIT_SEED, stratify=y)
-        parts = {"x_validation": x[held_out], "y_validation": y[held_out]}
-        x, y = x[kept], y[kept]
-    if limit is not None and limit != len(y):
-        classes = len(dataset.class_names)
-        if not classes <= limit <= len(y) - classes:
-            raise BadInput(f"--limit must be {classes} to {len(y) - classes} for {dataset.name}, got {limit}")
-        kept, _ = train_test_split(np.arange(len(y)), train_size=limit, random_state=SPLIT_SEED, stratify=y)
-        x, y = x[kept], y[kept]
-    return dataclasses.replace(dataset, x_train=x, y_train=y, **parts)
+        kept, held_out = train_test_split(kept, test_size=validation, random_state=SPLIT_SEED, stratify=y)
+    if limit is not None and limit != len(kept):
+        if not classes <= limit <= len(kept) - classes:
+            raise BadInput(f"--limit must be {classes} to {len(kept) - classes} for {dataset.name}, got {limit}")
+        chosen, _ = train_test_split(np.arange(len(kept)), train_size=limit, random_state=SPLIT_SEED, stratify=y[kept])
+        kept = kept[chosen]
+    parts = {}
+    for kind in ("x", "y", "fine"):
+        whole = getattr(dataset, f"{kind}_train")
+        if whole is not None:
+            parts[f"{kind}_train"] = whole[kept]
+            parts[f"{kind}_validation"] = whole[held_out] if validation else None
+    return dataclasses.replace(dataset, **parts)
 
 
 def prepare(config) -> Dataset:

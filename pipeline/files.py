@@ -14,7 +14,8 @@ import numpy as np
 from pipeline.errors import BadInput
 
 PROJECT = Path(__file__).resolve().parent.parent
-# (x_train, y_train, x_test, y_test) and {file name: SHA-256} of what was read
+# (x_train, y_train, x_test, y_test) and {file name: SHA-256} of what was read; CIFAR-100's y are
+# (n, 2): coarse and fine label
 Parts = tuple[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], dict[str, str]]
 
 
@@ -86,7 +87,7 @@ def cifar100_records(raw: bytes, source: str, n: int) -> tuple[np.ndarray, np.nd
     """Decode the official binary version: one record is coarse label, fine label, 3,072 pixels.
 
     Returns:
-        images (n, 32, 32, 3) uint8, coarse labels (n,) int64.
+        images (n, 32, 32, 3) uint8, labels (n, 2) int64: coarse in [0, 19], fine in [0, 99].
     Raises:
         BadInput: not n whole records, or a label out of range.
     """
@@ -96,23 +97,27 @@ def cifar100_records(raw: bytes, source: str, n: int) -> tuple[np.ndarray, np.nd
     if records[:, 0].max() > 19 or records[:, 1].max() > 99:
         raise BadInput(f"{source} has a label out of range; it is damaged, replace it")
     images = np.ascontiguousarray(records[:, 2:].reshape(n, 3, 32, 32).transpose(0, 2, 3, 1))
-    return images, records[:, 0].astype(np.int64)
+    return images, records[:, :2].astype(np.int64)
 
 
 def cifar100(places: list[Path]) -> Parts:
-    """CIFAR-100 with coarse labels, from the binary version or a download; BadInput where damaged."""
+    """CIFAR-100 with both labels, from the binary version or a download; BadInput where damaged."""
     path = _find(places, "cifar-100-binary.tar.gz", "cifar-100-binary")
     parts, files = [], {}
     if path is None:
         from pipeline.quiet import keras
 
-        (x_train, y_train), (x_test, y_test) = _download(
-            lambda: keras.datasets.cifar100.load_data(label_mode="coarse"),
-            places,
-            "cifar-100-binary.tar.gz",
-            "shapes",
+        coarse, fine = (
+            _download(
+                lambda mode=mode: keras.datasets.cifar100.load_data(label_mode=mode),
+                places,
+                "cifar-100-binary.tar.gz",
+                "shapes",
+            )
+            for mode in ("coarse", "fine")
         )
-        parts = [(x_train, y_train.ravel().astype(np.int64)), (x_test, y_test.ravel().astype(np.int64))]
+        for (images, labels), (_, fine_labels) in zip(coarse, fine, strict=True):
+            parts.append((images, np.hstack([labels, fine_labels]).astype(np.int64)))
     elif path.is_dir():
         for name, n in (("train.bin", 50000), ("test.bin", 10000)):
             if not (path / name).is_file():

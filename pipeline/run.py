@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 import pipeline
-from pipeline import artifacts, checkpoint, cli, hardware, latency, metrics, plots
+from pipeline import artifacts, checkpoint, cli, hardware, latency, metrics, plots, tta
 from pipeline.errors import BadInput
 from pipeline.progress import clock
 from pipeline.quiet import keras
@@ -30,6 +30,7 @@ class Run:
 
     def __init__(self, prefix: str, model_file: str, title: str, config, dataset, files: dict | None = None):
         self.prefix, self.config, self.dataset = prefix, config, dataset
+        self.recipe = cli.recipe_name(config)
         self.folder = cli.output_folder(config, prefix, type(config)())
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +50,7 @@ class Run:
         self.epochs = 0  # finished so far
         machine = hardware.describe()
         held_out = 0 if dataset.y_validation is None else len(dataset.y_validation)
-        print(f"{self.name} (recipe {config.recipe}, seed {config.seed})")
+        print(f"{self.name} (recipe {self.recipe}, seed {config.seed})")
         print(f"{len(dataset.y_train):,} training, {held_out:,} validation, {len(dataset.y_test):,} test images")
         print(f"{self.precision}, {machine['processor']}, {machine['cores']} cores, GPU: {machine['accelerator']}")
         print(f"writing to {self.folder}/", flush=True)
@@ -58,7 +59,7 @@ class Run:
     def title(self) -> str:
         """What a figure was made on: model, data, recipe, epochs so far, seed."""
         epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
-        return f"{self.name} (recipe {self.config.recipe}, {epochs}, seed {self.config.seed})"
+        return f"{self.name} (recipe {self.recipe}, {epochs}, seed {self.config.seed})"
 
     def path(self, name: str) -> Path:
         """A file of this run: its folder, its prefix, the name."""
@@ -89,13 +90,13 @@ class Run:
             image_shape=self.dataset.image_shape,
             prefix=self.prefix,
             dataset=self.dataset.name,
-            recipe=self.config.recipe,
+            recipe=self.recipe,
             seed=self.config.seed,
             class_names=list(self.dataset.class_names),
             title=self.title,
         )
 
-    def finish(self, model, history: list[dict], **extra) -> dict:
+    def finish(self, model, history: list[dict], views: dict[str, tta.Views] | None = None, **extra) -> dict:
         """Save the model, read the test set once with the saved file, write every result.
 
         metrics.json comes last: where it is, the run is finished.
@@ -103,6 +104,7 @@ class Run:
         Args:
             model: the trained model.
             history: one dict per epoch.
+            views: test-time augmentations to choose from, reported beside the single pass; see tta.measure.
             extra: further plain entries of metrics.json.
         """
         self.save(model)
@@ -115,7 +117,7 @@ class Run:
         result = {
             "title": self.title,
             "dataset": dataset.name,
-            "recipe": self.config.recipe,
+            "recipe": self.recipe,
             "seed": self.config.seed,
             "config": self.knobs,
             "n_train": len(dataset.y_train),
@@ -139,6 +141,8 @@ class Run:
         if dataset.y_validation is not None:
             held_out = artifacts.predict(saved, dataset.x_validation).argmax(axis=1)
             result["validation_accuracy"] = float(np.mean(held_out == dataset.y_validation))
+        if views:
+            result["tta"] = tta.measure(saved, dataset, views)
         artifacts.write_csv(self.path("history.csv"), pd.DataFrame(history))
         artifacts.write_csv(self.path("classification_report.csv"), _report(matrix, dataset.class_names))
         plots.training_curves(history, self.title, self.path("training_curves.png"))
@@ -163,6 +167,8 @@ class Run:
             f"macro F1 {result['macro_f1']:.4f}, {result['parameters']:,} parameters, "
             f"{clock(result['wall_seconds'])} in all"
         )
+        if views:
+            print(f"with test-time augmentation ({result['tta']['chosen']}): {result['tta']['test_accuracy']:.4f}")
         return result
 
 
