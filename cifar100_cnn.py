@@ -178,9 +178,10 @@ def main(argv: list[str] | None = None) -> int:
         prepare_fast(model, config, dataset)
     rules |= {"epochs": config.epochs, "augment": augmentation(config), "name": "state"}
     history = training.fit(this, model, lessons, **rules)
+    temperature = recipe.scale_temperature(model, lessons.x_validation, lessons.y_validation)
     if config.labels == "fine":
         model = add_up(model, data.superclasses(dataset))
-    this.finish(model, history, views=TTA if config.tta else None)
+    this.finish(model, history, views=TTA if config.tta else None, temperature=temperature)
     return 0
 
 

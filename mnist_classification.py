@@ -111,7 +111,8 @@ def main(argv: list[str] | None = None) -> int:
     model = build_model(config)
     compile_model(model, config, recipe.total_steps(dataset, config))
     history = training.fit(this, model, dataset, epochs=config.epochs, augment=augmentation(config), name="state")
-    this.finish(model, history)
+    temperature = recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation)
+    this.finish(model, history, temperature=temperature)
     return 0
 
 

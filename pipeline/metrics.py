@@ -39,3 +39,33 @@ def cross_entropy(probabilities: np.ndarray, y_true: np.ndarray) -> float:
     """Mean negative log-likelihood in nats; probabilities (n, classes) are clipped to [1e-7, 1]."""
     chosen = probabilities[np.arange(len(y_true)), y_true]
     return float(-np.log(np.clip(chosen, 1e-7, 1)).mean())
+
+
+def confused_pairs(matrix: np.ndarray, k: int) -> list[tuple[int, int]]:
+    """The k pairs of classes (a, b), a < b, that are taken for each other most often, most often first."""
+    both = np.triu(matrix + matrix.T, 1)
+    order = np.argsort(-both, axis=None, kind="stable")[:k]
+    return [(int(a), int(b)) for a, b in zip(*np.unravel_index(order, both.shape), strict=True) if both[a, b]]
+
+
+def reliability(probabilities: np.ndarray, y_true: np.ndarray, bins: int = 15) -> tuple[np.ndarray, ...]:
+    """How often the model is right where it says it is sure (Guo et al. 2017, arXiv 1706.04599, section 2).
+
+    Args:
+        probabilities: (n, classes); the largest one of an image is its confidence.
+        bins: number of equally wide ranges of confidence between 0 and 1.
+    Returns:
+        count, mean confidence and accuracy per range, each (bins,); 0 where a range is empty.
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == y_true
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    count = np.bincount(place, minlength=bins)
+    sums = (np.bincount(place, weights=values, minlength=bins) for values in (confidence, right))
+    return count, *(sum_ / np.maximum(count, 1) for sum_ in sums)
+
+
+def expected_calibration_error(probabilities: np.ndarray, y_true: np.ndarray, bins: int = 15) -> float:
+    """Mean gap between confidence and accuracy over the ranges, weighted by their images (Guo et al., equation 5)."""
+    count, confidence, accuracy = reliability(probabilities, y_true, bins)
+    return float(np.average(np.abs(confidence - accuracy), weights=count))

@@ -1,0 +1,110 @@
+"""Where the saved models go wrong, and whether they know it.
+
+    python error_analysis.py                            # every model in output/
+    python error_analysis.py --output-dir output/demo   # those of the demo
+
+Writes, with each model's prefix: reliability.png; for CIFAR-100 confused_pairs.png, fine_accuracy.png
+and .csv; for digits every_wrong.png; and errors.json with the figures behind them.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline import artifacts, data, error_plots, metrics
+from pipeline.cli import flag, parse
+from pipeline.errors import run
+from pipeline.names import CIFAR100_FINE
+
+MOST = 60  # wrong images that still fit one picture
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every knob; each is a flag, see --help."""
+
+    pairs: int = flag(10, "pairs of classes to show", minimum=1)
+    data_dir: str | None = flag(None)
+    output_dir: str = flag("output", "folder with the models, and for the results")
+
+
+def fine_classes(dataset: data.Dataset, predicted: np.ndarray) -> pd.DataFrame:
+    """One row per fine class: its superclass, its test images, the share right, where the others went."""
+    rows = []
+    for fine, superclass in enumerate(data.superclasses(dataset)):
+        votes = np.bincount(predicted[dataset.fine_test == fine], minlength=len(dataset.class_names))
+        right, images = votes[superclass], votes.sum()
+        votes[superclass] = 0
+        rows.append(
+            {
+                "superclass": dataset.class_names[superclass],
+                "fine_class": CIFAR100_FINE[fine],
+                "images": images,
+                "accuracy": right / max(images, 1),
+                "most_often_taken_for": dataset.class_names[votes.argmax()] if votes.any() else "",
+            }
+        )
+    return pd.DataFrame(rows).sort_values(["superclass", "accuracy"], kind="stable")
+
+
+def analyse(path: Path, config: Config) -> None:
+    """The pictures and figures of one model."""
+    about, model = artifacts.about_model(path), artifacts.load_model(path)
+    dataset = data.load(about["dataset"], config.data_dir)
+    probabilities = artifacts.predict(model, dataset.x_test, what=f"test images through {path.name}")
+    names, title, y_true = dataset.class_names, about["title"], dataset.y_test
+    predicted = probabilities.argmax(axis=1)
+
+    def file(name: str) -> Path:
+        return path.parent / f"{about['prefix']}_{name}"
+
+    matrix = metrics.confusion_matrix(y_true, predicted, len(names))
+    pairs = metrics.confused_pairs(matrix, config.pairs)
+    error = metrics.expected_calibration_error(probabilities, y_true)
+    count, _, accuracy = metrics.reliability(probabilities, y_true)
+    error_plots.reliability(count, accuracy, error, title, file("reliability.png"))
+    wrong = np.flatnonzero(predicted != y_true)
+    if len(names) > 10:
+        error_plots.confused_pairs(dataset.x_test, y_true, predicted, pairs, names, title, file("confused_pairs.png"))
+    elif 0 < len(wrong) <= MOST:
+        error_plots.every_wrong(
+            dataset.x_test[wrong], y_true[wrong], probabilities[wrong], names, title, file("every_wrong.png")
+        )
+    if dataset.fine_test is not None:
+        table = fine_classes(dataset, predicted)
+        artifacts.write_csv(file("fine_accuracy.csv"), table)
+        groups = [table[table["superclass"] == name] for name in names]
+        error_plots.fine_accuracy(
+            [list(group["fine_class"]) for group in groups],
+            np.array([group["accuracy"] for group in groups]),
+            names,
+            title,
+            file("fine_accuracy.png"),
+        )
+    figures = {
+        "title": title,
+        "expected_calibration_error": error,
+        "mean_confidence": float(probabilities.max(axis=1).mean()),
+        "wrong": len(wrong),
+        "confused_pairs": [
+            {"classes": [names[a], names[b]], "taken_for_each_other": int(matrix[a, b] + matrix[b, a])}
+            for a, b in pairs
+        ],
+    }
+    artifacts.write_json(file("errors.json"), figures)
+    print(f"{file('errors.json')}: {len(wrong)} wrong, expected calibration error {error:.3f}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Every finished model in a folder."""
+    config = parse(Config, argv, about=__doc__)
+    for path in artifacts.finished_models(Path(config.output_dir)):
+        analyse(path, config)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

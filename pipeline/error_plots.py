@@ -1,0 +1,107 @@
+"""Pictures of a model's errors: numbers and images to PNG."""
+
+from pathlib import Path
+
+import numpy as np
+import seaborn
+from matplotlib.figure import Figure
+
+from pipeline.plots import BLUE, GREY, heading, save, show, wrapped
+
+
+def confused_pairs(images, y_true, predicted, pairs, class_names, title: str, path: Path) -> None:
+    """One row per pair of classes: how often each was taken for the other, and the first such test images.
+
+    Args:
+        images: (n, h, w, c) raw pixels; y_true, predicted: (n,) labels.
+        pairs: [(a, b), ...] as metrics.confused_pairs gives them.
+    """
+    shown = 5
+    figure = Figure(figsize=(15, 1.25 * len(pairs) + 1.2), layout="constrained")
+    heading(figure, "Classes taken for each other most often, with the first such test images", title)
+    widths = [2.6, *[1] * shown, 2.6, *[1] * shown]
+    grid = figure.subplots(len(pairs), 2 + 2 * shown, squeeze=False, gridspec_kw={"width_ratios": widths})
+    for axes in grid.flat:
+        axes.axis("off")
+    for line, (a, b) in zip(grid, pairs, strict=True):
+        for start, true, guess in ((0, a, b), (1 + shown, b, a)):
+            found = np.flatnonzero((y_true == true) & (predicted == guess))
+            text = f"{wrapped(class_names[true], 22)}\ntaken for\n{wrapped(class_names[guess], 22)}\n{len(found)} times"
+            line[start].text(0.5, 0.5, text, ha="center", va="center", fontsize=9)
+            for axes, index in zip(line[start + 1 :], found[:shown], strict=False):
+                show(axes, images[index])
+    save(figure, path)
+
+
+def fine_accuracy(names, shares: np.ndarray, superclass_names, title: str, path: Path) -> None:
+    """Share of each fine class that was put into its superclass, superclasses from worst to best.
+
+    Args:
+        names: for each superclass the names of its fine classes; shares: (superclasses, fine) in [0, 1].
+    """
+    order = np.argsort(shares.mean(axis=1))
+    within = [np.argsort(shares[row]) for row in order]
+    values = np.array([shares[row][inner] for row, inner in zip(order, within, strict=True)])
+    cells = [
+        [f"{names[row][i]}\n{shares[row][i]:.0%}" for i in inner] for row, inner in zip(order, within, strict=True)
+    ]
+    figure = Figure(figsize=(11, 0.52 * len(order) + 1.8), layout="constrained")
+    heading(figure, "Fine classes: share of test images put into the right superclass", title)
+    axes = figure.subplots()
+    seaborn.heatmap(
+        100 * values,
+        ax=axes,
+        annot=np.array(cells),
+        fmt="",
+        annot_kws={"fontsize": 8},
+        cmap="Blues",
+        vmin=0,
+        vmax=100,
+        linewidths=0.5,
+        xticklabels=False,
+        yticklabels=[f"{superclass_names[row]}  {shares[row].mean():.0%}" for row in order],
+        cbar_kws={"shrink": 0.5, "label": "right superclass (%)"},
+    )
+    axes.set(xlabel="fine classes of the superclass, worst to best", ylabel="superclass and its mean")
+    save(figure, path)
+
+
+def reliability(count, accuracy, error: float, title: str, path: Path) -> None:
+    """Accuracy against confidence, and how many test images have it.
+
+    Args:
+        count, accuracy: per range of confidence, see metrics.reliability; error: the expected one.
+    """
+    figure = Figure(figsize=(6.5, 7), layout="constrained")
+    heading(figure, f"Reliability: expected calibration error {error:.3f}", title, 60)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    edges = np.linspace(0, 1, len(count) + 1)
+    upper.plot([0, 1], [0, 1], color=GREY, ls="--", label="as sure as right")
+    upper.bar(edges[:-1], accuracy, np.diff(edges), align="edge", color=BLUE, edgecolor="white", label="accuracy")
+    upper.set(ylabel="share right", ylim=(0, 1), xlim=(0, 1))
+    upper.legend(frameon=False, loc="upper left")
+    lower.bar(edges[:-1], count, np.diff(edges), align="edge", color=BLUE, edgecolor="white")
+    lower.set(xlabel="confidence: probability of the predicted class", ylabel="test images", yscale="log")
+    save(figure, path)
+
+
+def every_wrong(images, y_true, probabilities, class_names, title: str, path: Path) -> None:
+    """Every test image that was classified wrong, in test order: true class, prediction, probability.
+
+    Args:
+        images: (n, h, w, c) raw pixels of the wrong ones alone; y_true: (n,); probabilities: (n, classes).
+    """
+    columns = min(6, len(images))
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(1.9 * columns, 2.1 * rows + 1), layout="constrained")
+    heading(figure, f"All {len(images)} test images that the model gets wrong", title, 14 * columns)
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.axis("off")
+    for axes, image, label, row in zip(figure.axes, images, y_true, probabilities, strict=False):
+        show(axes, image)
+        guess = row.argmax()
+        axes.set_title(
+            f"true {class_names[label]} ({row[label]:.0%})\npredicted {class_names[guess]} ({row[guess]:.0%})",
+            fontsize=9,
+        )
+    save(figure, path)
