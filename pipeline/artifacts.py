@@ -180,11 +180,12 @@ def predict(model, images: np.ndarray, batch_size: int = 250, what: str = "") ->
     Args:
         what: name of the images; if given, how far it has come is printed.
     """
-    # predict() turns a whole array into one tensor: a few thousand images at a time keep memory flat.
-    parts, chunk = [], 10 * batch_size
-    for start in range(0, len(images), chunk):
-        part = images[start : start + chunk].astype(np.float32)
-        parts.append(np.asarray(model.predict(part, batch_size=batch_size, verbose=0), np.float32))
-        if what:
+    # Batch by batch: predict() turns the whole array into one tensor, and its tf.data pipeline ends late
+    # (see pipeline.training).
+    parts = []
+    for start in range(0, len(images), batch_size):
+        part = images[start : start + batch_size].astype(np.float32)
+        parts.append(np.asarray(model.predict_on_batch(part), np.float32))
+        if what and (len(parts) % 10 == 0 or start + len(part) == len(images)):
             counter(start + len(part), len(images), what)
     return np.concatenate(parts)

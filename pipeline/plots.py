@@ -185,3 +185,27 @@ def comparison(rows: list[dict], path: Path) -> None:
             axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g} M")
     axes_of[0].invert_yaxis()
     save(figure, path)
+
+
+def time_to_accuracy(runs: dict[str, list[dict]], title: str, path: Path) -> None:
+    """Validation accuracy against seconds of training, one thin line per seed, one colour per recipe.
+
+    Args:
+        runs: recipe -> its seeds' entries with "curve" [[seconds, accuracy], ...] and "processor".
+    """
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    machines = sorted({f"{row['processor']}, {row['cores']} cores" for rows in runs.values() for row in rows})
+    heading(figure, f"Validation accuracy against training time: {title}", "; ".join(machines), 80)
+    axes = figure.subplots()
+    styles = zip((BLUE, ORANGE, GREEN, GREY), ("o", "s", "^", "D"), strict=True)
+    for (recipe, rows), (colour, marker) in zip(runs.items(), styles, strict=False):
+        for row in rows:
+            axes.plot(*zip(*row["curve"], strict=True), color=colour, lw=1, alpha=0.7)
+        ends = [row["curve"][-1] for row in rows]
+        axes.plot(*zip(*ends, strict=True), marker, color=colour, ls="", label=f"{recipe}, n = {len(rows)}")
+    axes.set(xlabel="training time (s)", ylabel="validation accuracy", xscale="log")
+    axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g}")
+    axes.xaxis.set_minor_formatter("")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(frameon=False, loc="lower right")
+    save(figure, path)

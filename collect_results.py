@@ -1,0 +1,142 @@
+"""Every recipe's finished runs in one file per model family: each seed's figures, mean, deviation.
+
+    python collect_results.py           # after runs with --seed 0, 1, 2 ...
+
+Looks in output/ and output/runs/*/, takes the runs on real data with the recipe's own settings, and
+writes output/<prefix>_results.json and <prefix>_time_to_accuracy.png. Seeds whose folder is gone stay
+in the file as they were. The default recipe's best seed on validation becomes the model in output/.
+"""
+
+import dataclasses
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import cifar100_cnn
+import mnist_classification
+from pipeline import artifacts, cli, plots
+from pipeline.cli import flag, parse
+from pipeline.errors import BadInput, run
+
+SCRIPTS = {"cifar100": cifar100_cnn, "custom_cnn": mnist_classification}
+TITLES = {"cifar100": "CIFAR-100, 20 superclasses, coarse labels", "custom_cnn": "MNIST"}
+# May differ from run to run without being another recipe.
+OWN = {"seed", "precision", "files"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every knob; each is a flag, see --help."""
+
+    output_dir: str = flag("output", "folder with the results, its runs in runs/")
+
+
+def settings(script, recipe: str) -> dict:
+    """What a recipe ("fast", or "fast-fine" with fine labels) is, as a run records it."""
+    name, fine = recipe.removesuffix("-fine"), recipe.endswith("-fine")
+    values = script.RECIPES[name] | ({"labels": "fine"} if fine else {})
+    return cli.recorded(dataclasses.replace(script.Config(recipe=name), **values))
+
+
+def entry(folder: Path, prefix: str, metrics: dict) -> dict:
+    """One seed's figures, with its validation accuracy against seconds of training."""
+    history = pd.read_csv(folder / f"{prefix}_history.csv")
+    kept = ("seed", "test_accuracy", "test_loss", "macro_f1", "validation_accuracy", "epochs", "n_train", "parameters")
+    seconds = np.cumsum(history["seconds"]).round(1)
+    return {
+        **{name: metrics[name] for name in kept},
+        **({"tta": metrics["tta"]} if "tta" in metrics else {}),
+        "wall_seconds": metrics["wall_seconds"],
+        "training_seconds": metrics["training_seconds"],
+        "processor": metrics["hardware"]["processor"],
+        "cores": metrics["hardware"]["cores"],
+        "accelerator": metrics["hardware"]["accelerator"],
+        "commit": metrics["commit"],
+        "curve": [list(point) for point in zip(seconds, history["val_accuracy"].round(4), strict=True)],
+    }
+
+
+def spread(values: list[float]) -> dict:
+    """Mean, sample standard deviation (None for a single run), n."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "std": deviation, "n": len(values)}
+
+
+def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
+    """The results of one family, and the folder of each (recipe, seed) that is there."""
+    script, path, folders = SCRIPTS[prefix], folder / f"{prefix}_results.json", {}
+    earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    seeds = {name: {row["seed"]: row for row in old["runs"]} for name, old in earlier.items()}
+    for place in [folder, *sorted((folder / "runs").glob("*"))]:
+        if not (place / f"{prefix}_metrics.json").exists():
+            continue
+        metrics = json.loads((place / f"{prefix}_metrics.json").read_text(encoding="utf-8"))
+        recipe = metrics["recipe"]
+        own = settings(script, recipe)
+        differs = sorted(key for key in own.keys() - OWN if metrics["config"].get(key) != own[key])
+        if differs:
+            print(f"{place}: left out, not the recipe {recipe} of today ({', '.join(differs)})")
+            continue
+        if earlier.get(recipe, {}).get("config", own) != own:
+            print(f"{recipe}: earlier seeds dropped, they ran with other settings")
+            earlier.pop(recipe), seeds.pop(recipe)
+        seeds.setdefault(recipe, {})[metrics["seed"]] = entry(place, prefix, metrics)
+        folders[recipe, metrics["seed"]] = place
+    results = {}
+    for recipe, of_seed in sorted(seeds.items()):
+        rows = [of_seed[seed] for seed in sorted(of_seed)]
+        results[recipe] = {
+            **{key: spread([row[key] for row in rows]) for key in ("test_accuracy", "macro_f1", "wall_seconds")},
+            **(
+                {"tta_accuracy": spread([row["tta"]["test_accuracy"] for row in rows])}
+                if all("tta" in row for row in rows)
+                else {}
+            ),
+            "best_on_validation": max(rows, key=lambda row: row["validation_accuracy"])["seed"],
+            "config": settings(script, recipe),
+            "runs": rows,
+        }
+    return results, folders
+
+
+def ship(prefix: str, results: dict, folders: dict, folder: Path) -> None:
+    """Copy the default recipe's best run on validation to output/, unless it lies there."""
+    recipe = SCRIPTS[prefix].Config().recipe
+    best = folders.get((recipe, results.get(recipe, {}).get("best_on_validation")))
+    if best is None or best == folder:
+        return
+    for file in (*best.glob(f"{prefix}_*"), *best.glob("*.h5")):
+        with artifacts.replacing(folder / file.name) as temporary:
+            shutil.copyfile(file, temporary)
+    print(f"{folder}: now holds the run of {best}, the best of its recipe on validation")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """One results file per family that has runs."""
+    folder = Path(parse(Config, argv, about=__doc__).output_dir)
+    found = False
+    for prefix in SCRIPTS:
+        results, folders = collect(prefix, folder)
+        if not results:
+            continue
+        found = True
+        artifacts.write_json(folder / f"{prefix}_results.json", results)
+        coarse = {name: result["runs"] for name, result in results.items() if not name.endswith("-fine")}
+        plots.time_to_accuracy(coarse, TITLES[prefix], folder / f"{prefix}_time_to_accuracy.png")
+        ship(prefix, results, folders, folder)
+        for recipe, result in results.items():
+            figures = result["test_accuracy"]
+            deviation = "" if figures["std"] is None else f" ± {figures['std']:.4f}"
+            print(f"{prefix} {recipe}: test accuracy {figures['mean']:.4f}{deviation}, n = {figures['n']}")
+    if not found:
+        raise BadInput(f"no finished run of a recipe in {folder} or {folder / 'runs'}; run {cifar100_cnn.__name__}.py")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
