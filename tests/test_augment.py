@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from pipeline import augment
@@ -187,3 +188,16 @@ def test_every_step_of_every_epoch_and_seed_has_its_own_stream_and_always_the_sa
     draws = [first(place) for place in places]
     assert len(set(draws)) == len(places)
     assert draws == [first(place) for place in places]
+
+
+def test_shrinking_averages_what_it_merges():
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    small = augment.shrink(images, 24)
+    assert small.shape == (3, 24, 24, 3) and small.dtype == np.float32
+    assert small.min() >= 0 and small.max() <= 255
+    np.testing.assert_allclose(small.mean(axis=(1, 2)), images.mean(axis=(1, 2)), atol=1.5)
+    flat = np.full((1, 32, 32, 1), 77, np.uint8)
+    np.testing.assert_allclose(augment.shrink(flat, 24), 77, atol=1e-3)
+    # Pillow's triangle filter is the same interpolation, rounded to whole numbers.
+    reference = np.stack([Image.fromarray(image).resize((24, 24), Image.Resampling.BILINEAR) for image in images])
+    assert np.abs(small - reference).max() < 1.01

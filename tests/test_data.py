@@ -147,3 +147,29 @@ def test_a_dry_run_keeps_three_batches_of_every_part():
         assert not isinstance(value, np.ndarray) or len(value) == 24
     config.dry_run = False
     assert len(data.prepare(config).y_train) == 1212
+
+
+def with_fine(shapes, per_class=5):
+    """Shapes with invented fine labels: five for each class, of which the class is the quotient."""
+    draw = np.random.default_rng(0).integers(0, per_class, len(shapes.y_train))
+    return dataclasses.replace(
+        shapes, fine_train=shapes.y_train * per_class + draw, fine_test=shapes.y_test * per_class
+    )
+
+
+def test_fine_labels_follow_their_images_through_the_split_and_into_training(shapes):
+    parts = data.split(with_fine(shapes), 0.1, limit=2000)
+    for name, n in (("train", 2000), ("validation", 400)):
+        fine = getattr(parts, f"fine_{name}")
+        assert len(fine) == n
+        np.testing.assert_array_equal(fine // 5, getattr(parts, f"y_{name}"))
+    lessons = data.with_fine_labels(parts)
+    np.testing.assert_array_equal(lessons.y_train, parts.fine_train)
+    np.testing.assert_array_equal(lessons.y_validation, parts.fine_validation)
+    assert len(lessons.class_names) == len(set(lessons.class_names)) == 100
+    np.testing.assert_array_equal(data.superclasses(parts), np.arange(100) // 5)
+
+
+def test_data_without_fine_labels_are_refused_by_name(shapes):
+    with pytest.raises(BadInput, match="--labels fine needs CIFAR-100"):
+        data.with_fine_labels(shapes)

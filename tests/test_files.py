@@ -110,7 +110,8 @@ def test_cifar_records_hold_a_coarse_label_a_fine_label_and_three_planes():
     raw = record(3, 77, images[0]) + record(19, 99, images[1])
     decoded, labels = files.cifar100_records(raw, "hand-made", 2)
     np.testing.assert_array_equal(decoded, images)
-    assert decoded.dtype == np.uint8 and labels.dtype == np.int64 and list(labels) == [3, 19]
+    assert decoded.dtype == np.uint8 and labels.dtype == np.int64
+    np.testing.assert_array_equal(labels, [[3, 77], [19, 99]])
 
 
 @pytest.mark.parametrize(
@@ -210,3 +211,13 @@ def test_no_file_and_no_network_is_bad_input_with_a_way_out(folder, monkeypatch,
     assert file in message and way_out in message and str(folder) in message and "\n" not in message
     assert time_outs[0], "a download without a time-out can hang for ever"
     assert socket.getdefaulttimeout() is None
+
+
+def test_a_downloaded_cifar_gets_each_images_coarse_and_fine_label(folder, monkeypatch):
+    images = np.zeros((2, 32, 32, 3), np.uint8)
+    labels = {"coarse": np.array([[3], [19]]), "fine": np.array([[77], [99]])}
+    answer = {mode: ((images, part), (images[:1], part[:1])) for mode, part in labels.items()}
+    monkeypatch.setattr(keras.datasets.cifar100, "load_data", lambda label_mode: answer[label_mode])
+    (_, train, _, test), _ = files.cifar100([folder])
+    np.testing.assert_array_equal(train, [[3, 77], [19, 99]])
+    np.testing.assert_array_equal(test, [[3, 77]])

@@ -70,3 +70,26 @@ def test_results_are_plain_floats_that_json_can_hold():
     for own in (metrics.accuracy, metrics.macro_f1, metrics.weighted_f1):
         assert type(own(matrix)) is float
     assert type(metrics.cross_entropy(np.full((2, 2), 0.5, np.float32), np.array([0, 1]))) is float
+
+
+def test_confused_pairs_count_both_directions_and_leave_out_pairs_never_confused():
+    matrix = np.array([[9, 1, 4], [2, 9, 0], [0, 0, 9]])
+    assert metrics.confused_pairs(matrix, 5) == [(0, 2), (0, 1)]
+    assert metrics.confused_pairs(matrix, 1) == [(0, 2)]
+
+
+def test_reliability_puts_each_image_where_its_confidence_is():
+    probabilities = np.array([[0.95, 0.05], [0.9, 0.1], [0.35, 0.65], [0.0, 1.0]])
+    count, confidence, accuracy = metrics.reliability(probabilities, np.array([0, 1, 1, 1]), bins=10)
+    np.testing.assert_array_equal(count, [0, 0, 0, 0, 0, 0, 1, 0, 0, 3])
+    assert confidence[6] == pytest.approx(0.65) and confidence[9] == pytest.approx(2.85 / 3)
+    assert accuracy[6] == 1 and accuracy[9] == pytest.approx(2 / 3)
+
+
+def test_calibration_error_is_the_gap_that_was_put_in():
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.6, 0.9, 200_000)
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    for gap in (0.0, 0.1):
+        labels = (rng.random(len(confidence)) > confidence - gap).astype(int)
+        assert metrics.expected_calibration_error(probabilities, labels) == pytest.approx(gap, abs=0.01)

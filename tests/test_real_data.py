@@ -11,6 +11,7 @@ import pytest
 from conftest import PROJECT
 
 from pipeline import data
+from pipeline.names import CIFAR100_FINE
 
 FOLDER = Path(os.environ.get("DATA_DIR") or "no such folder")
 needs = {
@@ -56,3 +57,14 @@ def test_cifar_100_has_its_images_in_twenty_classes_of_equal_size():
     neighbours = [np.corrcoef(few[:, :, 1:].ravel(), few[:, :, :-1].ravel())[0, 1]]
     neighbours.append(np.corrcoef(few[:, 1:].ravel(), few[:, :-1].ravel())[0, 1])
     assert min(neighbours) > 0.9
+
+
+@needs["cifar-100-binary.tar.gz"]
+def test_cifar_100s_fine_labels_lie_five_in_each_superclass():
+    cifar = data.load("cifar100", str(FOLDER))
+    table = data.superclasses(cifar)
+    np.testing.assert_array_equal(table[cifar.fine_train], cifar.y_train)
+    np.testing.assert_array_equal(table[cifar.fine_test], cifar.y_test)
+    named = {cifar.class_names[table[CIFAR100_FINE.index(fine)]] for fine in ("maple tree", "oak tree", "palm tree")}
+    assert set(np.bincount(table)) == {5} and named == {"trees"}
+    assert cifar.class_names[table[CIFAR100_FINE.index("aquarium fish")]] == "fish"

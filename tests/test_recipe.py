@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipeline import recipe
+from pipeline import metrics, recipe
 from pipeline.quiet import keras
 
 
@@ -94,3 +94,20 @@ def test_an_identity_start_passes_the_first_channels_on_and_leaves_the_other_fil
     shared = min(before, after)
     np.testing.assert_allclose(np.asarray(layer(images))[..., :shared], images[..., :shared], atol=1e-6)
     np.testing.assert_array_equal(np.array(layer.kernel)[..., shared:], random_start[..., shared:])
+
+
+def test_the_temperature_makes_a_model_as_sure_as_it_is_right_and_changes_no_prediction():
+    rng = np.random.default_rng(0)
+    true_logits = rng.normal(0, 2, (4000, 5)).astype(np.float32)
+    shares = np.exp(true_logits) / np.exp(true_logits).sum(axis=1, keepdims=True)
+    labels = np.array([rng.choice(5, p=row) for row in shares / shares.sum(axis=1, keepdims=True)])
+    inputs = keras.Input((5,))
+    dense = keras.layers.Dense(5, name="logits")
+    model = keras.Model(inputs, keras.layers.Softmax()(dense(inputs)))
+    dense.set_weights([np.eye(5) / 2.5, np.zeros(5)])  # less sure than it should be
+    before = model.predict(true_logits, verbose=0)
+    assert recipe.scale_temperature(model, true_logits, labels) == pytest.approx(1 / 2.5, rel=0.1)
+    after = model.predict(true_logits, verbose=0)
+    np.testing.assert_array_equal(before.argmax(axis=1), after.argmax(axis=1))
+    error = metrics.expected_calibration_error
+    assert error(after, labels) < 0.03 < 0.1 < error(before, labels)

@@ -1,0 +1,78 @@
+"""Runs of a recipe gathered: what counts as one, what the figures are, what is shipped."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import collect_results
+from pipeline.errors import BadInput
+
+
+def finished_run(folder: Path, recipe="fast", accuracy=0.8, validation=0.7, seed=0, **changed):
+    """What a finished run leaves that the collector reads; the model is a few bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = collect_results.settings(collect_results.SCRIPTS["cifar100"], recipe)
+    config |= {"seed": seed, "precision": "float32", "files": {}, **changed}
+    metrics = {"recipe": recipe, "seed": seed, "config": config, "test_accuracy": accuracy, "test_loss": 0.7}
+    metrics |= {"macro_f1": accuracy, "validation_accuracy": validation, "epochs": 2, "n_train": 45000}
+    metrics |= {"parameters": 1000, "wall_seconds": 100.0, "training_seconds": 90.0, "commit": "abc"}
+    metrics["hardware"] = {"processor": "one", "cores": 2, "accelerator": "none"}
+    (folder / "cifar100_metrics.json").write_text(json.dumps(metrics))
+    history = pd.DataFrame({"seconds": [40.0, 50.0], "val_accuracy": [0.5, validation]})
+    history.to_csv(folder / "cifar100_history.csv", index=False)
+    (folder / "cifar100_cnn_scratch.h5").write_text(f"model {recipe} {seed}")
+
+
+def collected(folder):
+    assert collect_results.main(["--output-dir", str(folder)]) == 0
+    return json.loads((folder / "cifar100_results.json").read_text())
+
+
+def test_mean_and_deviation_are_over_the_seeds_and_the_best_on_validation_is_shipped(tmp_path):
+    accuracies, validations = [0.80, 0.83, 0.82], [0.71, 0.70, 0.74]
+    for seed, (accuracy, validation) in enumerate(zip(accuracies, validations, strict=True)):
+        finished_run(tmp_path / "runs" / f"any name {seed}", "fast", accuracy, validation, seed)
+    finished_run(tmp_path / "runs" / "sprint", "sprint", 0.76)
+    results = collected(tmp_path)
+    fast = results["fast"]["test_accuracy"]
+    assert fast["mean"] == pytest.approx(np.mean(accuracies)) and fast["std"] == pytest.approx(
+        np.std(accuracies, ddof=1)
+    )
+    assert fast["n"] == 3 and results["sprint"]["test_accuracy"] == {"mean": 0.76, "std": None, "n": 1}
+    assert results["fast"]["runs"][0]["curve"] == [[40.0, 0.5], [90.0, 0.71]]
+    assert results["fast"]["best_on_validation"] == 2
+    assert (tmp_path / "cifar100_cnn_scratch.h5").read_text() == "model fast 2"
+    assert (tmp_path / "cifar100_time_to_accuracy.png").stat().st_size > 10_000
+
+
+def test_a_run_with_other_settings_is_left_out_and_named(tmp_path, capsys):
+    finished_run(tmp_path / "runs" / "a", seed=0)
+    finished_run(tmp_path / "runs" / "b", seed=1, learning_rate=0.1)
+    assert [run["seed"] for run in collected(tmp_path)["fast"]["runs"]] == [0]
+    assert "b: left out" in (said := capsys.readouterr().out) and "learning_rate" in said
+
+
+def test_seeds_whose_folder_is_gone_stay_and_a_new_run_of_a_seed_replaces_the_old(tmp_path):
+    for seed in (0, 1):
+        finished_run(tmp_path / "runs" / str(seed), seed=seed, accuracy=0.8)
+    collected(tmp_path)
+    for path in [*(tmp_path / "runs" / "0").iterdir(), *tmp_path.glob("cifar100_[mh]*")]:
+        path.unlink()
+    finished_run(tmp_path / "runs" / "1", seed=1, accuracy=0.9)
+    assert [run["test_accuracy"] for run in collected(tmp_path)["fast"]["runs"]] == [0.8, 0.9]
+
+
+def test_fine_labels_are_a_result_of_their_own(tmp_path):
+    finished_run(tmp_path / "runs" / "coarse", "fast")
+    finished_run(tmp_path / "runs" / "fine", "fast-fine", 0.82)
+    results = collected(tmp_path)
+    assert set(results) == {"fast", "fast-fine"} and results["fast-fine"]["config"]["labels"] == "fine"
+    assert (tmp_path / "cifar100_cnn_scratch.h5").read_text() == "model fast 0"
+
+
+def test_a_folder_without_a_finished_run_is_bad_input(tmp_path):
+    with pytest.raises(BadInput, match="no finished run"):
+        collect_results.main(["--output-dir", str(tmp_path)])
