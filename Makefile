@@ -20,9 +20,16 @@ test: .venv/installed-dev
 
 # Everything on real data, in order; each run goes on where it was interrupted.
 train: .venv/installed
-	$(BIN)/python cifar100_cnn.py --resume
+	for seed in 0 1 2; do \
+	  $(BIN)/python cifar100_cnn.py --tta --seed $$seed --resume --output-dir output/runs/cifar100-fast-seed$$seed && \
+	  $(BIN)/python cifar100_cnn.py --recipe sprint --seed $$seed --resume && \
+	  $(BIN)/python cifar100_cnn.py --labels fine --tta --seed $$seed --resume || exit; \
+	done
+	$(BIN)/python cifar100_cnn.py --recipe baseline --resume
 	$(BIN)/python mnist_classification.py --resume
 	$(BIN)/python resnet50_transfer_learning.py --resume
+	$(BIN)/python collect_results.py
+	$(BIN)/python error_analysis.py
 	$(BIN)/python model_comparison.py
 	$(BIN)/python gradcam.py
 	$(MAKE) report

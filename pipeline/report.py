@@ -75,7 +75,29 @@ def comparison() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"runs": runs, "comparison": comparison}
+def cifar100_recipes() -> str:
+    """What each recipe of cifar100_cnn.py reached, over its seeds."""
+    lines = [
+        "| recipe | labels in training | epochs | test accuracy | n | with test-time augmentation | macro F1 | time |",
+        "| --- | --- | --: | --: | --: | --: | --: | --: |",
+    ]
+    for result in read("cifar100_results.json").values():
+        config = result["config"]
+        lines.append(
+            f"| {config['recipe']} | {config['labels']} | {config['epochs']} | {spread(result['test_accuracy'])} "
+            f"| {result['test_accuracy']['n']} "
+            f"| {spread(result['tta_accuracy']) if 'tta_accuracy' in result else 'not measured'} "
+            f"| {spread(result['macro_f1'])} | {clock(result['wall_seconds']['mean'])} |"
+        )
+    return "\n".join(lines)
+
+
+def spread(figures: dict) -> str:
+    """Mean and sample standard deviation of some runs."""
+    return f"{figures['mean']:.4f}" + ("" if figures["std"] is None else f" ± {figures['std']:.4f}")
+
+
+TABLES = {"runs": runs, "comparison": comparison, "cifar100_recipes": cifar100_recipes}
 
 
 def render(text: str) -> str:

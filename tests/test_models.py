@@ -12,6 +12,7 @@ from conftest import PROJECT
 import cifar100_cnn
 import mnist_classification
 import resnet50_transfer_learning
+from pipeline import artifacts
 from pipeline.quiet import keras
 
 layers = keras.layers
@@ -25,7 +26,8 @@ def baseline():
 
 @pytest.fixture(scope="module")
 def fast():
-    return cifar100_cnn.build_model(cifar100_cnn.Config(recipe="fast"))
+    """As it is saved; in training it takes smaller images as well."""
+    return artifacts.inference_copy(cifar100_cnn.build_model(cifar100_cnn.Config(recipe="fast")), (32, 32, 3))
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +92,24 @@ def test_models_take_raw_pixels_and_give_probabilities(name, shape, classes, req
     np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-5)
 
 
+def test_a_model_of_fine_classes_adds_their_probabilities_up():
+    model = cifar100_cnn.build_model(cifar100_cnn.Config(labels="fine"))
+    superclass = np.random.default_rng(0).permutation(np.arange(100) % 20)
+    summed = cifar100_cnn.add_up(model, superclass)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.float32)
+    fine, coarse = np.asarray(model(pixels)), np.asarray(summed(pixels))
+    assert fine.shape == (3, 100) and coarse.shape == (3, 20)
+    for k in range(20):
+        np.testing.assert_allclose(coarse[:, k], fine[:, superclass == k].sum(axis=1), rtol=1e-5)
+
+
+def test_the_first_epochs_of_the_fast_recipe_are_small_and_the_others_are_not():
+    augment = cifar100_cnn.augmentation(cifar100_cnn.Config(small_epochs=2))
+    images, rng = np.zeros((4, 32, 32, 3), np.uint8), np.random.default_rng(0)
+    sides = [augment(images, rng=rng, indices=np.arange(4), epoch=epoch).shape[1] for epoch in range(4)]
+    assert sides == [24, 24, 32, 32]
+
+
 @pytest.mark.parametrize("name", ["baseline", "fast", "mnist", "resnet"])
 def test_softmax_is_the_last_layer_of_its_own_in_one_flat_graph(name, request):
     model = request.getfixturevalue(name)
@@ -147,6 +167,7 @@ def test_resnet50_sees_enlarged_digits_as_its_caffe_weights_want_them(resnet):
 
 def test_importing_the_scripts_writes_nothing_and_prints_nothing(tmp_path):
     names = ("cifar100_cnn", "mnist_classification", "resnet50_transfer_learning", "model_comparison", "gradcam")
+    names += ("error_analysis", "collect_results")
     done = subprocess.run(
         [sys.executable, "-c", f"import {', '.join(names)}"],
         cwd=tmp_path,
