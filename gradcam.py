@@ -63,7 +63,7 @@ class Subject:
     def score(self) -> str:
         """What the first map of an example explains."""
         against = f",\nnot {self.config.against}" if self.config.against else ""
-        return (self.config.target or "predicted") + against
+        return (self.config.target or "predicted class") + against
 
     def maps(self, images: np.ndarray, classes: np.ndarray, against: int | None = None) -> np.ndarray:
         """Heat maps (n, h, w) of these classes, one for each image."""

@@ -9,7 +9,8 @@ the share of maps that are zero everywhere, and the sanity check of Adebayo et a
 1810.03292): how alike a map stays when layers are randomised from the top. A blanked pixel takes its
 image's mean colour. The controls are smooth noise ("random"), noise pixel by pixel and a centred
 Gaussian; a method beats "random" in deletion or insertion if the 95 % interval of the paired difference
-of areas lies on the right side of 0.
+of areas lies on the right side of 0. Whoever wants to change the default method or layer on the ground
+of what comes out: DEFAULT_METHOD and default_layer() in pipeline/explainer.py.
 
 Writes gradcam_faithfulness.csv (a row per model, method and layer) and .png to the models' folder.
 """
@@ -32,6 +33,7 @@ from pipeline.progress import clock, counter  # noqa: E402
 
 CONTROLS = ("random", "random pixels", "gaussian")
 CASCADE = (0.0, 1 / 3, 2 / 3, 1.0)  # share of the layers with weights, from the top; 0 is the logits' alone
+ALIKE = 0.5  # a mean rank correlation that a map must fall below once all layers are randomised
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,7 @@ def measure(path: Path, config: Config) -> tuple[list[dict], dict]:
     print(f"{about['title']}: {n} images, blank images keep {empty.mean():.3f} of {whole.mean():.3f}", flush=True)
 
     names = [*((control, "") for control in CONTROLS), *subjects(model)]
-    rows, areas, shapes, few = [], {}, {}, min(config.sanity_images, n)
-    originals = []
+    rows, areas, shapes, originals, few = [], {}, {}, [], min(config.sanity_images, n)
     for done, (method, layer) in enumerate(names, 1):
         heat = heat_of(explain, (method, layer), images, target, config.seed)
         originals.append(heat[:few])
@@ -125,33 +126,31 @@ def measure(path: Path, config: Config) -> tuple[list[dict], dict]:
         shapes[method, layer] = deletion.mean(axis=0), insertion.mean(axis=0)
         areas[method, layer] = faithfulness.area(deletion), faithfulness.area(insertion)
         seen = faithfulness.of_class(predict(perturb.masked(images, heat)), classes)
-        size = (
-            "x".join(map(str, model.get_layer(layer).output.shape[1:3])) if layer not in ("", explainer.FUSED) else ""
-        )
+        one_map = layer not in ("", explainer.FUSED)
         rows.append(
             {
                 "model": about["prefix"],
                 "dataset": about["dataset"],
                 "method": method,
                 "layer": layer,
-                "map": size,
+                "map": "x".join(map(str, model.get_layer(layer).output.shape[1:3])) if one_map else "",
                 "images": n,
                 "deletion_area": areas[method, layer][0].mean(),
                 "insertion_area": areas[method, layer][1].mean(),
-                **comparison(areas[method, layer], areas["random", ""], "random"),
-                **comparison(areas[method, layer], areas.get(("gaussian", ""), areas[method, layer]), "gaussian"),
                 "average_drop_percent": faithfulness.average_drop(whole, seen),
                 "increase_in_confidence_percent": faithfulness.increase_in_confidence(whole, seen),
                 "zero_maps_percent": 100 * np.mean(~heat.any(axis=(1, 2))),
             }
         )
         counter(done, len(names), f"explanations of {path.name}")
-    methods = names[len(CONTROLS) :]
-    alike = likeness(explain, methods, images[:few], target[:few], originals[len(CONTROLS) :], config.seed, path.name)
-    for row, values in zip(rows[len(CONTROLS) :], alike, strict=True):
-        row |= {
-            f"likeness_{share:.0%}_random".replace("%", "_percent"): v for share, v in zip(CASCADE, values, strict=True)
-        }
+    for row, name in zip(rows, names, strict=True):
+        row |= comparison(areas[name], areas["random", ""], "random")
+        row |= comparison(areas[name], areas["gaussian", ""], "gaussian")
+    tested, skip = names[len(CONTROLS) :], len(CONTROLS)
+    alike = likeness(explain, tested, images[:few], target[:few], originals[skip:], config.seed, path.name)
+    for row, values in zip(rows[skip:], alike, strict=True):
+        row |= {f"likeness_{100 * share:.0f}_percent_random": v for share, v in zip(CASCADE, values, strict=True)}
+        row["loses_likeness"] = "yes" if values[-1] < ALIKE else "no"
     print(f"{path.name} took {clock(time.monotonic() - started)}", flush=True)
     return rows, {"title": f"{about['title']}, {n} test images", "curves": shapes}
 
@@ -175,12 +174,15 @@ def comparison(own, control, name: str) -> dict:
 
 
 def summary(rows: list[dict]) -> str:
-    """The rows of one model as aligned text, best first; what does not beat the random control is said so."""
-    lines = [f"{'method':<15}{'layer':<21}{'deletion':>9}{'insertion':>10}{'zero maps':>10}  beats the random control"]
+    """The rows of one model as aligned text, best first; what does not beat a control is named as such."""
+    head = f"{'method':<15}{'layer':<21}{'deletion':>9}{'insertion':>10}{'zero maps':>10}  "
+    lines = [head + f"{'beats random':<20}{'beats gaussian':<20}likeness with random weights"]
     for row in sorted(rows, key=lambda row: row["deletion_area"] - row["insertion_area"]):
+        likeness = f"{row['likeness_100_percent_random']:.2f}" if "loses_likeness" in row else ""
         lines.append(
             f"{row['method']:<15}{row['layer']:<21}{row['deletion_area']:>9.3f}{row['insertion_area']:>10.3f}"
-            f"{row['zero_maps_percent']:>9.1f}%  {row['beats_random'] if row['method'] != 'random' else ''}"
+            f"{row['zero_maps_percent']:>9.1f}%  {row['beats_random']:<20}{row['beats_gaussian']:<20}{likeness}"
+            + (" (stays alike)" if row.get("loses_likeness") == "no" else "")
         )
     return "\n".join(lines)
 

@@ -9,7 +9,7 @@ from pipeline.plots import BLUE, GREEN, GREY, ORANGE, heading, save, show
 
 # An example on a sheet: raw image (h, w, c), caption, and its heat maps (h, w) in [0, 1].
 Example = tuple[np.ndarray, str, list[np.ndarray]]
-CELL, CAPTION = 1.35, 0.55  # inches: side of an image, height of the caption above it
+CELL, CAPTION = 1.35, 0.4  # inches: side of an image, height of the caption above it
 # Okabe & Ito's remaining colours, and a marker each, so that no line is known by its colour alone.
 STYLES = {
     "grad-cam": (BLUE, "o"),
@@ -33,7 +33,7 @@ def sheet(groups: list[list[str]], rows: list[list[Example | str]], what: str, t
         what, title: what the picture shows, and what it was made on.
     """
     widths = [1 + 2 * len(names) for names in groups]
-    width, height = 0.9 + sum(widths) * CELL + 0.4 * len(groups), 1.5 + len(rows) * (CELL + CAPTION)
+    width, height = 0.9 + sum(widths) * CELL + 0.4 * len(groups), 1.1 + len(rows) * (CELL + CAPTION)
     figure = Figure(figsize=(width, height))
     figure.text(0.5, 1 - 0.1 / height, what + "\n" + title, ha="center", va="top", fontsize=12)
     shown, left = None, 0.1
@@ -41,9 +41,9 @@ def sheet(groups: list[list[str]], rows: list[list[Example | str]], what: str, t
         heads = ["image", *(head for name in names for head in (f"map for\n{name}", "overlay"))]
         for column, head in enumerate(heads):
             x = (left + (column + 0.5) * CELL) / width
-            figure.text(x, 1 - 1.15 / height, head, ha="center", va="bottom", fontsize=8.5, color=GREY)
+            figure.text(x, 1 - 0.95 / height, head, ha="center", va="bottom", fontsize=8.5, color=GREY)
         for line, row in enumerate(rows):
-            bottom = height - 1.2 - (line + 1) * (CELL + CAPTION)
+            bottom = height - 1.0 - (line + 1) * (CELL + CAPTION)
 
             def cell(column, bottom=bottom, left=left):
                 side = 0.96 * CELL
@@ -68,8 +68,10 @@ def sheet(groups: list[list[str]], rows: list[list[Example | str]], what: str, t
                 overlay.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.7 * heat)
         left += widths[group] * CELL + 0.4
     if shown:
-        tall = min(4.0, height - 1.7)
-        bar = figure.add_axes(((left - 0.25) / width, (height - 1.4 - tall) / height, 0.15 / width, tall / height))
+        tall = min(4.0, height - 1.0 - CAPTION)
+        bar = figure.add_axes(
+            ((left - 0.25) / width, (height - 1.0 - CAPTION - tall) / height, 0.15 / width, tall / height)
+        )
         figure.colorbar(shown, cax=bar, label="evidence (1: the map's maximum)")
     save(figure, path)
 
@@ -105,7 +107,7 @@ def faithfulness(models: list[tuple[dict, list[dict]]], path: Path) -> None:
         sanity.axhline(0, color=GREY, lw=0.8)
         for axes in (deletion, insertion, sanity):
             axes.grid(alpha=0.3)
-        sanity.set_ylim(-0.4, 1.05)
+        sanity.set_ylim(-1.05, 1.05)
         deletion.legend(frameon=False, fontsize=8, title="best layer of each")
         draw_gains(gains, rows)
     save(figure, path)
@@ -124,7 +126,14 @@ def style_of(row: dict) -> dict:
     color, marker = STYLES[row["method"]]
     control = color == GREY
     label = f"{row['method']} {row['layer']}".strip()
-    return {"color": color, "marker": marker, "ms": 5, "lw": 1.4, "ls": "--" if control else "-", "label": label}
+    return {
+        "color": color,
+        "marker": marker,
+        "ms": 5,
+        "lw": 1.4,
+        "ls": ":" if marker == "None" else "--" if control else "-",
+        "label": label,
+    }
 
 
 def draw_gains(axes, rows: list[dict]) -> None:
@@ -138,8 +147,11 @@ def draw_gains(axes, rows: list[dict]) -> None:
         error = [row[f"{what}_gain_over_random_error"] for row in rows]
         axes.errorbar(gain, places + move, xerr=error, fmt=marker, color=color, ms=4, lw=1.2, label=what)
     labels = [f"{row['method']} {row['layer']}".strip() for row in rows]
-    marks = ["" if row["beats_random"] == "yes" else " (not better in both)" for row in rows]
+    verdicts = {"yes": "", "no": " (no better than random)"}
+    marks = [verdicts.get(row["beats_random"], f" (better {row['beats_random']})") for row in rows]
     axes.set_yticks(places, [label + mark for label, mark in zip(labels, marks, strict=True)], fontsize=8)
+    for text, mark in zip(axes.get_yticklabels(), marks, strict=True):
+        text.set_color(GREY if mark else "black")
     axes.axvline(0, color=GREY, lw=0.8)
     axes.set(xlabel="gain in area over smooth random maps, 95 % interval", ylim=(-0.7, len(rows) - 0.3))
     axes.set_title("Above 0: more faithful than chance", fontsize=10)
