@@ -56,13 +56,14 @@ class Subject:
     @property
     def what(self) -> str:
         """The method and its layers, for a figure's title."""
-        layers = f" at {' + '.join(self.layers)}" if self.layers else ""
-        return f"Evidence for a class: {self.config.method}{layers}"
+        if len(self.layers) > 1:
+            return f"Evidence for a class: {self.config.method}, {len(self.layers)} stages fused"
+        return " at ".join([f"Evidence for a class: {self.config.method}", *self.layers])
 
     @property
     def score(self) -> str:
         """What the first map of an example explains."""
-        against = f",\nnot {self.config.against}" if self.config.against else ""
+        against = f", not {self.config.against}" if self.config.against else ""
         return (self.config.target or "predicted class") + against
 
     def maps(self, images: np.ndarray, classes: np.ndarray, against: int | None = None) -> np.ndarray:
@@ -109,7 +110,7 @@ def explain(path: Path, config: Config) -> None:
 
     rows = [
         [
-            example(right[k], f"no image of {names[k]} is right"),
+            example(right[k], f"no test image of {names[k]} is right"),
             example(wrong[k], f"no test image of {names[k]} is wrong"),
         ]
         for k in range(len(names))

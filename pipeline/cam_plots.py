@@ -72,7 +72,7 @@ def sheet(groups: list[list[str]], rows: list[list[Example | str]], what: str, t
         bar = figure.add_axes(
             ((left - 0.25) / width, (height - 1.0 - CAPTION - tall) / height, 0.15 / width, tall / height)
         )
-        figure.colorbar(shown, cax=bar, label="evidence (1: the map's maximum)")
+        figure.colorbar(shown, cax=bar).set_label("evidence (1: maximum)", fontsize=9)
     save(figure, path)
 
 
