@@ -1,10 +1,13 @@
-"""Why a model decided as it did: Grad-CAM heat maps for the saved models.
+"""Why a model decided as it did: heat maps of the evidence for a class.
 
     python gradcam.py                                              # every model in output/
     python gradcam.py --output-dir output/demo                     # those of the demo
+    python gradcam.py --method grad-cam --layer block3_relu2 --model output/cifar100_cnn_scratch.h5
     python gradcam.py --model output/custom_cnn_model.h5 a.png b.jpg   # your own pictures
+    python gradcam.py --model output/custom_cnn_model.h5 --target 4 --against 9 a.png   # why 4 and not 9
 
-Writes <prefix>_gradcam.png (right and wrong test images) or <prefix>_photos_gradcam.png.
+Writes <prefix>_gradcam.png (of each class the first test image that the model gets right, and the first
+that it gets wrong) or <prefix>_photos_gradcam.png. benchmarks/faithfulness.py tests the methods.
 """
 
 import sys
@@ -13,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import artifacts, cam, data, photos, plots
+from pipeline import artifacts, cam_plots, data, explainer, photos
 from pipeline.cli import flag, parse
 from pipeline.errors import BadInput, run
 
@@ -23,60 +26,124 @@ class Config:
     """Every knob; each is a flag, see --help."""
 
     model: str | None = flag(None, "one saved .h5 model; default: all in the output folder")
-    layer: str | None = flag(None, "layer to explain; default: the deepest activation with a map of 4x4 or more")
+    method: str = flag(explainer.DEFAULT_METHOD, "how evidence is found", choices=explainer.METHODS)
+    layer: str | None = flag(None, f"layer to explain, or {explainer.FUSED}: all stages; default: chosen for the model")
+    target: str | None = flag(None, "class to explain, by name; default: the predicted one")
+    against: str | None = flag(None, "second class, by name: explain why the first one and not this one")
     images: tuple[str, ...] = flag((), "your own picture files; needs --model", positional="PICTURE")
-    examples: int = flag(5, "right and wrong test images to show, of each", minimum=1)
     data_dir: str | None = flag(None)
     output_dir: str = flag("output", "folder with the models, and for the pictures")
 
 
+def class_number(name: str | None, class_names: list[str]) -> int | None:
+    """Place of a class in label order; BadInput lists the names where there is no such class."""
+    if name is not None and name not in class_names:
+        raise BadInput(f"there is no class {name}; the model's classes are {', '.join(class_names)}")
+    return None if name is None else class_names.index(name)
+
+
+class Subject:
+    """One saved model with what the flags ask of it."""
+
+    def __init__(self, path: Path, config: Config):
+        self.about, self.model = artifacts.about_model(path), artifacts.load_model(path)
+        self.config, self.names = config, self.about["class_names"]
+        self.target = class_number(config.target, self.names)
+        self.against = class_number(config.against, self.names)
+        self.explainer = explainer.Explainer(self.model)
+        self.layers = self.explainer.layers(config.method, config.layer)
+
+    @property
+    def what(self) -> str:
+        """The method and its layers, for a figure's title."""
+        if len(self.layers) > 1:
+            return f"Evidence for a class: {self.config.method}, {len(self.layers)} stages fused"
+        return " at ".join([f"Evidence for a class: {self.config.method}", *self.layers])
+
+    @property
+    def score(self) -> str:
+        """What the first map of an example explains."""
+        against = f", not {self.config.against}" if self.config.against else ""
+        return (self.config.target or "predicted class") + against
+
+    def maps(self, images: np.ndarray, classes: np.ndarray, against: int | None = None) -> np.ndarray:
+        """Heat maps (n, h, w) of these classes, one for each image."""
+        other = None if against is None else np.full(len(classes), against)
+        weights = explainer.score_weights(classes, len(self.names), other)
+        return self.explainer(images, weights, self.config.method, self.config.layer)
+
+    def main_maps(self, images: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """Heat maps of what --target and --against ask for."""
+        classes = predicted if self.target is None else np.full(len(predicted), self.target)
+        return self.maps(images, classes, self.against)
+
+
+def first_of_each_class(labels: np.ndarray, fits: np.ndarray, n_classes: int) -> list[int | None]:
+    """For each class the index of its first image that fits, or None; the first, so that nobody picked it."""
+    found = [np.flatnonzero(fits & (labels == k)) for k in range(n_classes)]
+    return [int(indices[0]) if len(indices) else None for indices in found]
+
+
 def explain(path: Path, config: Config) -> None:
-    """A sheet of test images that one model gets right, and of images it gets wrong."""
-    about, model = artifacts.about_model(path), artifacts.load_model(path)
-    dataset = data.load(about["dataset"], config.data_dir)
-    # The first thousand hold examples enough; explaining needs no figure over the whole test set.
-    images, labels = dataset.x_test[:1000], dataset.y_test[:1000]
-    probabilities = artifacts.predict(model, images)
+    """A sheet with a row per class: a test image that the model gets right, and one that it gets wrong."""
+    subject = Subject(path, config)
+    names, dataset = subject.names, data.load(subject.about["dataset"], config.data_dir)
+    images, labels = dataset.x_test, dataset.y_test
+    probabilities = artifacts.predict(subject.model, images, what=f"test images through {path.name}")
     predicted = probabilities.argmax(axis=1)
-    right = np.flatnonzero(predicted == labels)[: config.examples]
-    wrong = np.flatnonzero(predicted != labels)[: config.examples]
-    chosen = np.concatenate([right, wrong])
-    heat = cam.grad_cam(model, images[chosen], predicted[chosen], config.layer)
-    names = about["class_names"]
-    captions = [
-        f"true: {names[labels[i]]}\npredicted: {names[predicted[i]]} ({probabilities[i, predicted[i]]:.0%})"
-        for i in chosen
+    right = first_of_each_class(labels, predicted == labels, len(names))
+    wrong = first_of_each_class(labels, predicted != labels, len(names))
+    chosen = [index for index in right + wrong if index is not None]
+    main = dict(zip(chosen, subject.main_maps(images[chosen], predicted[chosen]), strict=True))
+    wrong_only = [index for index in wrong if index is not None]
+    true = (
+        dict(zip(wrong_only, subject.maps(images[wrong_only], labels[wrong_only]), strict=True)) if wrong_only else {}
+    )
+
+    def example(index: int | None, missing: str) -> cam_plots.Example | str:
+        if index is None:
+            return missing
+        guess, truth = predicted[index], labels[index]
+        caption = f"true: {names[truth]} ({probabilities[index, truth]:.0%})\n"
+        caption += f"predicted: {names[guess]} ({probabilities[index, guess]:.0%})"
+        return images[index], caption, [main[index], true[index]] if index in true else [main[index]]
+
+    rows = [
+        [
+            example(right[k], f"no test image of {names[k]} is right"),
+            example(wrong[k], f"no test image of {names[k]} is wrong"),
+        ]
+        for k in range(len(names))
     ]
-    title = f"{about['title']}, layer {config.layer or cam.default_layer(model)}"
-    picture = Path(config.output_dir) / f"{about['prefix']}_gradcam.png"
-    plots.heat_maps(images[chosen], heat, captions, len(right), title, picture)
-    print(f"{picture}: {len(right)} right and {len(wrong)} wrong test images")
+    groups = [[subject.score], [subject.score, "true class"]]
+    picture = Path(config.output_dir) / f"{subject.about['prefix']}_gradcam.png"
+    cam_plots.sheet(groups, rows, subject.what, subject.about["title"], picture)
+    print(f"{picture}: {len(chosen) - len(wrong_only)} right and {len(wrong_only)} wrong test images")
 
 
 def explain_photos(path: Path, config: Config) -> int:
     """The same for a user's own pictures; returns how many could not be read."""
-    about, model = artifacts.about_model(path), artifacts.load_model(path)
-    images, names, failed = [], [], 0
+    subject, images, files, failed = Subject(path, config), [], [], 0
     for file in config.images:
         try:
-            images.append(photos.read(file, model.input_shape[1:]))
-            names.append(Path(file).name)
+            images.append(photos.read(file, subject.model.input_shape[1:]))
+            files.append(Path(file).name)
         except BadInput as error:
             print(f"error: {error}", file=sys.stderr)
             failed += 1
     if not images:
         raise BadInput("none of the pictures could be read")
     images = np.stack(images)
-    probabilities = artifacts.predict(model, images)
+    probabilities = artifacts.predict(subject.model, images)
     predicted = probabilities.argmax(axis=1)
-    heat = cam.grad_cam(model, images, predicted, config.layer)
+    heat = subject.main_maps(images, predicted)
     captions = [
-        f"{name}\npredicted: {about['class_names'][k]} ({p[k]:.0%})"
-        for name, k, p in zip(names, predicted, probabilities, strict=True)
+        f"{file}\npredicted: {subject.names[k]} ({p[k]:.0%})"
+        for file, k, p in zip(files, predicted, probabilities, strict=True)
     ]
-    title = f"{about['title']}, layer {config.layer or cam.default_layer(model)}"
-    picture = Path(config.output_dir) / f"{about['prefix']}_photos_gradcam.png"
-    plots.heat_maps(images, heat, captions, len(images), title, picture)
+    rows = [[(image, caption, [one])] for image, caption, one in zip(images, captions, heat, strict=True)]
+    picture = Path(config.output_dir) / f"{subject.about['prefix']}_photos_gradcam.png"
+    cam_plots.sheet([[subject.score]], rows, subject.what, subject.about["title"], picture)
     print(f"{picture}: {', '.join(caption.replace(chr(10), ' ') for caption in captions)}")
     return failed
 
@@ -88,10 +155,8 @@ def main(argv: list[str] | None = None) -> int:
         if not config.model:
             raise BadInput("own pictures need --model, the saved .h5 model that is to explain them")
         return 1 if explain_photos(Path(config.model), config) else 0
-    if config.model:
-        explain(Path(config.model), config)
-        return 0
-    for path in artifacts.finished_models(Path(config.output_dir)):
+    paths = [Path(config.model)] if config.model else artifacts.finished_models(Path(config.output_dir))
+    for path in paths:
         explain(path, config)
     return 0
 

@@ -1,82 +1,79 @@
-"""Grad-CAM: which parts of an image speak for a class (Selvaraju et al. 2017, arXiv 1610.02391).
+"""Class activation maps: how much each cell of a layer's map speaks for a class.
 
-Gradients are TensorFlow's: Keras has no backend-neutral ones, so explaining needs that backend.
+A method is a function of a layer's activations and of the score's gradients at them, both
+(n, h, w, channels), and gives (n, h, w) maps of any scale. Where these come from, and what becomes of
+the maps, is explainer.py's business.
 """
 
 import numpy as np
 
-from pipeline.errors import BadInput
-from pipeline.quiet import keras
-
-SMALLEST_MAP = 4  # a coarser map cannot say where
+SHARPNESS = 2.0  # of the fusion; LayerCAM's gamma
 
 
-def spatial_layers(model) -> list:
-    """Layers whose maps are activations, in order: ReLU and its like, and convolutions that end in one.
+def grad_cam(activations: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+    """Each channel weighs its mean gradient (Selvaraju et al. 2017, arXiv 1610.02391, eq. 1 and 2)."""
+    return np.einsum("nhwc,nc->nhw", activations, gradients.mean(axis=(1, 2)))
 
-    What a convolution gives before its activation can be negative all over; a weighted sum of such
-    maps, cut off below zero, is often zero everywhere.
+
+def grad_cam_plus_plus(activations: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+    """Each channel weighs its positive gradients, each divided by 2 + gradient x sum of the channel.
+
+    Chattopadhay et al. 2018, arXiv 1710.11063: their alpha g^2 / (2 g^2 + sum(A) g^3), reduced by g^2.
+    Their score is exp(logit), a factor that is the same for all channels and falls out of the scaled map.
     """
-    activations = keras.layers.ReLU | keras.layers.Activation
-    return [
-        layer
-        for layer in model.layers
-        if len(layer.output.shape) == 4
-        and (
-            isinstance(layer, activations)
-            or (isinstance(layer, keras.layers.Conv2D) and layer.activation is not keras.activations.linear)
-        )
-    ]
+    positive = np.maximum(gradients, 0)
+    divisor = 2 + activations.sum(axis=(1, 2), keepdims=True) * positive
+    alpha = np.divide(positive, divisor, out=np.zeros_like(positive), where=divisor != 0)
+    return np.einsum("nhwc,nc->nhw", activations, alpha.sum(axis=(1, 2)))
 
 
-def default_layer(model) -> str:
-    """Name of the layer to explain: the deepest activation with a map of at least 4x4.
+def hires_cam(activations: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+    """Gradient times activation, cell by cell (Draelos and Carin 2020, arXiv 2011.08891)."""
+    return np.einsum("nhwc,nhwc->nhw", activations, gradients)
 
-    Raises:
-        BadInput: the model has none.
+
+def layer_cam(activations: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+    """Positive gradient times activation, cell by cell (Jiang et al. 2021, doi 10.1109/TIP.2021.3089943)."""
+    return np.einsum("nhwc,nhwc->nhw", activations, np.maximum(gradients, 0))
+
+
+def eigen_cam(activations: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+    """Activations along their first principal direction (Muhammad and Yeasin 2020, arXiv 2008.00299).
+
+    No gradient and no class is in it. A singular vector's sign is arbitrary; here the map's sum is positive.
     """
-    deep = [layer.name for layer in spatial_layers(model) if min(layer.output.shape[1:3]) >= SMALLEST_MAP]
-    if not deep:
-        raise BadInput(f"no activation of {model.name} has a map of at least {SMALLEST_MAP}x{SMALLEST_MAP}")
-    return deep[-1]
+    n, height, width, channels = activations.shape
+    left, values, _ = np.linalg.svd(activations.reshape(n, height * width, channels), full_matrices=False)
+    first = left[:, :, 0] * values[:, :1]
+    return (first * np.where(first.sum(axis=1, keepdims=True) < 0, -1, 1)).reshape(n, height, width)
 
 
-def grad_cam(model, images: np.ndarray, classes: np.ndarray, layer: str | None = None) -> np.ndarray:
-    """Heat maps of the score before the softmax, a whole batch at once.
+GRADIENT_METHODS = {
+    "grad-cam": grad_cam,
+    "grad-cam++": grad_cam_plus_plus,
+    "hires-cam": hires_cam,
+    "layer-cam": layer_cam,
+    "eigen-cam": eigen_cam,
+}
 
-    A channel's weight is the mean gradient of the class score over the channel's map; the weighted
-    sum of the channels, cut off below zero, is the map (equations 1 and 2).
 
-    Args:
-        model: functional model that ends in a softmax layer of its own.
-        images: raw pixels (n, h, w, c) in [0, 255].
-        classes: (n,) class to explain for each image.
-        layer: name of the layer whose output is explained; None takes default_layer(model).
-    Returns:
-        (n, h, w) float32, bilinearly enlarged to the images' size, each map scaled to a maximum
-        of 1; a map that is zero everywhere stays zero.
-    Raises:
-        BadInput: another backend than TensorFlow, no softmax layer at the end, or no such layer.
-    """
-    if keras.backend.backend() != "tensorflow":
-        raise BadInput("explanations need the TensorFlow backend; run with KERAS_BACKEND=tensorflow")
-    import tensorflow as tf
+def fuse(maps: list[np.ndarray]) -> np.ndarray:
+    """The largest of tanh(2 map / maximum) over stages (Jiang et al. 2021): detail and place together."""
+    return np.max([np.tanh(SHARPNESS * scale(one)) for one in maps], axis=0)
 
-    if not isinstance(model.layers[-1], keras.layers.Softmax):
-        raise BadInput(f"{model.name} does not end in a softmax layer, so there is no score before it to explain")
-    name = layer or default_layer(model)
-    known = [known.name for known in model.layers[1:] if len(known.output.shape) == 4]
-    if name not in known:
-        raise BadInput(f"{model.name} has no layer {name} with a map; it has {', '.join(known)}")
-    scores_and_maps = keras.Model(model.input, [model.get_layer(name).output, model.layers[-1].input])
-    pixels = tf.convert_to_tensor(images, tf.float32)
-    with tf.GradientTape() as tape:
-        tape.watch(pixels)  # so that layers before the first weight are on the tape, too
-        maps, logits = scores_and_maps(pixels, training=False)
-        # Images of a batch do not influence each other, so the sum's gradient holds each one's own.
-        score = tf.reduce_sum(tf.gather(logits, tf.constant(classes, tf.int32), axis=1, batch_dims=1))
-    weights = tf.reduce_mean(tape.gradient(score, maps), axis=(1, 2), keepdims=True)
-    heat = tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1, keepdims=True))
-    heat = tf.image.resize(heat, images.shape[1:3], "bilinear")[..., 0].numpy()
-    peak = heat.max(axis=(1, 2), keepdims=True)
-    return np.divide(heat, peak, out=np.zeros_like(heat), where=peak > 0)
+
+def scale(maps: np.ndarray) -> np.ndarray:
+    """Cut off below 0, and divided by each map's maximum; a map that is zero everywhere stays zero."""
+    maps = np.maximum(maps, 0).astype(np.float32)
+    peak = maps.max(axis=(1, 2), keepdims=True)
+    return np.divide(maps, peak, out=np.zeros_like(maps), where=peak > 0)
+
+
+def enlarge(maps: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Maps (..., h, w) stretched bilinearly to (..., height, width) float32; cells are areas, not corner points."""
+
+    def shares(cells: int, pixels: int) -> np.ndarray:
+        place = np.clip((np.arange(pixels) + 0.5) * cells / pixels - 0.5, 0, cells - 1)
+        return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(cells))).astype(np.float32)
+
+    return shares(maps.shape[-2], height) @ maps.astype(np.float32) @ shares(maps.shape[-1], width).T

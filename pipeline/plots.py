@@ -129,34 +129,6 @@ def examples(images, y_true, probabilities, right, wrong, class_names, title: st
     save(figure, path)
 
 
-def heat_maps(images, heat, captions, n_right: int, title: str, path: Path) -> None:
-    """Image, heat map and overlay for each example: right ones in the left half, the others right.
-
-    Args:
-        images: (n, h, w, c) raw pixels; heat: (n, h, w) in [0, 1]; captions: n texts.
-        n_right: how many of the first examples belong in the left half.
-    """
-    groups = [range(n_right), range(n_right, len(images))]
-    rows = max(len(group) for group in groups)
-    halves = [group for group in groups if len(group)]
-    figure = Figure(figsize=(7 * len(halves), 2.6 * rows + 1), layout="constrained")
-    heading(figure, "Grad-CAM: image, heat map, overlay", title, 65 * len(halves))
-    grid = figure.subplots(rows, 3 * len(halves), squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for half, group in enumerate(halves):
-        for line, index in enumerate(group):
-            image, map_, overlay = grid[line, 3 * half : 3 * half + 3]
-            show(image, images[index])
-            nothing = "" if heat[index].any() else "\nmap is zero: no positive evidence here"
-            image.set_title(captions[index] + nothing, fontsize=8.5, loc="left")
-            shown = map_.imshow(heat[index], cmap="inferno", vmin=0, vmax=1)
-            show(overlay, images[index])
-            overlay.imshow(heat[index], cmap="inferno", vmin=0, vmax=1, alpha=0.65 * heat[index])
-    figure.colorbar(shown, ax=grid, shrink=0.5, label="evidence for the predicted class (1: the image's maximum)")
-    save(figure, path)
-
-
 def comparison(rows: list[dict], path: Path) -> None:
     """Error, size and CPU time of each model side by side.
 

@@ -1,4 +1,4 @@
-"""The five scripts as a user runs them: as processes, from another folder, on embedded data."""
+"""The scripts as a user runs them: as processes, from another folder, on embedded data."""
 
 import json
 import os
@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import PROJECT
 from PIL import Image
 from sklearn import metrics as reference
 
 import mnist_classification
-from pipeline import artifacts, cli, data
+from pipeline import artifacts, cam, cli, data, explainer
 from pipeline.quiet import keras
 
 DRY = ("--dry-run", "--output-dir", "results")
@@ -35,12 +36,22 @@ AFTERWARDS = {
     "damaged model": ("gradcam.py", "--model", "broken.png", "--output-dir", "results"),
     "broken picture": (
         *("gradcam.py", "--model", "results/custom_cnn_model.h5", "--output-dir", "results"),
-        *("whole.png", "broken.png"),
+        *("whole.png", "broken.png", "--target", "4", "--against", "9", "--method", "layer-cam", "--layer", "fused"),
     ),
+    "no such class": ("gradcam.py", "--model", "results/custom_cnn_model.h5", "--target", "four"),
+    "no such layer": (
+        *("gradcam.py", "--model", "results/custom_cnn_model.h5", "--layer", "block9", "--output-dir", "results"),
+    ),
+    "no such method": ("gradcam.py", "--method", "saliency"),
 }
 LAST = {
     "comparison": ("model_comparison.py", "--output-dir", "results", "--batch-size", "16", "--repetitions", "5"),
-    "gradcam": ("gradcam.py", "--output-dir", "results", "--examples", "2"),
+    "gradcam": ("gradcam.py", "--output-dir", "results"),
+    "faithfulness": (
+        *("benchmarks/faithfulness.py", "--model", "results/custom_cnn_model.h5", "--output-dir", "results"),
+        *("--images", "6", "--steps", "2", "--sanity-images", "2"),
+    ),
+    "cost": ("benchmarks/gradcam.py", "--output-dir", "results", "--images", "8", "--rounds", "1"),
 }
 MODELS = {"cifar100": "cifar100_cnn_scratch.h5", "custom_cnn": "custom_cnn_model.h5", "resnet50": "resnet50_model.h5"}
 
@@ -106,13 +117,48 @@ def test_comparison_and_explanations_leave_their_files(session):
         "resnet50_gradcam.png",
         "custom_cnn_photos_gradcam.png",
     }
-    comparison = {"model_comparison.png", "model_comparison.csv", "model_comparison.json"}
-    assert {path.name for path in session.results.iterdir()} - set(session.trained) == pictures | comparison
+    measured = {"model_comparison.png", "model_comparison.csv", "model_comparison.json"}
+    measured |= {"gradcam_faithfulness.csv", "gradcam_faithfulness.png", "benchmark_gradcam.json"}
+    assert {path.name for path in session.results.iterdir()} - set(session.trained) == pictures | measured
+
+
+def test_faithfulness_has_a_row_for_every_method_and_stage_and_names_what_does_not_beat_chance(session):
+    table = pd.read_csv(session.results / "gradcam_faithfulness.csv", keep_default_na=False)
+    stages = {f"block{i}_conv2_relu" for i in (1, 2, 3)}
+    for method in cam.GRADIENT_METHODS:
+        assert stages <= set(table[table.method == method].layer)
+    assert set(table.method) == {*explainer.METHODS, "random", "random pixels", "gaussian"} and len(table) == 22
+    assert set(table.images) == {6} and set(table.model) == {"custom_cnn"}
+    assert table.deletion_area.between(0, 1).all() and table.insertion_area.between(0, 1).all()
+    for what in ("random", "gaussian"):
+        deletion = table[f"deletion_gain_over_{what}"] > table[f"deletion_gain_over_{what}_error"]
+        insertion = table[f"insertion_gain_over_{what}"] > table[f"insertion_gain_over_{what}_error"]
+        assert ((table[f"beats_{what}"] == "yes") == (deletion & insertion)).all()
+        assert ((table[f"beats_{what}"] == "no") == ~(deletion | insertion)).all()
+    chance = table[table.method == "random"].iloc[0]
+    np.testing.assert_allclose(table.deletion_gain_over_random, chance.deletion_area - table.deletion_area, atol=1e-5)
+    np.testing.assert_allclose(
+        table.insertion_gain_over_random, table.insertion_area - chance.insertion_area, atol=1e-5
+    )
+    middle = table[table.method == "gaussian"].iloc[0]
+    np.testing.assert_allclose(table.deletion_gain_over_gaussian, middle.deletion_area - table.deletion_area, atol=1e-5)
+    eigen = table[table.method == "eigen-cam"].likeness_0_percent_random  # the logits are not in it
+    np.testing.assert_allclose(eigen.astype(float), 1, atol=1e-6)
+    assert "beats random" in session.done["faithfulness"].stdout
+
+
+def test_the_cost_of_every_model_is_a_ratio_of_the_measured_seconds(session):
+    models = json.loads((session.results / "benchmark_gradcam.json").read_text())["models"]
+    assert [model["model"] for model in models] == ["cifar100", "custom_cnn", "resnet50"]
+    for model in models:
+        seconds, ratios = model["seconds"], model["ratios"]
+        assert {*cam.GRADIENT_METHODS, "layer-cam fused"} == set(ratios)
+        assert ratios == {name: pytest.approx(seconds[name] / seconds["forward"]) for name in ratios}
 
 
 def test_no_picture_is_blank(session):
     paths = list(session.results.glob("*.png"))
-    assert len(paths) == 14
+    assert len(paths) == 15
     for path in paths:
         pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
         assert min(pixels.shape[:2]) > 300 and pixels.std() > 20, path.name
@@ -190,6 +236,9 @@ def test_a_broken_picture_is_named_and_the_others_are_explained(session):
         ("no models", "cifar100_cnn.py"),
         ("no such model", "some.h5"),
         ("damaged model", "broken.png"),
+        ("no such class", "no class four"),
+        ("no such layer", "block3_conv2_relu"),
+        ("no such method", "saliency"),
         ("other seed", "seed was 0 and is 5"),
     ],
 )

@@ -1,0 +1,208 @@
+"""Which explanations are faithful: every method and layer on test images, beside controls.
+
+    python benchmarks/faithfulness.py                    # all models in output/, 500 images each
+    python benchmarks/faithfulness.py --images 60        # a first look
+
+For each model, method and layer, with the predicted class as target: deletion and insertion curves and
+their areas (Petsiuk et al. 2018), average drop and increase in confidence (Chattopadhay et al. 2018),
+the share of maps that are zero everywhere, and the sanity check of Adebayo et al. (2018, arXiv
+1810.03292): how alike a map stays when layers are randomised from the top. A blanked pixel takes its
+image's mean colour. The controls are smooth noise ("random"), noise pixel by pixel and a centred
+Gaussian; a method beats "random" in deletion or insertion if the 95 % interval of the paired difference
+of areas lies on the right side of 0. Whoever wants to change the default method or layer on the ground
+of what comes out: DEFAULT_METHOD and default_layer() in pipeline/explainer.py.
+
+Writes gradcam_faithfulness.csv (a row per model, method and layer) and .png to the models' folder.
+"""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+from pipeline import artifacts, cam, cam_plots, data, explainer, faithfulness, perturb  # noqa: E402
+from pipeline.cli import flag, parse  # noqa: E402
+from pipeline.errors import run  # noqa: E402
+from pipeline.progress import clock, counter  # noqa: E402
+
+CONTROLS = ("random", "random pixels", "gaussian")
+CASCADE = (0.0, 1 / 3, 2 / 3, 1.0)  # share of the layers with weights, from the top; 0 is the logits' alone
+ALIKE = 0.5  # a mean rank correlation that a map must fall below once all layers are randomised
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every knob; each is a flag, see --help."""
+
+    images: int = flag(500, "test images per model, drawn at random", minimum=2)
+    steps: int = flag(6, "equal parts in which an image's pixels are deleted or inserted", minimum=2)
+    sanity_images: int = flag(50, "of these images, how many the sanity check explains again", minimum=1)
+    seed: int = flag(0, "random seed of the choice of images, the controls and the randomised weights", minimum=0)
+    model: str | None = flag(None, "one saved .h5 model; default: all in the output folder")
+    data_dir: str | None = flag(None)
+    output_dir: str = flag("output", "folder with the models, and for the results")
+
+
+def subjects(model) -> list[tuple[str, str]]:
+    """(method, layer) of every row of a model: gradient methods at every stage, two of them fused over all.
+
+    Score-CAM and occlusion take some forty passes per image, so they get one row each.
+    """
+    stages = explainer.stages(model)
+    rows = [(method, stage) for method in cam.GRADIENT_METHODS for stage in stages]
+    rows += [(method, explainer.FUSED) for method in ("grad-cam", "layer-cam")]
+    return [*rows, ("score-cam", explainer.default_layer(model)), ("occlusion", "")]
+
+
+def heat_of(explain: explainer.Explainer, subject: tuple[str, str], images, target, seed: int) -> np.ndarray:
+    """One row's maps (n, h, w); a control's do not look at the image."""
+    method, layer = subject
+    shape = images.shape[:3]
+    if method == "random":
+        return faithfulness.random_maps(*shape, seed + 1)
+    if method == "random pixels":
+        return faithfulness.random_pixels(*shape, seed + 1)
+    if method == "gaussian":
+        return faithfulness.centred_gaussian(*shape)
+    return explain(images, target, method, layer or None)
+
+
+def likeness(explain, rows, images, target, originals, seed: int, what: str) -> np.ndarray:
+    """Mean rank correlation of each row's maps with the original's, (rows, len(CASCADE)).
+
+    The layers are randomised in place, one stage of the cascade after the other, and restored at the end.
+    """
+    model = explain.model
+    layers = [layer for layer in reversed(model.layers) if layer.weights]
+    learned, found, done = model.get_weights(), np.full((len(rows), len(CASCADE)), np.nan), 0
+    try:
+        for stage, share in enumerate(CASCADE):
+            upto = max(1, round(share * len(layers)))
+            for index in range(done, upto):
+                faithfulness.randomise(layers[index], seed + index)
+            done = upto
+            for i, row in enumerate(rows):
+                now = heat_of(explain, row, images, target, seed)
+                alike = faithfulness.rank_correlation(originals[i], now)
+                found[i, stage] = np.nan if np.isnan(alike).all() else np.nanmean(alike)
+            counter(stage + 1, len(CASCADE), f"randomisations of {what}")
+    finally:
+        model.set_weights(learned)
+    return found
+
+
+def measure(path: Path, config: Config) -> tuple[list[dict], dict]:
+    """All rows of one model, and what its pictures need besides: title and curves by row."""
+    started = time.monotonic()
+    about, model = artifacts.about_model(path), artifacts.load_model(path)
+    dataset, explain = data.load(about["dataset"], config.data_dir), explainer.Explainer(model)
+    n = min(config.images, len(dataset.x_test))
+    chosen = np.random.default_rng(config.seed).choice(len(dataset.x_test), n, replace=False)
+    images = dataset.x_test[chosen]
+
+    def predict(changed):
+        return artifacts.predict(model, changed)
+
+    before = predict(images)
+    classes = before.argmax(axis=1)
+    target = explainer.score_weights(classes, before.shape[1])
+    whole = faithfulness.of_class(before, classes)
+    empty = faithfulness.of_class(predict(np.broadcast_to(perturb.blank(images), images.shape)), classes)
+    ties = faithfulness.random_maps(*images.shape[:3], config.seed + 2)
+    print(f"{about['title']}: {n} images, blank images keep {empty.mean():.3f} of {whole.mean():.3f}", flush=True)
+
+    names = [*((control, "") for control in CONTROLS), *subjects(model)]
+    rows, areas, shapes, originals, few = [], {}, {}, [], min(config.sanity_images, n)
+    for done, (method, layer) in enumerate(names, 1):
+        heat = heat_of(explain, (method, layer), images, target, config.seed)
+        originals.append(heat[:few])
+        deletion, insertion = faithfulness.curves(predict, images, classes, heat, ties, (whole, empty), config.steps)
+        shapes[method, layer] = deletion.mean(axis=0), insertion.mean(axis=0)
+        areas[method, layer] = faithfulness.area(deletion), faithfulness.area(insertion)
+        seen = faithfulness.of_class(predict(perturb.masked(images, heat)), classes)
+        one_map = layer not in ("", explainer.FUSED)
+        rows.append(
+            {
+                "model": about["prefix"],
+                "dataset": about["dataset"],
+                "method": method,
+                "layer": layer,
+                "map": "x".join(map(str, model.get_layer(layer).output.shape[1:3])) if one_map else "",
+                "images": n,
+                "deletion_area": areas[method, layer][0].mean(),
+                "insertion_area": areas[method, layer][1].mean(),
+                "average_drop_percent": faithfulness.average_drop(whole, seen),
+                "increase_in_confidence_percent": faithfulness.increase_in_confidence(whole, seen),
+                "zero_maps_percent": 100 * np.mean(~heat.any(axis=(1, 2))),
+            }
+        )
+        counter(done, len(names), f"explanations of {path.name}")
+    for row, name in zip(rows, names, strict=True):
+        row |= comparison(areas[name], areas["random", ""], "random")
+        row |= comparison(areas[name], areas["gaussian", ""], "gaussian")
+    tested, skip = names[len(CONTROLS) :], len(CONTROLS)
+    alike = likeness(explain, tested, images[:few], target[:few], originals[skip:], config.seed, path.name)
+    for row, values in zip(rows[skip:], alike, strict=True):
+        row |= {f"likeness_{100 * share:.0f}_percent_random": v for share, v in zip(CASCADE, values, strict=True)}
+        row["loses_likeness"] = "yes" if values[-1] < ALIKE else "no"
+    print(f"{path.name} took {clock(time.monotonic() - started)}", flush=True)
+    return rows, {"title": f"{about['title']}, {n} test images", "curves": shapes}
+
+
+def comparison(own, control, name: str) -> dict:
+    """How much better than a control: smaller deletion and larger insertion area, each with its 95 % half-width."""
+    deletion, deletion_error = faithfulness.mean_and_error(control[0] - own[0])
+    insertion, insertion_error = faithfulness.mean_and_error(own[1] - control[1])
+    better = [
+        what
+        for what, gain, error in (("deletion", deletion, deletion_error), ("insertion", insertion, insertion_error))
+        if gain > error
+    ]
+    return {
+        f"deletion_gain_over_{name}": deletion,
+        f"deletion_gain_over_{name}_error": deletion_error,
+        f"insertion_gain_over_{name}": insertion,
+        f"insertion_gain_over_{name}_error": insertion_error,
+        f"beats_{name}": {0: "no", 1: f"in {''.join(better)} alone", 2: "yes"}[len(better)],
+    }
+
+
+def summary(rows: list[dict]) -> str:
+    """The rows of one model as aligned text, best first; what does not beat a control is named as such."""
+    head = f"{'method':<15}{'layer':<21}{'deletion':>9}{'insertion':>10}{'zero maps':>10}  "
+    lines = [head + f"{'beats random':<20}{'beats gaussian':<20}likeness with random weights"]
+    for row in sorted(rows, key=lambda row: row["deletion_area"] - row["insertion_area"]):
+        likeness = f"{row['likeness_100_percent_random']:.2f}" if "loses_likeness" in row else ""
+        lines.append(
+            f"{row['method']:<15}{row['layer']:<21}{row['deletion_area']:>9.3f}{row['insertion_area']:>10.3f}"
+            f"{row['zero_maps_percent']:>9.1f}%  {row['beats_random']:<20}{row['beats_gaussian']:<20}{likeness}"
+            + (" (stays alike)" if row.get("loses_likeness") == "no" else "")
+        )
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure one model or all; the files are written anew after each, so that a stop loses one model at most."""
+    config = parse(Config, argv, about=__doc__)
+    folder = Path(config.output_dir)
+    paths = [Path(config.model)] if config.model else artifacts.finished_models(folder)
+    rows, pictures = [], []
+    for path in paths:
+        found, picture = measure(path, config)
+        rows += found
+        pictures.append((picture, found))
+        print(summary(found), flush=True)
+        artifacts.write_csv(folder / "gradcam_faithfulness.csv", pd.DataFrame(rows))
+        cam_plots.faithfulness(pictures, folder / "gradcam_faithfulness.png")
+    print(f"{folder / 'gradcam_faithfulness.csv'}, .png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
