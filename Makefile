@@ -32,6 +32,7 @@ train: .venv/installed
 	$(BIN)/python error_analysis.py
 	$(BIN)/python model_comparison.py
 	$(BIN)/python gradcam.py
+	$(BIN)/python benchmarks/faithfulness.py
 	$(MAKE) report
 
 # The figures in README.md and technical_report.md, from the result files in output/.

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline import augment as augmentation
 from pipeline import checkpoint
+from pipeline.errors import BadInput
 from pipeline.progress import HEADER, Progress, table_row
 from pipeline.quiet import keras
 from pipeline.recipe import Plateau
@@ -84,6 +85,19 @@ def seed_layers(model, seed: int, epoch: int) -> None:
             layer.seed_generator.state.assign(state)
 
 
+def refuse_broken_weights(model, epoch: int, rate: float) -> None:
+    """Raise BadInput where an epoch left numbers that are not finite.
+
+    The loss alone does not show them: oneDNN's ReLU turns NaN into 0, and the network goes on, dead.
+    """
+    for variable in model.variables:
+        if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
+            raise BadInput(
+                f"epoch {epoch + 1} left {variable.path} with values that are not finite, learning rate {rate:.3g}; "
+                "lower the learning rate or use --precision float32 (the last checkpoint is kept)"
+            )
+
+
 def fit(
     run,
     model,
@@ -145,6 +159,7 @@ def fit(
         rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
         row = {"epoch": epoch + 1, **{key: values[0] for key, values in logs.items()}}
         row |= {"learning_rate": rate, "seconds": time.monotonic() - started}
+        refuse_broken_weights(model, epoch, rate)
         history.append(row)
         run.epochs = epoch + 1
         if plateau and row["val_loss"] < min(losses, default=float("inf")):

@@ -9,6 +9,7 @@ import mnist_classification as mnist
 from pipeline import artifacts, augment, checkpoint, data, metrics, recipe, training
 from pipeline.cli import parse
 from pipeline.errors import BadInput
+from pipeline.progress import Progress
 from pipeline.quiet import keras
 from pipeline.run import Run
 
@@ -48,6 +49,8 @@ def same(one, other):
 
 class Scripted:
     """A model whose validation results are given beforehand; its weight counts the epochs."""
+
+    variables = ()
 
     def __init__(self, val_loss, val_accuracy):
         self.results, self.weights, self.rates, self.layers = list(zip(val_loss, val_accuracy, strict=True)), 0, [], []
@@ -150,7 +153,16 @@ def test_training_goes_without_validation_images(tmp_path):
     assert set(fit()[0]) == {"epoch", "loss", "accuracy", "learning_rate", "seconds"}
 
 
-def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_checkpoint(tmp_path):
+def test_a_loss_that_is_not_a_number_names_the_step_and_the_rate():
+    progress = Progress(epoch=1, epochs=4, steps=5)
+    progress.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.05)))
+    progress.on_train_batch_end(0, {"loss": 2.0, "accuracy": 0.1})
+    for loss in (float("nan"), float("inf")):
+        with pytest.raises(BadInput, match=rf"{loss} at step 3 of epoch 2, learning rate 0\.05"):
+            progress.on_train_batch_end(2, {"loss": loss, "accuracy": 0.1})
+
+
+def test_one_batch_that_is_not_a_number_stops_the_run_within_the_epoch_and_keeps_the_last_checkpoint(tmp_path):
     this, _, fit = start(tmp_path, with_plateau=True)
 
     def broken_from_the_second_epoch_on(images, indices, epoch, rng):
@@ -158,7 +170,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_checkpoint
 
     order = training.Batches(this.dataset.x_train, this.dataset.y_train, batch_size=32, seed=0, epoch=1, augment=None)
     late = {order.order[2 * 32]}  # an image of the third batch
-    with pytest.raises(BadInput, match=r"nan at step 3 of epoch 2, learning rate 0\.05"):
+    with pytest.raises(BadInput, match=r"epoch 2.*, learning rate 0\.05"):
         fit(broken_from_the_second_epoch_on)
     assert checkpoint.epochs_done(this.path("state.npz")) == 1
 
