@@ -6,10 +6,10 @@ from pipeline.quiet import keras
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """keras.layers.BatchNormalization over (n, h, w, c) with the same result, faster in training.
 
-    Keras 3 takes mean, variance and the rest one operation after the other, in float32; that cost
-    28 % of a training step of the CIFAR-100 network in bfloat16 on two CPU cores. TensorFlow's fused
-    kernel does it in one pass over bfloat16 data, with float32 statistics. On other backends, for
-    other shapes and outside training Keras' own code runs. A saved model holds the stock layer.
+    Keras 3 takes mean, variance and the rest one operation after the other, in float32. TensorFlow's
+    fused kernel does it in one pass over bfloat16 data, with float32 statistics; what that saves is
+    measured by benchmarks/batch_norm.py. On other backends, for other shapes and outside training
+    Keras' own code runs. A saved model holds the stock layer.
     """
 
     def call(self, inputs, training=None, mask=None):
