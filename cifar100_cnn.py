@@ -5,13 +5,13 @@
     python cifar100_cnn.py --recipe baseline      # the description's network and schedule
     python cifar100_cnn.py --dataset shapes       # embedded drawn shapes, no download
 
-Writes cifar100_cnn_scratch.h5 (the finished model), with the recipe baseline also
-best_cifar100_cnn_scratch.h5 (best validation accuracy), and pictures and figures, prefix cifar100,
-to output/.
+Writes cifar100_cnn_scratch.h5 (baseline: also best_..., of the best validation accuracy), pictures and
+figures, prefix cifar100, to output/.
 """
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -54,8 +54,7 @@ class Config:
 
 RECIPES = {"fast": {}, "sprint": {"epochs": 7, "small_epochs": 4}, "baseline": {"epochs": 120, "learning_rate": 1e-3}}
 TTA = {"flip": tta.mirrored, "flip and shift": tta.mirrored_and_shifted}
-# Of the training pixels, in [0, 255].
-MEAN, STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)
+MEAN, STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)  # of the training pixels, in [0, 255]
 
 
 def build_baseline(classes: int) -> keras.Model:
@@ -70,10 +69,8 @@ def build_baseline(classes: int) -> keras.Model:
         for part in (1, 2):
             name = f"block{block}_conv{part}"
             penalty = keras.regularizers.L2(1e-4)
-            conv = layers.Conv2D(
-                filters, 3, padding="same", kernel_initializer="he_normal", kernel_regularizer=penalty, name=name
-            )
-            x = normalised(conv(x), name)
+            start = {"kernel_initializer": "he_normal", "kernel_regularizer": penalty}
+            x = normalised(layers.Conv2D(filters, 3, padding="same", **start, name=name)(x), name)
         x = layers.MaxPooling2D(name=f"block{block}_pool")(x)
         x = layers.Dropout(dropout, name=f"block{block}_dropout")(x)
     x = layers.GlobalAveragePooling2D(name="average")(x)
@@ -90,20 +87,15 @@ def build_fast(classes: int) -> keras.Model:
     after the first, with a shortcut around the second. ReLU instead of GELU, which is slow on a CPU.
     """
 
-    def conv(x, filters, name):
-        return layers.Conv2D(filters, 3, padding="same", use_bias=False, name=name)(x)
-
-    def norm(x, name):
-        return FusedBatchNormalization(momentum=0.6, scale=False, name=name)(x)
-
+    conv = partial(layers.Conv2D, kernel_size=3, padding="same", use_bias=False)
+    norm = partial(FusedBatchNormalization, momentum=0.6, scale=False)
     pixels = keras.Input((None, None, 3), name="pixels")  # smaller images at first
-    variance = [deviation**2 for deviation in STD]
-    x = layers.Normalization(mean=list(MEAN), variance=variance, dtype="float32", name="normalise")(pixels)
+    x = layers.Normalization(mean=MEAN, variance=np.square(STD), dtype="float32", name="normalise")(pixels)
     x = layers.Conv2D(24, 2, activation="relu", name="whiten")(x)
     for block, filters in enumerate((96, 256, 288), 1):
-        x = layers.MaxPooling2D(name=f"block{block}_pool")(conv(x, filters, f"block{block}_conv1"))
-        x = shortcut = layers.ReLU(name=f"block{block}_relu1")(norm(x, f"block{block}_bn1"))
-        x = norm(conv(x, filters, f"block{block}_conv2"), f"block{block}_bn2")
+        x = layers.MaxPooling2D(name=f"block{block}_pool")(conv(filters, name=f"block{block}_conv1")(x))
+        x = shortcut = layers.ReLU(name=f"block{block}_relu1")(norm(name=f"block{block}_bn1")(x))
+        x = norm(name=f"block{block}_bn2")(conv(filters, name=f"block{block}_conv2")(x))
         x = layers.Add(name=f"block{block}_add")([x, shortcut])
         x = layers.ReLU(name=f"block{block}_relu2")(x)
     x = layers.GlobalMaxPooling2D(dtype="float32", name="maximum")(x)
@@ -167,9 +159,8 @@ def main(argv: list[str] | None = None) -> int:
     this = Run("cifar100", "cifar100_cnn_scratch.h5", "CNN from scratch", config, dataset)
     if this.already_finished():
         return 0
-    model, lessons = build_model(config), dataset
-    if config.labels == "fine":
-        lessons = data.with_fine_labels(dataset)  # accuracies while training are those of the fine labels
+    model = build_model(config)
+    lessons = data.with_fine_labels(dataset) if config.labels == "fine" else dataset
     rules = {}
     if config.recipe == "baseline":
         best = this.folder / f"best_{this.model_path.name}"
