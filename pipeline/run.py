@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 import pipeline
-from pipeline import artifacts, checkpoint, cli, hardware, latency, metrics, plots, tta
+from pipeline import artifacts, checkpoint, cli, hardware, latency, lock, metrics, plots, tta
 from pipeline.errors import BadInput
 from pipeline.progress import clock
 from pipeline.quiet import keras
@@ -25,7 +25,7 @@ class Run:
         dataset: what it trains on.
         files: further input files that shape the result, name -> SHA-256.
     Raises:
-        BadInput: the folder cannot be written to.
+        BadInput: the folder cannot be written to, or another run is writing to it.
     """
 
     def __init__(self, prefix: str, model_file: str, title: str, config, dataset, files: dict | None = None):
@@ -34,6 +34,7 @@ class Run:
         self.folder = cli.output_folder(config, prefix, type(config)())
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self.lock = lock.hold(self.path("run.lock"))
             with artifacts.replacing(self.folder / f".{prefix}_writable"):
                 pass
             (self.folder / f".{prefix}_writable").unlink()
@@ -79,8 +80,13 @@ class Run:
         if not self.config.resume or not path.exists() or any(self.folder.glob(f"{self.prefix}_*state.npz")):
             return False
         checkpoint.refuse_difference(json.loads(path.read_text())["config"], self.knobs, path)
+        self._let_go()
         print(f"this run is finished: {path}")
         return True
+
+    def _let_go(self) -> None:
+        self.lock.close()
+        self.path("run.lock").unlink(missing_ok=True)
 
     def save(self, model, path: Path | None = None) -> None:
         """Save a model by the contract of pipeline.artifacts, by default as the finished one."""
@@ -162,6 +168,7 @@ class Run:
         artifacts.write_json(self.path("metrics.json"), result)
         for state in self.folder.glob(f"{self.prefix}_*state.npz"):
             checkpoint.remove(state)
+        self._let_go()
         print(
             f"test accuracy {result['test_accuracy']:.4f}, loss {result['test_loss']:.4f}, "
             f"macro F1 {result['macro_f1']:.4f}, {result['parameters']:,} parameters, "
