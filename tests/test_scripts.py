@@ -39,7 +39,7 @@ AFTERWARDS = {
     ),
 }
 LAST = {
-    "comparison": ("model_comparison.py", "--output-dir", "results", "--batch-size", "16", "--repetitions", "5"),
+    "comparison": ("model_comparison.py", "--output-dir", "results", "--rounds", "1"),
     "gradcam": ("gradcam.py", "--output-dir", "results", "--examples", "2"),
 }
 MODELS = {"cifar100": "cifar100_cnn_scratch.h5", "custom_cnn": "custom_cnn_model.h5", "resnet50": "resnet50_model.h5"}
@@ -170,9 +170,13 @@ def test_comparison_has_a_row_for_every_model(session):
     rows = {row["file"]: row for row in json.loads((session.results / "model_comparison.json").read_text())["models"]}
     assert set(rows) == set(MODELS.values())
     for name, row in rows.items():
-        assert row["file_megabytes"] == pytest.approx((session.results / name).stat().st_size / 1e6)
-        assert row["n_test"] in (450, 1000) and min(row["single_ms"], row["batch_ms"]) > 0
-        assert row["error_percent"] == pytest.approx(100 - 100 * row["test_accuracy"])
+        assert row["n_test"] in (450, 1000) and row["multiply_accumulates"] > 1e6
+        assert [timed["runtime"] for timed in row["runtimes"]] == ["Keras predict", "Keras call"]  # nothing exported
+        for timed in row["runtimes"]:
+            assert timed["file_megabytes"] == pytest.approx((session.results / name).stat().st_size / 1e6)
+            assert timed["accuracy_low"] < timed["test_accuracy"] < timed["accuracy_high"]
+            assert min(timed["batches"][batch]["median_ms"] for batch in ("1", "32", "256")) > 0
+    assert "export_model.py" in session.done["comparison"].stdout
 
 
 def test_a_broken_picture_is_named_and_the_others_are_explained(session):
