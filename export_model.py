@@ -19,6 +19,7 @@ from pipeline import artifacts, data, exports, fold
 from pipeline.cli import flag, parse
 from pipeline.errors import BadInput, run
 from pipeline.files import sha256
+from pipeline.quiet import keras
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ def line(check: exports.Check) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Export one model or all; 1 if an export failed its check."""
     config = parse(Config, argv, about=__doc__)
+    if keras.backend.backend() != "tensorflow":
+        raise BadInput("models are exported by TensorFlow: unset KERAS_BACKEND, or set it to tensorflow")
     exports.refuse_missing(exports.SUFFIXES if config.format == "all" else (config.format,))
     paths = [Path(model) for model in config.models] or artifacts.finished_models(Path(config.output_dir or "output"))
     for path in paths:

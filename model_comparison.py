@@ -40,13 +40,21 @@ def runnable(path: Path) -> dict[str, Path]:
             print(f"{runtime} is left out: not installed, see requirements-export.txt")
         elif not file.is_file():
             absent.append(file.name)
-        elif suffix != ".h5" and runtimes.open_model(file).about.get("source_sha256") != fingerprint:
-            print(f"{file} is left out: not made from {path.name} as it is now; run export_model.py again")
+        elif suffix != ".h5" and source_of(file) != fingerprint:
+            print(f"{file} is left out: damaged, or not made from {path.name} as it is now; run export_model.py again")
         else:
             found[runtime] = file
     if absent:
         print(f"left out, since export_model.py has not made them: {', '.join(absent)}")
     return found
+
+
+def source_of(export: Path) -> str | None:
+    """SHA-256 of the saved model that an export was made from, if the export can be read and says so."""
+    try:
+        return runtimes.open_model(export).about.get("source_sha256")
+    except BadInput:
+        return None
 
 
 def classes(path: Path, images: np.ndarray) -> np.ndarray:

@@ -38,10 +38,12 @@ def cifar(shapes):
     """The CIFAR network, at its random start, made decisive: (inference model, test images, labels, probabilities)."""
     model = lived_in(cifar100_cnn.build_model(cifar100_cnn.Config()))
     images = shapes.x_test[:150]
-    logits = keras.Model(model.input, model.get_layer("logits").output).predict(images.astype("float32"), verbose=0)
-    head = model.get_layer("logits")
-    centred = logits - logits.mean(axis=0)
-    head.set_weights([head.get_weights()[0] * (4 / centred.std())])
+    reader = keras.Model(model.input, model.get_layer("temper").output)
+    features = reader.predict(images.astype("float32"), verbose=0)
+    head, mean = model.get_layer("logits"), features.mean(axis=0)
+    kernel = head.get_weights()[0]
+    kernel -= np.outer(mean, mean @ kernel) / (mean @ mean)  # else every image is of the same class
+    head.set_weights([kernel * (2 / (features @ kernel).std())])
     copy = artifacts.inference_copy(model, (32, 32, 3))
     probabilities = artifacts.predict(copy, images)
     return copy, images, probabilities.argmax(axis=1), probabilities
@@ -109,12 +111,14 @@ def test_a_convolution_that_somebody_else_uses_too_is_not_folded_into():
 @pytest.mark.parametrize("form", exports.SUFFIXES)
 def test_every_export_of_the_cifar_network_answers_as_keras_does(form, cifar, tmp_path):
     model, images, labels, probabilities = cifar
-    assert probabilities.max(axis=1).mean() > 0.4, "answers too unsure to tell a good export from a bad one"
+    assert 0.2 < probabilities.max(axis=1).mean() < 0.8, "answers that cannot tell a good export from a bad one"
     path = tmp_path / f"model{exports.SUFFIXES[form]}"
     exports.convert(fold.folded(model), form, path, images[:50])
     found = exports.predict(path, form, images)
     if form == "int8":
-        assert np.mean(found.argmax(axis=1) == labels) > 0.9 and np.abs(found - probabilities).mean() < 0.02
+        # Against how much the answers to two images differ; these answers of an untrained network are close ones.
+        apart = np.abs(probabilities - np.roll(probabilities, 1, axis=0)).mean()
+        assert np.abs(found - probabilities).mean() < 0.35 * apart and np.mean(found.argmax(axis=1) == labels) > 0.7
     else:
         assert np.abs(found - probabilities).max() <= exports.LARGEST_DIFFERENCE[form]
 
