@@ -101,4 +101,4 @@ def text(result: dict) -> str:
             f"only the first right {row['only_a']} times, only the second {row['only_b']})"
         )
     peaks = " and ".join(f"{peak:,.0f} GFLOP/s in {kind}" for kind, peak in result["matrix_peak_gflops"].items())
-    return "\n".join([*lines, f"{result['threads']} threads; fastest matrix products of the same run: {peaks}"])
+    return "\n".join([*lines, f"threads: {result['threads']}; fastest matrix products of the same run: {peaks}"])

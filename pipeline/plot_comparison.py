@@ -1,8 +1,8 @@
 """One page that answers "which model, in which runtime?"."""
 
-import textwrap
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -16,6 +16,7 @@ COLOURS = {
     "LiteRT float32": GREEN,
     "LiteRT int8": ORANGE,
 }
+LABEL_WIDTH = 0.17  # as a share of the axis
 BATCHES = (("1", "one image at a time: ms per image"), ("256", "batches of 256: ms per image"))
 
 
@@ -23,12 +24,17 @@ def _best(entry: dict, batch: str) -> dict:
     return min(entry["runtimes"], key=lambda timed: timed["batches"][batch]["median_ms"])
 
 
+def threads(n: int) -> str:
+    """1 thread, 2 threads."""
+    return f"{n} thread" if n == 1 else f"{n} threads"
+
+
 def _answer(entry: dict, batch: str) -> str:
     """A sentence: the fastest runtime of a model at a batch size, and against what."""
     best = _best(entry, batch)
     figures = best["batches"][batch]
-    each = figures["median_ms"] / int(batch)
-    return f"{entry['name']}: {best['runtime']}, {each:.3g} ms, {figures['times_keras_predict']:.1f}× Keras predict"
+    each, times = figures["median_ms"] / int(batch), figures["times_keras_predict"]
+    return f"{entry['name']}: {best['runtime']}, {each:.2g} ms, {times:.{0 if times >= 10 else 1}f} times as fast as Keras predict"
 
 
 def draw(result: dict, path: Path) -> None:
@@ -40,64 +46,72 @@ def draw(result: dict, path: Path) -> None:
     """
     datasets = list(dict.fromkeys(entry["dataset"] for entry in result["models"]))
     largest = max(timed["file_megabytes"] for entry in result["models"] for timed in entry["runtimes"])
-    figure = Figure(figsize=(6.2 * len(BATCHES), 1.9 + 4.1 * len(datasets)), layout="constrained")
-    machine = f"{result['hardware']['processor']}, {result['threads']} threads"
+    figure = Figure(figsize=(6.4 * len(BATCHES), 1.4 + 4.6 * len(datasets)), layout="constrained")
     figure.suptitle(
         "Which model, in which runtime? Further left is faster, further up is more often right\n"
-        + textwrap.fill(f"Median times on the CPU: {machine}. Area is file size; bars are 95 % intervals.", 125),
+        "Median times; area is file size, bands are 95 % intervals of the accuracy\n"
+        f"{result['hardware']['processor']}, {threads(result['threads'])}",
         fontsize=12,
     )
     grid = figure.subplots(len(datasets), len(BATCHES), squeeze=False)
     for line, dataset in zip(grid, datasets, strict=True):
-        entries = [entry for entry in result["models"] if entry["dataset"] == dataset]
+        entries = sorted(
+            (entry for entry in result["models"] if entry["dataset"] == dataset),
+            key=lambda entry: -entry["runtimes"][0]["test_accuracy"],
+        )
         for axes, (batch, label) in zip(line, BATCHES, strict=True):
-            for entry in entries:
-                _series(axes, entry, batch, largest)
             _frame(axes, entries, batch)
+            for rank, entry in enumerate(entries):
+                _series(axes, entry, batch, largest, above=rank == 0)
             answers = "\n".join(_answer(entry, batch) for entry in entries)
             axes.set_title(f"Fastest on {dataset}\n{answers}", fontsize=9.5, loc="left")
             axes.set(xlabel=label, ylabel=f"test accuracy ({entries[0]['n_test']:,} images)")
     save(figure, path)
 
 
-def _series(axes, entry: dict, batch: str, largest: float) -> None:
+def _frame(axes, entries: list[dict], batch: str) -> None:
+    """Log axis, with room for the labels above the best model and below the others."""
+    times = [t["batches"][batch]["median_ms"] / int(batch) for entry in entries for t in entry["runtimes"]]
+    ends = [t[key] for entry in entries for t in entry["runtimes"] for key in ("accuracy_low", "accuracy_high")]
+    span = max(ends) - min(ends) + 1e-4
+    below, above = (0.1, 0.25) if len(entries) == 1 else (0.55, 0.55)
+    axes.set(xscale="log", xlim=(min(times) / 1.8, max(times) * 6))
+    axes.set_ylim(min(ends) - below * span, max(ends) + above * span)
+    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.grid(axis="x", alpha=0.3)
+
+
+def _series(axes, entry: dict, batch: str, largest: float, above: bool) -> None:
     """One model: a point per runtime, joined by a line that carries the model's name."""
-    points = [
-        (timed["batches"][batch]["median_ms"] / int(batch), timed["test_accuracy"], timed)
-        for timed in entry["runtimes"]
-    ]
+    timings = entry["runtimes"]
+    points = [(one["batches"][batch]["median_ms"] / int(batch), one["test_accuracy"], one) for one in timings]
     points.sort(key=lambda point: point[0])
-    axes.plot([x for x, _, _ in points], [y for _, y, _ in points], color=GREY, lw=0.8, alpha=0.6, zorder=1)
-    for place, (x, y, timed) in enumerate(points):
+    times = [x for x, _, _ in points]
+    band = [[timed[key] for _, _, timed in points] for key in ("accuracy_low", "accuracy_high")]
+    axes.fill_between(times, *band, color=GREY, alpha=0.12, lw=0, zorder=0)
+    axes.plot(times, [y for _, y, _ in points], color=GREY, lw=0.8, zorder=1)
+    low, high = np.log(axes.get_xlim())
+    ends = []  # of the labels already there, one entry per height, as a share of the axis
+    for x, y, timed in points:
         colour = COLOURS[timed["runtime"]]
-        low, high = y - timed["accuracy_low"], timed["accuracy_high"] - y
-        axes.errorbar(x, y, yerr=[[max(low, 0)], [max(high, 0)]], color=colour, lw=1, capsize=2, zorder=2)
-        area = 30 + 900 * timed["file_megabytes"] / largest
-        axes.scatter(x, y, s=area, color=colour, alpha=0.45, zorder=3)
+        axes.scatter(x, y, s=30 + 700 * timed["file_megabytes"] / largest, color=colour, alpha=0.45, zorder=3, lw=0)
         axes.scatter(x, y, s=12, color=colour, zorder=4)
-        # Neighbours on a log axis: one label above, the next below, leaning away from the points.
-        above = place % 2 == 0
+        place = (np.log(x) - low) / (high - low)
+        height = next((level for level, end in enumerate(ends) if place - end > LABEL_WIDTH), len(ends))
+        ends[height : height + 1] = [place]
         axes.annotate(
             f"{timed['runtime']}\n{timed['file_megabytes']:.1f} MB",
-            (x, timed["accuracy_high"] if above else timed["accuracy_low"]),
-            xytext=(0, 14 if above else -14),
+            (x, y),
+            xytext=(0, (26 + 25 * height) * (1 if above else -1)),
             textcoords="offset points",
             ha="center",
             va="bottom" if above else "top",
             fontsize=8,
             color=colour,
+            zorder=5,
+            bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkA": 0, "shrinkB": 2},
         )
-    x, y, _ = points[-1]
-    axes.annotate(f"  {entry['name']}", (x, y), xytext=(16, 0), textcoords="offset points", va="center", weight="bold")
-
-
-def _frame(axes, entries: list[dict], batch: str) -> None:
-    """Log axis with room for the labels."""
-    times = [t["batches"][batch]["median_ms"] / int(batch) for entry in entries for t in entry["runtimes"]]
-    ends = [t[key] for entry in entries for t in entry["runtimes"] for key in ("accuracy_low", "accuracy_high")]
-    room = 0.35 * (max(ends) - min(ends)) + 1e-4
-    axes.set(xscale="log", xlim=(min(times) / 2, max(times) * 5), ylim=(min(ends) - room, max(ends) + room))
-    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.grid(axis="x", alpha=0.3)
+    axes.annotate(entry["name"], points[-1][:2], xytext=(20, 0), textcoords="offset points", va="center", weight="bold")
