@@ -34,7 +34,8 @@ def _answer(entry: dict, batch: str) -> str:
     best = _best(entry, batch)
     figures = best["batches"][batch]
     each, times = figures["median_ms"] / int(batch), figures["times_keras_predict"]
-    return f"{entry['name']}: {best['runtime']}, {each:.2g} ms, {times:.{0 if times >= 10 else 1}f} times as fast as Keras predict"
+    faster = f"{times:.0f}" if times >= 10 else f"{times:.1f}"
+    return f"{entry['name']}: {best['runtime']}, {each:.2g} ms, {faster} times as fast as Keras predict"
 
 
 def draw(result: dict, path: Path) -> None:
