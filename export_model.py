@@ -28,13 +28,16 @@ class Config:
 
     models: tuple[str, ...] = flag((), "saved .h5 models; default: all in the output folder", positional="MODEL")
     format: str = flag("all", "one format, or all", choices=("all", *exports.SUFFIXES))
-    calibration: int = flag(200, "training images that int8 takes its value ranges from", minimum=10)
+    calibration: int = flag(100, "training images that int8 takes its value ranges from", minimum=10)
     data_dir: str | None = flag(None)
     output_dir: str | None = flag(None, "folder for the exports; default: beside each model")
 
 
 def calibration_images(dataset: data.Dataset, n: int) -> np.ndarray:
-    """n training images, evenly over the data set's order; the test set plays no part in this choice."""
+    """n training images, evenly over the data set's order; the test set plays no part in this choice.
+
+    On CIFAR-100's validation images 50, 200 and 1,000 of them gave int8 models equally close to Keras.
+    """
     return dataset.x_train[np.linspace(0, len(dataset.x_train) - 1, min(n, len(dataset.x_train))).astype(int)]
 
 
