@@ -1,9 +1,11 @@
-"""The saved models side by side: test accuracy, parameters, file size, CPU milliseconds per image.
+"""Which model to deploy, in which format: accuracy, speed, memory and size of every saved model.
 
     python model_comparison.py                             # models in output/
     python model_comparison.py --output-dir output/demo    # those of the demo
 
-Writes model_comparison.png, .csv and .json to the folder of the models.
+Each model runs in every runtime that is installed: Keras predict(), Keras' direct call, and what
+export_model.py wrote beside the model, in ONNX Runtime and LiteRT. Writes model_comparison.png, .csv
+and .json to the folder of the models.
 """
 
 import sys
@@ -13,71 +15,133 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline import artifacts, data, hardware, latency, metrics, plots
+from pipeline import artifacts, comparison, data, files, hardware, latency, plot_comparison, runtimes
 from pipeline.cli import flag, parse
-from pipeline.errors import run
+from pipeline.errors import BadInput, run
+from pipeline.progress import counter
 
 
 @dataclass(frozen=True)
 class Config:
     """Every knob; each is a flag, see --help."""
 
-    batch_size: int = flag(256, "images per call of the batch timing", minimum=2)
-    repetitions: int = flag(20, "timed calls of each kind, after three that warm up", minimum=5)
+    rounds: int = flag(20, "turns of each runtime at each batch size", minimum=1)
+    threads: int = flag(0, "processor threads of each runtime; 0: one per core", minimum=0)
     data_dir: str | None = flag(None)
-    output_dir: str = flag("output", "folder with the models, and for the results")
+    output_dir: str = flag("output", "folder with the models and their exports, and for the results")
 
 
-def measure(path: Path, config: Config) -> dict:
-    """One row of the comparison. The data set is the one that the file says it belongs to."""
+def runnable(path: Path) -> dict[str, Path]:
+    """Runtime -> file, for a model and its exports; says what is not there or not of this very model."""
+    fingerprint, found, absent = files.sha256(path), {}, []
+    for runtime, (suffix, _) in runtimes.RUNTIMES.items():
+        file = path.with_name(path.stem + suffix)
+        if not runtimes.installed(runtime):
+            print(f"{runtime} is left out: not installed, see requirements-export.txt")
+        elif not file.is_file():
+            absent.append(file.name)
+        elif suffix != ".h5" and source_of(file) != fingerprint:
+            print(f"{file} is left out: damaged, or not made from {path.name} as it is now; run export_model.py again")
+        else:
+            found[runtime] = file
+    if absent:
+        print(f"left out, since export_model.py has not made them: {', '.join(absent)}")
+    return found
+
+
+def source_of(export: Path) -> str | None:
+    """SHA-256 of the saved model that an export was made from, if the export can be read and says so."""
+    try:
+        return runtimes.open_model(export).about.get("source_sha256")
+    except BadInput:
+        return None
+
+
+def classes(path: Path, images: np.ndarray) -> np.ndarray:
+    """Predicted classes (n,) of one model file."""
+    what = f"test images through {path.name}"
+    if path.suffix == ".h5":
+        return artifacts.predict(artifacts.load_model(path), images, what=what).argmax(axis=1)
+    opened, parts = runtimes.open_model(path, runtimes.cores()), []
+    for start in range(0, len(images), 2500):
+        part = images[start : start + 2500].astype(np.float32)
+        parts.append(opened.predict(part).argmax(axis=1))
+        counter(start + len(part), len(images), what)
+    return np.concatenate(parts)
+
+
+def measure(path: Path, rounds: int, threads: int, data_dir: str | None) -> tuple[dict, dict, dict]:
+    """One model in every runtime.
+
+    Returns:
+        its entry in the results; runtime -> (n,) bool, which test images it got right; matrix
+        arithmetic -> fastest product in GFLOP/s, taken in the same turns.
+    """
     about, model = artifacts.about_model(path), artifacts.load_model(path)
-    dataset = data.load(about["dataset"], config.data_dir)
-    probabilities = artifacts.predict(model, dataset.x_test, what=f"images of {dataset.title} through {path.name}")
-    matrix = metrics.confusion_matrix(dataset.y_test, probabilities.argmax(axis=1), len(about["class_names"]))
-    single = 1000 * latency.timings(model, dataset.x_test, 1, config.repetitions)
-    batch = 1000 * latency.timings(model, dataset.x_test, config.batch_size, config.repetitions) / config.batch_size
-    return {
+    dataset = data.load(about["dataset"], data_dir)
+    sources = runnable(path)
+    right = {file: classes(file, dataset.x_test) == dataset.y_test for file in dict.fromkeys(sources.values())}
+    # The yardstick: products of square matrices of this side. Without the hardware bfloat16 is emulated, slowly.
+    sides = {"float32": 2048, "bfloat16": 2048 if hardware.has_bfloat16() else 256}
+    found = latency.interleaved(
+        {**sources, **{f"matmul {kind}": side for kind, side in sides.items()}},
+        dataset.x_test,
+        threads,
+        rounds,
+        lambda done: counter(done, rounds, f"rounds of timing {model.name}"),
+    )
+    peaks = {}
+    for kind, side in sides.items():
+        seconds = found.pop(f"matmul {kind}")["seconds"].values()
+        peaks[kind] = 2 * side**3 / min(map(min, seconds)) / 1e9
+    entry = {
         "name": model.name,
         "title": about["title"],
         "file": path.name,
         "dataset": about["dataset"],
         "n_test": len(dataset.y_test),
-        "test_accuracy": metrics.accuracy(matrix),
-        "macro_f1": metrics.macro_f1(matrix),
-        "error_percent": 100 * (1 - metrics.accuracy(matrix)),
         "parameters": model.count_params(),
-        "file_megabytes": path.stat().st_size / 1e6,
-        "single_ms": float(np.median(single)),
-        "single_ms_p95": float(np.percentile(single, 95)),
-        "batch_size": config.batch_size,
-        "batch_ms": float(np.median(batch)),
-        "batch_ms_p95": float(np.percentile(batch, 95)),
+        "multiply_accumulates": latency.multiply_accumulates(model),
+        "runtimes": [
+            {
+                "runtime": runtime,
+                "file": sources[runtime].name,
+                "file_megabytes": sources[runtime].stat().st_size / 1e6,
+                **comparison.accuracy(right[sources[runtime]]),
+                "peak_megabytes": timed["peak_megabytes"],
+                "batches": {str(batch): comparison.speed(batch, s) for batch, s in timed["seconds"].items()},
+            }
+            for runtime, timed in found.items()
+        ],
     }
-
-
-def table(rows: list[dict]) -> str:
-    """The comparison as aligned text."""
-    head = f"{'model':<14}{'data':<10}{'accuracy':>9}{'parameters':>12}{'MB':>7}"
-    head += f"{'1 image ms (p95)':>20}{'batch ms (p95)':>18}"
-    lines = [
-        f"{row['name']:<14}{row['dataset']:<10}{row['test_accuracy']:>9.4f}{row['parameters']:>12,}"
-        f"{row['file_megabytes']:>7.1f}{row['single_ms']:>12.2f} ({row['single_ms_p95']:.2f})"
-        f"{row['batch_ms']:>11.3f} ({row['batch_ms_p95']:.3f})"
-        for row in rows
-    ]
-    return "\n".join([head, *lines])
+    return entry, {runtime: right[file] for runtime, file in sources.items()}, peaks
 
 
 def main(argv: list[str] | None = None) -> int:
     """Measure what is there, name what is missing."""
     config = parse(Config, argv, about=__doc__)
-    folder = Path(config.output_dir)
-    rows = [measure(path, config) for path in artifacts.finished_models(folder)]
-    print(table(rows))
-    artifacts.write_csv(folder / "model_comparison.csv", pd.DataFrame(rows))
-    plots.comparison(rows, folder / "model_comparison.png")
-    about = {"hardware": hardware.describe(), "versions": hardware.versions(), "commit": hardware.commit()}
-    artifacts.write_json(folder / "model_comparison.json", {"models": rows, **about})
+    folder, threads = Path(config.output_dir), config.threads or runtimes.cores()
+    if threads > runtimes.cores():
+        raise BadInput(f"--threads must be at most {runtimes.cores()}, the cores there are, got {threads}")
+    measured = [measure(path, config.rounds, threads, config.data_dir) for path in artifacts.finished_models(folder)]
+    entries, right, peaks = (list(part) for part in zip(*measured, strict=True))
+    peak = {kind: max(one[kind] for one in peaks) for kind in peaks[0]}
+    for entry in entries:
+        comparison.add_ratios(entry, peak)
+    result = {
+        "models": entries,
+        "differences": comparison.differences(entries, right),
+        "matrix_peak_gflops": peak,
+        "threads": threads,
+        "rounds": config.rounds,
+        "hardware": hardware.describe(),
+        "versions": hardware.versions(),
+        "commit": hardware.commit(),
+    }
+    print(comparison.text(result))
+    artifacts.write_csv(folder / "model_comparison.csv", pd.DataFrame(comparison.flat(entries)))
+    plot_comparison.draw(result, folder / "model_comparison.png")
+    artifacts.write_json(folder / "model_comparison.json", result)
     print(f"{folder / 'model_comparison.png'}, .csv, .json")
     return 0
 

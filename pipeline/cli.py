@@ -37,7 +37,8 @@ def flag(default, help: str | None = None, *, choices=(), minimum=None, maximum=
         help: explanation with the unit; common flags take theirs from COMMON_HELP.
         choices: allowed values, if only some are.
         minimum, maximum: allowed range of a number.
-        positional: name in the help of a field that is given without a flag, any number of times.
+        positional: name in the help of a field that is given without a flag: once, or any number
+            of times where the field is a tuple.
     """
     metadata = {"help": help, "choices": choices, "minimum": minimum, "maximum": maximum, "positional": positional}
     return dataclasses.field(default=default, metadata=metadata)
@@ -78,7 +79,8 @@ def parse(config_class, argv: Sequence[str] | None = None, *, recipes: Mapping[s
         name = "--" + field.name.replace("_", "-")
         kind = _value_type(hints[field.name])
         if field.metadata["positional"]:
-            parser.add_argument(field.name, nargs="*", metavar=field.metadata["positional"], help=text)
+            many = {"nargs": "*"} if typing.get_origin(hints[field.name]) is tuple else {}
+            parser.add_argument(field.name, metavar=field.metadata["positional"], help=text, **many)
         elif kind is bool:
             parser.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=text)
         else:

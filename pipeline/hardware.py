@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.errors import BadInput
 from pipeline.quiet import keras
 
-PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "scikit-learn")
+PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "scikit-learn", "onnxruntime", "ai-edge-litert")
 
 
 def _cpuinfo() -> dict[str, str]:

@@ -1,32 +1,128 @@
 """How long a model takes to answer on the CPU."""
 
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 
+from pipeline.errors import BadInput
 from pipeline.quiet import keras
 
+PROJECT = Path(__file__).resolve().parent.parent
+CALLS = {1: 20, 32: 5, 256: 2}  # batch -> timed calls per turn
 
-def timings(model, images: np.ndarray, batch_size: int, repetitions: int = 20) -> np.ndarray:
-    """Seconds of single calls, (repetitions,), after three that warm up.
 
-    The call is Keras' compiled predict_on_batch: the graph without the loop that predict() adds.
+def multiply_accumulates(model) -> int:
+    """Multiply-accumulates of one image in a Keras model's convolutions and dense layers.
+
+    Products with the zeros that pad an image are counted, as is usual; what the other layers do
+    (normalisation, activations, pooling) is left out.
+    """
+    total = 0
+    for layer in model.layers:
+        if type(layer) is keras.layers.Conv2D:
+            total += int(np.prod(layer.output.shape[1:3])) * int(np.prod(layer.kernel.shape))
+        elif type(layer) is keras.layers.Dense:
+            total += int(np.prod(layer.kernel.shape))
+        elif any(len(weight.shape) > 1 for weight in layer.weights):
+            raise NotImplementedError(f"no rule to count the operations of {layer.name}, a {type(layer).__name__}")
+    return total
+
+
+class Worker:
+    """The near end of a pipeline.worker process; starting it does not wait until it is ready."""
+
+    def __init__(self, name: str, source, images: Path, threads: int):
+        self.name = name
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the process)
+        where = str(source.resolve() if isinstance(source, Path) else source)  # the process starts elsewhere
+        limits = {key: str(threads) for key in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.worker", name, where, str(images), str(threads)],
+            cwd=PROJECT,
+            env={**os.environ, **limits, "TF_NUM_INTEROP_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+        )
+
+    def turn(self, batch: int, calls: int) -> tuple[list[float], float | None]:
+        """Seconds of each of so many calls, and the process' peak memory in MB so far."""
+        try:
+            print(json.dumps({"batch": batch, "calls": calls}), file=self.process.stdin, flush=True)
+            answer = json.loads(self.process.stdout.readline())
+        except (OSError, ValueError) as error:
+            self.errors.seek(0)
+            said = (self.errors.read().strip().splitlines() or ["nothing said"])[-1]
+            raise BadInput(f"{self.name} stopped while it was timed: {said}") from error
+        return answer["seconds"], answer["peak_megabytes"]
+
+    def close(self) -> None:
+        """End the process."""
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self.errors.close()
+
+
+def interleaved(sources: dict, images: np.ndarray, threads: int, rounds: int, tell=lambda done: None) -> dict:
+    """Time several runtimes in turn (A B C, C B A, …), so that a machine that drifts favours none.
+
+    Each runs in a process of its own with the same fixed number of threads, warmed up at every batch
+    size first. Nobody else's idle threads or memory are in it, and one call before each turn is not
+    counted.
 
     Args:
-        model: saved model, loaded.
-        images: raw pixels (n, h, w, c); repeated where n is smaller than the batch.
-        batch_size: images per call.
+        sources: runtime's name (see pipeline.worker) -> model file, or side of a matrix.
+        images: raw pixels (n, h, w, c), repeated where n is smaller than a batch.
+        threads: of each process.
+        rounds: turns of each runtime at each batch size.
+        tell: called with the number of rounds done.
+    Returns:
+        name -> {"seconds": {batch: array of calls}, "peak_megabytes": of the process, or None}.
+    """
+    found = {name: {"seconds": {batch: [] for batch in CALLS}, "peak_megabytes": None} for name in sources}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        np.save(Path(folder) / "images.npy", images[: max(CALLS)])
+        workers = []
+        for name, source in sources.items():
+            workers.append(Worker(name, source, Path(folder) / "images.npy", threads))
+            stack.callback(workers[-1].close)
+        for worker in workers:
+            for batch in CALLS:
+                worker.turn(batch, 2)
+        for done in range(rounds):
+            for batch, calls in CALLS.items():
+                for worker in workers if done % 2 == 0 else reversed(workers):
+                    seconds, peak = worker.turn(batch, calls)
+                    found[worker.name]["seconds"][batch] += seconds
+                    found[worker.name]["peak_megabytes"] = peak
+            tell(done + 1)
+    return found
+
+
+def milliseconds_per_sample(model, images: np.ndarray, batch_size: int) -> float:
+    """Median milliseconds per image of a loaded Keras model at one batch size, CPU: 20 calls after three to warm up.
+
+    The call is Keras' compiled predict_on_batch: the graph without the loop that predict() adds.
     """
     batch = np.resize(images, (batch_size, *images.shape[1:])).astype(np.float32)
     seconds = []
     with keras.device("cpu:0"):
-        for _ in range(3 + repetitions):
+        for _ in range(23):
             start = time.perf_counter()
             keras.ops.convert_to_numpy(model.predict_on_batch(batch))
             seconds.append(time.perf_counter() - start)
-    return np.array(seconds[3:])
-
-
-def milliseconds_per_sample(model, images: np.ndarray, batch_size: int) -> float:
-    """Median milliseconds per image at one batch size, CPU."""
-    return float(np.median(timings(model, images, batch_size)) * 1000 / batch_size)
+    return float(np.median(seconds[3:]) * 1000 / batch_size)

@@ -7,6 +7,9 @@ from PIL import Image, ImageOps
 
 from pipeline.errors import BadInput
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+DIGITS = ("mnist", "digits")  # data sets of white digits on black, centred
+
 
 def read(path: str | Path, image_shape: tuple[int, int, int]) -> np.ndarray:
     """Read one picture: upright by its EXIF note, centre square, scaled, grey or RGB.
@@ -19,14 +22,99 @@ def read(path: str | Path, image_shape: tuple[int, int, int]) -> np.ndarray:
     Raises:
         BadInput: missing, broken or enormous picture.
     """
-    try:
-        with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file).convert("RGBA")
-    except FileNotFoundError as error:
-        raise BadInput(f"{path} does not exist") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadInput(f"{path} is not a picture that can be read ({error})") from error
-    white = Image.new("RGBA", picture.size, "white")
-    picture = Image.alpha_composite(white, picture).convert("L" if image_shape[2] == 1 else "RGB")
+    picture = _opened(path).convert("L" if image_shape[2] == 1 else "RGB")
     picture = ImageOps.fit(picture, (image_shape[1], image_shape[0]), Image.Resampling.LANCZOS)
     return np.asarray(picture, np.uint8).reshape(image_shape)
+
+
+def read_digit(path: str | Path) -> tuple[np.ndarray, bool]:
+    """Read one picture of a digit, anywhere in it, and lay it out as MNIST's digits are.
+
+    A 28x28 picture with a black edge is taken as it is. Otherwise the ink is what differs from the
+    background, scaled with its proportions into 20x20 and moved so that its centre of mass is at
+    pixel (14, 14) of 28x28 (LeCun et al. 1998, Gradient-based learning applied to document recognition,
+    section III A).
+
+    Args:
+        path: any file that Pillow reads; transparent parts become white.
+    Returns:
+        (28, 28, 1) uint8, white on black; whether it was dark on light and had to be inverted.
+    Raises:
+        BadInput: missing, broken or enormous picture, or one with nothing on it.
+    """
+    picture = _opened(path).convert("L")
+    grey = np.asarray(picture, np.float32)
+    if grey.shape == (28, 28) and _edge(grey).max() == 0 and grey.max() > 0:
+        return grey.astype(np.uint8)[..., None], False
+    picture.thumbnail((400, 400), Image.Resampling.BOX)  # enough for strokes, and little to compute
+    grey = np.asarray(picture, np.float32)
+    difference = grey - _background(grey)
+    dark_on_light = -difference.min() > difference.max()
+    ink = np.maximum(-difference if dark_on_light else difference, 0)
+    if ink.max() < 16:
+        raise BadInput(f"{path} shows one even colour, no digit")
+    threshold = _otsu(ink)
+    rows, columns = np.flatnonzero((ink > threshold).any(axis=1)), np.flatnonzero((ink > threshold).any(axis=0))
+    ink = np.clip((ink - threshold / 2) / (np.percentile(ink[ink > threshold], 90) - threshold / 2), 0, 1)
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return _centred(ink)[..., None], bool(dark_on_light)
+
+
+def _opened(path: str | Path) -> Image.Image:
+    """The first frame, upright, without transparency, eight bits per channel."""
+    if Path(path).is_dir():
+        raise BadInput(f"{path} is a folder without pictures ({' '.join(SUFFIXES)})")
+    try:
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file)
+            if picture.mode.startswith(("I", "F")):  # 16 bits or more per pixel, which Pillow would clip at 255
+                levels = np.asarray(picture, np.float64)
+                top = 65535 if levels.max() > 255 else 255
+                picture = Image.fromarray((np.clip(levels / top, 0, 1) * 255).astype(np.uint8))
+            picture = picture.convert("RGBA")
+    except FileNotFoundError as error:
+        raise BadInput(f"{path} does not exist") from error
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise BadInput(f"{path} is not a picture that can be read ({error})") from error
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+
+
+def _edge(grey: np.ndarray) -> np.ndarray:
+    """The outermost pixels of (h, w), in one row."""
+    return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+
+
+def _background(grey: np.ndarray) -> np.ndarray:
+    """Brightness (h, w) of the paper: a plane through the edge, but for strokes that touch it."""
+    y, x = np.mgrid[0 : grey.shape[0], 0 : grey.shape[1]].astype(np.float32)
+    plane = np.stack([np.ones_like(grey), x / grey.shape[1], y / grey.shape[0]], axis=-1)
+    edge, where = _edge(grey), np.concatenate([plane[0], plane[-1], plane[:, 0], plane[:, -1]])
+    paper = np.abs(edge - np.median(edge)) < 40
+    coefficients, *_ = np.linalg.lstsq(where[paper], edge[paper], rcond=None)
+    return plane @ coefficients
+
+
+def _otsu(values: np.ndarray) -> float:
+    """The threshold that separates values into two groups best (Otsu 1979)."""
+    counts, edges = np.histogram(values, bins=128)
+    centres = (edges[:-1] + edges[1:]) / 2
+    below, sums = np.cumsum(counts), np.cumsum(counts * centres)
+    above = below[-1] - below
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
+    return float(edges[1 + np.nanargmax(between)])
+
+
+def _centred(ink: np.ndarray) -> np.ndarray:
+    """Ink (h, w) in [0, 1], scaled into 20x20, its centre of mass at pixel (14, 14) of (28, 28) uint8."""
+    scale = 20 / max(ink.shape)
+    size = tuple(max(1, round(side * scale)) for side in reversed(ink.shape))
+    small = Image.fromarray((255 * ink).astype(np.uint8)).resize(size, Image.Resampling.LANCZOS)
+    digit = np.asarray(small, np.float32)
+    digit = digit * (255 / max(digit.max(), 1))
+    canvas = np.zeros((28, 28), np.uint8)
+    mass = digit.sum()
+    centre = [float((digit.sum(axis=1 - axis) * np.arange(n)).sum() / mass) for axis, n in enumerate(digit.shape)]
+    top, left = (int(np.clip(round(14 - middle), 0, 28 - n)) for middle, n in zip(centre, digit.shape, strict=True))
+    canvas[top : top + digit.shape[0], left : left + digit.shape[1]] = digit.round()
+    return canvas

@@ -129,36 +129,6 @@ def examples(images, y_true, probabilities, right, wrong, class_names, title: st
     save(figure, path)
 
 
-def comparison(rows: list[dict], path: Path) -> None:
-    """Error, size and CPU time of each model side by side.
-
-    Args:
-        rows: dicts with name, title, error_percent, parameters, file_megabytes, single_ms, batch_ms, batch_size.
-    """
-    panels = (
-        ("error_percent", "test error (%)", "{:.2f}"),
-        ("parameters", "parameters", "{:,.0f}"),
-        ("file_megabytes", "file size (MB)", "{:.1f}"),
-        ("single_ms", "CPU time, one image (ms)", "{:.1f}"),
-        ("batch_ms", f"CPU time per image, batch {rows[0]['batch_size']} (ms)", "{:.2f}"),
-    )
-    figure = Figure(figsize=(16, 1.6 + 0.8 * len(rows)), layout="constrained")
-    figure.suptitle(
-        "Model comparison (less is better everywhere)\n" + "\n".join(row["title"] for row in rows), fontsize=11
-    )
-    axes_of = figure.subplots(1, len(panels), sharey=True)
-    names = [row["name"] for row in rows]
-    for axes, (key, label, form) in zip(axes_of, panels, strict=True):
-        values = [row[key] for row in rows]
-        bars = axes.barh(names, values, color=[BLUE, ORANGE, GREEN][: len(rows)])
-        axes.bar_label(bars, [form.format(value) for value in values], padding=3)
-        axes.set(xlabel=label, xlim=(0, 1.45 * max(values) or 1))
-        if key == "parameters":
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g} M")
-    axes_of[0].invert_yaxis()
-    save(figure, path)
-
-
 def time_to_accuracy(runs: dict[str, list[dict]], title: str, path: Path) -> None:
     """Validation accuracy against seconds of training, one thin line per seed, one colour per recipe.
 

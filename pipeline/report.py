@@ -60,19 +60,39 @@ def runs() -> str:
 
 
 def comparison() -> str:
-    """Size and CPU time of the saved models."""
-    lines = [
-        "| model | test accuracy | parameters | file (MB) "
-        "| one image: ms (95th percentile) | batch of 256: ms per image |",
-        "| --- | --: | --: | --: | --: | --: |",
-    ]
-    for row in read("model_comparison.json")["models"]:
-        lines.append(
-            f"| {row['name']} ({row['dataset']}) | {row['test_accuracy']:.4f} | {row['parameters']:,} "
-            f"| {row['file_megabytes']:.1f} | {row['single_ms']:.2f} ({row['single_ms_p95']:.2f}) "
-            f"| {row['batch_ms']:.3f} |"
+    """Accuracy, speed, size and memory of the saved models in every runtime."""
+    result = read("model_comparison.json")
+    peaks = result["matrix_peak_gflops"]
+    rows = [
+        (
+            *("model", "runtime", "test accuracy (95 % interval)", "file (MB)"),
+            *("one image: ms (95th percentile)", "times Keras predict"),
+            *("batch 32: images/s", "batch 256: images/s", "times Keras predict", "peak memory (MB)"),
+            f"of the {peaks['float32']:,.0f} GFLOP/s of float32 products",
+            f"of the {peaks['bfloat16']:,.0f} of bfloat16",
         )
-    return "\n".join(lines)
+    ]
+    for entry in result["models"]:
+        for timed in entry["runtimes"]:
+            one, some, many = (timed["batches"][batch] for batch in ("1", "32", "256"))
+            memory = timed["peak_megabytes"]
+            rows.append(
+                (
+                    f"{entry['name']} ({entry['dataset']})",
+                    timed["runtime"],
+                    f"{timed['test_accuracy']:.4f} ({timed['accuracy_low']:.4f} to {timed['accuracy_high']:.4f})",
+                    f"{timed['file_megabytes']:.1f}",
+                    f"{one['median_ms']:.2f} ({one['p95_ms']:.2f})",
+                    f"{one['times_keras_predict']:.1f}",
+                    f"{some['images_per_second']:,.0f}",
+                    f"{many['images_per_second']:,.0f}",
+                    f"{many['times_keras_predict']:.1f}",
+                    f"{memory:,.0f}" if memory else "unknown",
+                    f"{many['share_of_float32_peak']:.0%}",
+                    f"{many['share_of_bfloat16_peak']:.0%}",
+                )
+            )
+    return _markdown(rows, left=2)
 
 
 def cifar100_recipes() -> str:
@@ -97,7 +117,22 @@ def spread(figures: dict) -> str:
     return f"{figures['mean']:.4f}" + ("" if figures["std"] is None else f" ± {figures['std']:.4f}")
 
 
-TABLES = {"runs": runs, "comparison": comparison, "cifar100_recipes": cifar100_recipes}
+def differences() -> str:
+    """Which models really differ on the test images, by McNemar's test."""
+    rows = [("data", "model A", "model B", "only A right", "only B right", "p (McNemar)")]
+    for row in read("model_comparison.json")["differences"]:
+        p = "< 0.0001" if row["p_value"] < 1e-4 else f"{row['p_value']:.2g}"
+        rows.append((row["dataset"], row["a"], row["b"], str(row["only_a"]), str(row["only_b"]), p))
+    return _markdown(rows, left=3)
+
+
+def _markdown(rows: list[tuple[str, ...]], left: int) -> str:
+    """A table from its header and rows; columns after the first `left` are aligned to the right."""
+    rule = tuple("---" if column < left else "--:" for column in range(len(rows[0])))
+    return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:]))
+
+
+TABLES = {"runs": runs, "cifar100_recipes": cifar100_recipes, "comparison": comparison, "differences": differences}
 
 
 def render(text: str) -> str:

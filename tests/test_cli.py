@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import cifar100_cnn
+import export_model
 import gradcam
 import mnist_classification
 import model_comparison
@@ -112,7 +113,7 @@ def test_help_gives_every_flag_with_default_and_meaning(capsys):
         assert "--" + name.replace("_", "-") in text
 
 
-@pytest.mark.parametrize("script", [*TRAINING, model_comparison, gradcam])
+@pytest.mark.parametrize("script", [*TRAINING, model_comparison, export_model, gradcam])
 def test_the_help_of_every_script_can_be_printed(script, capsys):
     with pytest.raises(SystemExit) as end:
         script.main(["--help"])

@@ -166,7 +166,8 @@ def test_resnet50_sees_enlarged_digits_as_its_caffe_weights_want_them(resnet):
 
 
 def test_importing_the_scripts_writes_nothing_and_prints_nothing(tmp_path):
-    names = ("cifar100_cnn", "mnist_classification", "resnet50_transfer_learning", "model_comparison", "gradcam")
+    training = ("cifar100_cnn", "mnist_classification", "resnet50_transfer_learning")
+    names = (*training, "export_model", "model_comparison", "predict", "gradcam")
     names += ("error_analysis", "collect_results")
     done = subprocess.run(
         [sys.executable, "-c", f"import {', '.join(names)}"],

@@ -45,8 +45,9 @@ AFTERWARDS = {
     "no such method": ("gradcam.py", "--method", "saliency"),
 }
 LAST = {
-    "comparison": ("model_comparison.py", "--output-dir", "results", "--batch-size", "16", "--repetitions", "5"),
+    "comparison": ("model_comparison.py", "--output-dir", "results", "--rounds", "1"),
     "gradcam": ("gradcam.py", "--output-dir", "results"),
+    "errors": ("error_analysis.py", "--output-dir", "results"),
     "faithfulness": (
         *("benchmarks/faithfulness.py", "--model", "results/custom_cnn_model.h5", "--output-dir", "results"),
         *("--images", "6", "--steps", "2", "--sanity-images", "2"),
@@ -118,6 +119,8 @@ def test_comparison_and_explanations_leave_their_files(session):
         "custom_cnn_photos_gradcam.png",
     }
     measured = {"model_comparison.png", "model_comparison.csv", "model_comparison.json"}
+    measured |= {f"{prefix}_{name}" for prefix in MODELS for name in ("reliability.png", "errors.json")}
+    measured |= {"cifar100_confused_pairs.png"}
     measured |= {"gradcam_faithfulness.csv", "gradcam_faithfulness.png", "benchmark_gradcam.json"}
     assert {path.name for path in session.results.iterdir()} - set(session.trained) == pictures | measured
 
@@ -216,9 +219,13 @@ def test_comparison_has_a_row_for_every_model(session):
     rows = {row["file"]: row for row in json.loads((session.results / "model_comparison.json").read_text())["models"]}
     assert set(rows) == set(MODELS.values())
     for name, row in rows.items():
-        assert row["file_megabytes"] == pytest.approx((session.results / name).stat().st_size / 1e6)
-        assert row["n_test"] in (450, 1000) and min(row["single_ms"], row["batch_ms"]) > 0
-        assert row["error_percent"] == pytest.approx(100 - 100 * row["test_accuracy"])
+        assert row["n_test"] in (450, 1000) and row["multiply_accumulates"] > 1e6
+        assert [timed["runtime"] for timed in row["runtimes"]] == ["Keras predict", "Keras call"]  # nothing exported
+        for timed in row["runtimes"]:
+            assert timed["file_megabytes"] == pytest.approx((session.results / name).stat().st_size / 1e6)
+            assert timed["accuracy_low"] < timed["test_accuracy"] < timed["accuracy_high"]
+            assert min(timed["batches"][batch]["median_ms"] for batch in ("1", "32", "256")) > 0
+    assert "left out" in session.done["comparison"].stdout
 
 
 def test_a_broken_picture_is_named_and_the_others_are_explained(session):

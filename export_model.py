@@ -1,0 +1,93 @@
+"""Saved models as ONNX, LiteRT and SavedModel, each checked against Keras on the test images.
+
+    python export_model.py output/custom_cnn_model.h5                # every format, beside the model
+    python export_model.py output/custom_cnn_model.h5 --format onnx
+    python export_model.py --output-dir output/demo                  # every finished model there
+
+Needs the packages of requirements-export.txt. For a model MODEL.h5 it writes MODEL.onnx,
+MODEL_float32.tflite, MODEL_float16.tflite, MODEL_int8.tflite and the folder MODEL_saved_model. An export
+that fails its check is not kept, and the exit code is 1. BatchNorm is folded into the layers before it.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import artifacts, data, exports, fold
+from pipeline.cli import flag, parse
+from pipeline.errors import BadInput, run
+from pipeline.files import sha256
+from pipeline.quiet import keras
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every knob; each is a flag, see --help."""
+
+    models: tuple[str, ...] = flag((), "saved .h5 models; default: all in the output folder", positional="MODEL")
+    format: str = flag("all", "one format, or all", choices=("all", *exports.SUFFIXES))
+    calibration: int = flag(100, "training images that int8 takes its value ranges from", minimum=10)
+    data_dir: str | None = flag(None)
+    output_dir: str | None = flag(None, "folder for the exports; default: beside each model")
+
+
+def calibration_images(dataset: data.Dataset, n: int) -> np.ndarray:
+    """n training images, evenly over the data set's order; the test set plays no part in this choice.
+
+    On CIFAR-100's validation images 50, 200 and 1,000 of them gave int8 models equally close to Keras.
+    """
+    return dataset.x_train[np.linspace(0, len(dataset.x_train) - 1, min(n, len(dataset.x_train))).astype(int)]
+
+
+def export_model(path: Path, config: Config) -> list[exports.Check]:
+    """Every format asked for of one model, with a line for each."""
+    about, model = artifacts.about_model(path), artifacts.load_model(path)
+    dataset = data.load(about["dataset"], config.data_dir)
+    folder = Path(config.output_dir) if config.output_dir else path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"{about['title']}, checked on {len(dataset.x_test):,} test images", flush=True)
+    expected = artifacts.predict(model, dataset.x_test, what="test images through Keras")
+    graph = fold.folded(model)
+    about = {**about, "source_sha256": sha256(path)}
+    calibration = calibration_images(dataset, config.calibration)
+    checks = []
+    for form in exports.SUFFIXES if config.format == "all" else (config.format,):
+        target = folder / f"{path.stem}{exports.SUFFIXES[form]}"
+        print(f"converting to {form}", flush=True)
+        check = exports.export(graph, form, target, calibration, about, (dataset.x_test, dataset.y_test, expected))
+        print(line(check), flush=True)
+        checks.append(check)
+    return checks
+
+
+def line(check: exports.Check) -> str:
+    """What one check found."""
+    if check.failure:
+        return f"FAILED, not kept: {check.path.name} {check.failure}"
+    return (
+        f"{check.path}: {check.megabytes:.1f} MB, differs from Keras by at most {check.difference:.1g}, "
+        f"test accuracy {check.accuracy_before:.4f} before, {check.accuracy_after:.4f} after"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Export one model or all; 1 if an export failed its check."""
+    config = parse(Config, argv, about=__doc__)
+    if keras.backend.backend() != "tensorflow":
+        raise BadInput("models are exported by TensorFlow: unset KERAS_BACKEND, or set it to tensorflow")
+    exports.refuse_missing(exports.SUFFIXES if config.format == "all" else (config.format,))
+    paths = [Path(model) for model in config.models] or artifacts.finished_models(Path(config.output_dir or "output"))
+    for path in paths:
+        if path.suffix != ".h5":
+            raise BadInput(f"{path} is no .h5 file; only saved Keras models can be exported")
+    checks = [check for path in paths for check in export_model(path, config)]
+    failed = [check.path.name for check in checks if check.failure]
+    if failed:
+        print(f"error: {len(failed)} of {len(checks)} exports failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,118 @@
+"""One page that answers "which model, in which runtime?"."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from pipeline.plots import BLUE, GREEN, GREY, ORANGE, save
+
+# Okabe & Ito's; every point is labelled too, so nothing hangs on the colour.
+COLOURS = {
+    "Keras predict": GREY,
+    "Keras call": "#000000",
+    "ONNX Runtime": BLUE,
+    "LiteRT float32": GREEN,
+    "LiteRT int8": ORANGE,
+}
+LABEL_WIDTH = 0.17  # as a share of the axis
+BATCHES = (("1", "one image at a time: ms per image"), ("256", "batches of 256: ms per image"))
+
+
+def _best(entry: dict, batch: str) -> dict:
+    return min(entry["runtimes"], key=lambda timed: timed["batches"][batch]["median_ms"])
+
+
+def threads(n: int) -> str:
+    """1 thread, 2 threads."""
+    return f"{n} thread" if n == 1 else f"{n} threads"
+
+
+def _answer(entry: dict, batch: str) -> str:
+    """A sentence: the fastest runtime of a model at a batch size, and against what."""
+    best = _best(entry, batch)
+    figures = best["batches"][batch]
+    each, times = figures["median_ms"] / int(batch), figures["times_keras_predict"]
+    faster = f"{times:.0f}" if times >= 10 else f"{times:.1f}"
+    return f"{entry['name']}: {best['runtime']}, {each:.2g} ms, {faster} times as fast as Keras predict"
+
+
+def draw(result: dict, path: Path) -> None:
+    """Accuracy against time per image, a panel per data set and batch size; area is file size.
+
+    Args:
+        result: what model_comparison.py measured: models with their runtimes and batches.
+        path: .png to write.
+    """
+    datasets = list(dict.fromkeys(entry["dataset"] for entry in result["models"]))
+    largest = max(timed["file_megabytes"] for entry in result["models"] for timed in entry["runtimes"])
+    figure = Figure(figsize=(6.4 * len(BATCHES), 1.4 + 4.6 * len(datasets)), layout="constrained")
+    figure.suptitle(
+        "Which model, in which runtime? Further left is faster, further up is more often right\n"
+        "Median times; area is file size, bands are 95 % intervals of the accuracy\n"
+        f"{result['hardware']['processor']}, {threads(result['threads'])}",
+        fontsize=12,
+    )
+    grid = figure.subplots(len(datasets), len(BATCHES), squeeze=False)
+    for line, dataset in zip(grid, datasets, strict=True):
+        entries = sorted(
+            (entry for entry in result["models"] if entry["dataset"] == dataset),
+            key=lambda entry: -entry["runtimes"][0]["test_accuracy"],
+        )
+        for axes, (batch, label) in zip(line, BATCHES, strict=True):
+            _frame(axes, entries, batch)
+            for rank, entry in enumerate(entries):
+                _series(axes, entry, batch, largest, above=rank == 0)
+            answers = "\n".join(_answer(entry, batch) for entry in entries)
+            axes.set_title(f"Fastest on {dataset}\n{answers}", fontsize=9.5, loc="left")
+            axes.set(xlabel=label, ylabel=f"test accuracy ({entries[0]['n_test']:,} images)")
+    save(figure, path)
+
+
+def _frame(axes, entries: list[dict], batch: str) -> None:
+    """Log axis, with room for the labels above the best model and below the others."""
+    times = [t["batches"][batch]["median_ms"] / int(batch) for entry in entries for t in entry["runtimes"]]
+    ends = [t[key] for entry in entries for t in entry["runtimes"] for key in ("accuracy_low", "accuracy_high")]
+    span = max(ends) - min(ends) + 1e-4
+    below, above = (0.1, 0.25) if len(entries) == 1 else (0.55, 0.55)
+    axes.set(xscale="log", xlim=(min(times) / 1.8, max(times) * 6))
+    axes.set_ylim(min(ends) - below * span, max(ends) + above * span)
+    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.grid(axis="x", alpha=0.3)
+
+
+def _series(axes, entry: dict, batch: str, largest: float, above: bool) -> None:
+    """One model: a point per runtime, joined by a line that carries the model's name."""
+    timings = entry["runtimes"]
+    points = [(one["batches"][batch]["median_ms"] / int(batch), one["test_accuracy"], one) for one in timings]
+    points.sort(key=lambda point: point[0])
+    times = [x for x, _, _ in points]
+    band = [[timed[key] for _, _, timed in points] for key in ("accuracy_low", "accuracy_high")]
+    axes.fill_between(times, *band, color=GREY, alpha=0.12, lw=0, zorder=0)
+    axes.plot(times, [y for _, y, _ in points], color=GREY, lw=0.8, zorder=1)
+    low, high = np.log(axes.get_xlim())
+    ends = []  # of the labels already there, one entry per height, as a share of the axis
+    for x, y, timed in points:
+        colour = COLOURS[timed["runtime"]]
+        axes.scatter(x, y, s=30 + 700 * timed["file_megabytes"] / largest, color=colour, alpha=0.45, zorder=3, lw=0)
+        axes.scatter(x, y, s=12, color=colour, zorder=4)
+        place = (np.log(x) - low) / (high - low)
+        height = next((level for level, end in enumerate(ends) if place - end > LABEL_WIDTH), len(ends))
+        ends[height : height + 1] = [place]
+        axes.annotate(
+            f"{timed['runtime']}\n{timed['file_megabytes']:.1f} MB",
+            (x, y),
+            xytext=(0, (26 + 25 * height) * (1 if above else -1)),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if above else "top",
+            fontsize=8,
+            color=colour,
+            zorder=5,
+            bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkA": 0, "shrinkB": 2},
+        )
+    axes.annotate(entry["name"], points[-1][:2], xytext=(20, 0), textcoords="offset points", va="center", weight="bold")

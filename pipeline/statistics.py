@@ -1,0 +1,24 @@
+"""How sure a measured accuracy is, and whether two models really differ."""
+
+import numpy as np
+from scipy.stats import binomtest
+
+
+def wilson(right: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of an accuracy, both ends in [0, 1], from `right` right answers out of n (Wilson 1927)."""
+    interval = binomtest(right, n).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> tuple[int, int, float]:
+    """Whether two models that answered the same questions differ (McNemar 1947, exact form).
+
+    Args:
+        right_a, right_b: (n,) bool, whether each model was right on each image.
+    Returns:
+        Images that only a got right, those that only b got right, and the two-sided p-value: how often
+        two equally good models would disagree as unevenly as this or more so; 1 where they never do.
+    """
+    only_a, only_b = int(np.sum(right_a & ~right_b)), int(np.sum(~right_a & right_b))
+    disagree = only_a + only_b
+    return only_a, only_b, float(binomtest(only_a, disagree).pvalue) if disagree else 1.0
