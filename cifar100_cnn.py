@@ -40,7 +40,7 @@ class Config:
     warm_up: float = flag(0.2, "fast: share of the steps until the peak", minimum=0, maximum=0.95)
     label_smoothing: float = flag(0.2, "fast: share of the target spread over all classes", minimum=0, maximum=0.95)
     shift: int = flag(2, "fast: largest random move in pixels", minimum=0, maximum=16)
-    small_epochs: int = flag(12, "fast: first epochs, at 24x24 pixels instead of 32x32", minimum=0)
+    small_epochs: int = flag(12, "fast: first epochs, at most half, at 24x24 pixels", minimum=0)
     tta: bool = flag(False, "also test with flips and shifts of each image, chosen on validation images")
     validation: float = flag(0.1, "share of the training images held out for validation", minimum=0.01, maximum=0.9)
     seed: int = flag(0, minimum=0, maximum=2**32 - 1)
@@ -127,8 +127,9 @@ def augmentation(config: Config) -> training.Augment:
     def move(images: np.ndarray, rng: np.random.Generator, indices: np.ndarray, epoch: int) -> np.ndarray:
         images = augment.shift(images, rng, config.shift)
         images = augment.alternating_flip(images, indices, epoch, config.seed)
-        return augment.shrink(images, 24) if epoch < config.small_epochs else images
+        return augment.shrink(images, 24) if epoch < small_epochs else images
 
+    small_epochs = min(config.small_epochs, (config.epochs + 1) // 2)
     return distort if config.recipe == "baseline" else move
 
 
@@ -161,13 +162,12 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     model = build_model(config)
     lessons = data.with_fine_labels(dataset) if config.labels == "fine" else dataset
-    rules = {}
+    rules = {"epochs": config.epochs, "augment": augmentation(config), "name": "state"}
     if config.recipe == "baseline":
         best = this.folder / f"best_{this.model_path.name}"
-        rules = {"plateau": prepare_baseline(model, config), "on_best": lambda: this.save(model, best)}
+        rules |= {"plateau": prepare_baseline(model, config), "on_best": lambda: this.save(model, best)}
     else:
         prepare_fast(model, config, dataset)
-    rules |= {"epochs": config.epochs, "augment": augmentation(config), "name": "state"}
     history = training.fit(this, model, lessons, **rules)
     temperature = recipe.scale_temperature(model, lessons.x_validation, lessons.y_validation)
     if config.labels == "fine":

@@ -146,8 +146,11 @@ def time_to_accuracy(runs: dict[str, list[dict]], title: str, path: Path) -> Non
         ends = [row["curve"][-1] for row in rows]
         axes.plot(*zip(*ends, strict=True), marker, color=colour, ls="", label=f"{recipe}, n = {len(rows)}")
     axes.set(xlabel="training time (s)", ylabel="validation accuracy", xscale="log")
-    axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g}")
+    low, high = axes.get_xlim()
+    steps = [digit * 10**power for power in range(6) for digit in (1, 2, 5)]
+    axes.set_xticks([step for step in steps if low <= step <= high])
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")
-    axes.grid(alpha=0.3, which="both")
+    axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="lower right")
     save(figure, path)

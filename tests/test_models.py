@@ -103,11 +103,19 @@ def test_a_model_of_fine_classes_adds_their_probabilities_up():
         np.testing.assert_allclose(coarse[:, k], fine[:, superclass == k].sum(axis=1), rtol=1e-5)
 
 
-def test_the_first_epochs_of_the_fast_recipe_are_small_and_the_others_are_not():
-    augment = cifar100_cnn.augmentation(cifar100_cnn.Config(small_epochs=2))
+@pytest.mark.parametrize(
+    ("knobs", "sides"),
+    [
+        ({"small_epochs": 2, "epochs": 5}, [24, 24, 32, 32, 32]),
+        ({"epochs": 5}, [24, 24, 24, 32, 32]),
+        ({"small_epochs": 0, "epochs": 2}, [32, 32]),
+    ],
+)
+def test_the_first_epochs_of_the_fast_recipe_are_small_but_never_the_last(knobs, sides):
+    augment = cifar100_cnn.augmentation(cifar100_cnn.Config(**knobs))
     images, rng = np.zeros((4, 32, 32, 3), np.uint8), np.random.default_rng(0)
-    sides = [augment(images, rng=rng, indices=np.arange(4), epoch=epoch).shape[1] for epoch in range(4)]
-    assert sides == [24, 24, 32, 32]
+    seen = [augment(images, rng=rng, indices=np.arange(4), epoch=epoch).shape[1] for epoch in range(knobs["epochs"])]
+    assert seen == sides
 
 
 @pytest.mark.parametrize("name", ["baseline", "fast", "mnist", "resnet"])

@@ -161,7 +161,7 @@ def test_the_cost_of_every_model_is_a_ratio_of_the_measured_seconds(session):
 
 def test_no_picture_is_blank(session):
     paths = list(session.results.glob("*.png"))
-    assert len(paths) == 15
+    assert len(paths) == 19
     for path in paths:
         pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
         assert min(pixels.shape[:2]) > 300 and pixels.std() > 20, path.name
