@@ -140,8 +140,8 @@ def main(argv: list[str] | None = None) -> int:
     members = {kernel: build_model(config, kernel, pixels) for kernel in KERNELS[: config.ensemble]}
     for kernel, model in members.items():
         compile_model(model, config, recipe.total_steps(dataset, config))
-        rules = {"epochs": config.epochs, "augment": augmentation(config), "name": f"kernel{kernel}_state"}
-        rows = training.fit(this, model, dataset, **rules)
+        name = "state" if config.ensemble == 1 else f"kernel{kernel}_state"
+        rows = training.fit(this, model, dataset, epochs=config.epochs, augment=augmentation(config), name=name)
         history += [row | {"phase": f"{kernel}x{kernel} kernels"} for row in rows]
         recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation)
     this.finish(vote(list(members.values())), history)
