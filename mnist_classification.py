@@ -26,7 +26,7 @@ RECIPES = {
     "default": {},
     "best": {"epochs": 60, "filters": 64},
     "tiny": {"epochs": 60, "filters": 5, "dropout": 0.0, "precision": "float32"},
-    "sprint": {"epochs": 3, "filters": 16, "elastic": 0.0},
+    "sprint": {"epochs": 3, "filters": 16},
     "sprint75": {"epochs": 6},
 }
 
@@ -48,8 +48,8 @@ class Config:
     shift: float = flag(0.1, "largest random move, as a fraction of the side", minimum=0, maximum=0.5)
     rotation: float = flag(0.035, "largest random rotation, as a fraction of a full turn", minimum=0, maximum=1)
     zoom: float = flag(0.12, "largest random change of scale", minimum=0, maximum=0.9)
-    elastic: float = flag(0.5, "typical move of a pixel by elastic deformation, in pixels", minimum=0, maximum=5)
     shear: float = flag(0.15, "largest random shear, in pixels per pixel of height", minimum=0, maximum=2)
+    elastic: float = flag(0.0, "typical move of a pixel by elastic deformation, in pixels", minimum=0, maximum=5)
     validation: float = flag(5 / 60, "share of the training images held out for validation", minimum=0, maximum=0.9)
     ensemble: int = flag(1, "models that vote, with 3x3, 5x5, 7x7 kernels", minimum=1, maximum=3)
     seed: int = flag(0, minimum=0, maximum=2**32 - 1)
