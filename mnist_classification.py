@@ -25,7 +25,7 @@ layers = keras.layers
 RECIPES = {
     "default": {},
     "best": {"epochs": 60, "filters": 64},
-    "tiny": {"epochs": 60, "filters": 5, "dropout": 0.0, "precision": "float32"},
+    "tiny": {"epochs": 60, "filters": 8, "growth": 1.5, "dropout": 0.0, "learning_rate": 0.01, "precision": "float32"},
     "sprint": {"epochs": 3, "filters": 16},
     "sprint75": {"epochs": 6},
 }
@@ -39,7 +39,8 @@ class Config:
     dataset: str = flag("mnist", "real MNIST, or scikit-learn's digits", choices=("mnist", "digits"))
     epochs: int = flag(40, minimum=1)
     batch_size: int = flag(256, minimum=1)
-    filters: int = flag(32, "filters of the first block; each later block has twice as many", minimum=1, maximum=1024)
+    filters: int = flag(32, "filters of the first block's convolutions", minimum=1, maximum=1024)
+    growth: float = flag(2.0, "how many times as many filters each later block has", minimum=1, maximum=4)
     dropout: float = flag(0.3, "share of the features dropped before the classifier", minimum=0, maximum=0.95)
     learning_rate: float = flag(3e-3, "peak of the one-cycle schedule (AdamW)", minimum=0)
     warm_up: float = flag(0.2, "share of the steps until the peak", minimum=0, maximum=0.95)
@@ -82,7 +83,7 @@ def build_model(config: Config, kernel: int = 3, pixels: keras.KerasTensor | Non
     pixels = keras.Input((28, 28, 1), name="pixels") if pixels is None else pixels
     x = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name=f"{member}normalise")(pixels)
     for number in (1, 2, 3):
-        filters, block = config.filters * 2 ** (number - 1), f"{member}block{number}"
+        filters, block = round(config.filters * config.growth ** (number - 1)), f"{member}block{number}"
         x = layers.MaxPooling2D(name=f"{block}_pool")(convolution(x, filters, f"{block}_conv1"))
         x = convolution(normalised(x, f"{block}_conv1"), filters, f"{block}_conv2")
         x = normalised(x, f"{block}_conv2")
