@@ -27,7 +27,8 @@ class Answer:
     seen: np.ndarray  # (h, w, c) uint8, the picture as the model takes it
     digit: bool  # the picture was laid out as MNIST's digits are
     inverted: bool  # and was dark on light before
-    heat: np.ndarray  # (h, w) float32 in [0, 1], evidence for the most probable class
+    # (h, w) float32 in [0, 1], evidence for the most probable class; None: nothing explains such a model
+    heat: np.ndarray | None
     milliseconds: float  # of the model alone, one picture
 
     def top(self, n: int = 5) -> dict[str, float]:
@@ -50,7 +51,10 @@ class Classifier:
         _, *self.image_shape = self.model.input_shape
         if len(self.image_shape) != 3 or self.model.output_shape != (None, len(self.class_names)):
             raise BadInput(f"{path} does not turn one picture into a probability per class; train it again")
-        self.explainer = explainer.Explainer(self.model)
+        try:
+            self.explainer = explainer.Explainer(self.model)
+        except BadInput:  # a vote of several models has no score before its probabilities
+            self.explainer = None
         artifacts.predict(self.model, np.zeros((1, *self.image_shape), np.uint8))
 
     def answer(self, picture: str | Path, method: str) -> Answer:
@@ -59,7 +63,7 @@ class Classifier:
         start = time.perf_counter()
         probabilities = artifacts.predict(self.model, seen[None])[0]
         milliseconds = 1000 * (time.perf_counter() - start)
-        heat = self.explainer(seen[None], method=method)[0]
+        heat = self.explainer(seen[None], method=method)[0] if self.explainer else None
         return Answer(self.title, self.class_names, probabilities, seen, digit, inverted, heat, milliseconds)
 
 

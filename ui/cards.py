@@ -58,7 +58,7 @@ def message(text: str, alert: bool = False) -> str:
 
 
 def overlay(answer: Answer) -> np.ndarray:
-    """The heat map over the picture, (h, w, 3) uint8; without evidence the picture alone."""
+    """The heat map over the picture, (h, w, 3) uint8."""
     picture = np.broadcast_to(answer.seen, (*answer.seen.shape[:2], 3)) / 255
     share = OPAQUE * answer.heat[..., None]
     return (255 * (picture * (1 - share) + COLORS(answer.heat)[..., :3] * share)).round().astype(np.uint8)
@@ -79,16 +79,20 @@ def pictures(answer: Answer, method: str) -> str:
     seen = f"What the model sees: {height} x {width} pixels"
     if answer.digit:
         seen += ", white on black and centred, as in MNIST" + (" (it was dark on light)" if answer.inverted else "")
-    why = f"Why {best}: the brighter and yellower a place, the more it spoke for {best} ({name})"
-    if not answer.heat.any():
-        why = f"{name} finds nothing in the picture that spoke for {best}"
-    legend = _image(COLORS(np.linspace(0, 1, 64))[None, :, :3] * 255, "dark purple over red to yellow", "legend")
-    return (
-        f'<div class="card"><div class="pair"><figure>{_image(answer.seen, "the picture as the model takes it")}'
-        f"<figcaption>{seen}.</figcaption></figure>"
-        f"<figure>{_image(overlay(answer), f'heat map of the evidence for {best}')}"
-        f"<figcaption>{why}.</figcaption></figure></div><p>no evidence {legend} most evidence</p></div>"
-    )
+    figures = _figure(answer.seen, "the picture as the model takes it", seen)
+    note = f"{name} finds nothing in the picture that spoke for {best}."
+    if answer.heat is None:
+        note = "No heat map: in a vote of several models there is no one score to explain."
+    elif answer.heat.any():
+        why = f"Why {best}: the brighter and yellower a place, the more it spoke for {best} ({name})"
+        figures += _figure(overlay(answer), f"heat map of the evidence for {best}", why)
+        scale = _image(COLORS(np.linspace(0, 1, 64))[None, :, :3] * 255, "dark purple over red to yellow", "legend")
+        note = f"no evidence {scale} most evidence"
+    return f'<div class="card"><div class="pair">{figures}</div><p>{note}</p></div>'
+
+
+def _figure(pixels: np.ndarray, alt: str, caption: str) -> str:
+    return f"<figure>{_image(pixels, alt)}<figcaption>{caption}.</figcaption></figure>"
 
 
 def _image(pixels: np.ndarray, alt: str, kind: str = "") -> str:
