@@ -75,12 +75,18 @@ def default_run(row: Row, dataset: data.Dataset, folder: Path, config: Config, f
     return {**found, "source": source, "precision": metrics["config"]["precision"], **metrics["hardware"]}
 
 
+def settings(row: Row, common: dict) -> dict:
+    """What decides a row's result: the row, the data and, where they are used, the weights."""
+    none = {} if row.way in (PRETRAINED, CONV4, CONV5) else {"weights": "none", "covers": "none"}
+    return asdict(row) | common | none
+
+
 def earlier(path: Path, rows: list[Row], common: dict) -> list[dict]:
     """The rows that an interrupted run of these very settings has left; BadInput where they are of others."""
     if not path.exists():
         return []
     found = pd.read_csv(path, keep_default_na=False).to_dict("records")
-    planned = [asdict(row) | common for row in rows]
+    planned = [settings(row, common) for row in rows]
     if any({key: record.get(key) for key in planned[0]} not in planned for record in found):
         raise BadInput(f"{path} has rows of other settings, data or weights; move it, or choose another --output-dir")
     return found
@@ -128,7 +134,7 @@ def main(argv: list[str] | None = None) -> int:
     for i, row in enumerate(missing):
         print(f"{row.way}, {row.size} px, {row.images:,} images, seed {row.seed}: {row.steps} steps", flush=True)
         result = default_run(row, dataset, folder, config, file) or measure(row, dataset, file, features)
-        table.append({**asdict(row), **common, **machine, **result})
+        table.append({**settings(row, common), **machine, **result})
         artifacts.write_csv(path, pd.DataFrame(table))
         rest = expected(missing[i + 1 :], n)
         pace = (time.monotonic() - began + 300) / (expected(missing, n) - rest + 300)  # the guess counts as 5 minutes

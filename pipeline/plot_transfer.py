@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.isotonic import isotonic_regression
 
-from pipeline.plots import BLUE, GREEN, GREY, ORANGE, heading, save
+from pipeline.plots import BLACK, BLUE, GREEN, GREY, ORANGE, heading, save
 from pipeline.progress import clock
 
 WAYS = ("random start", "pretrained", "frozen conv4", "frozen conv5", "custom CNN")
@@ -50,12 +50,13 @@ def draw(table: pd.DataFrame, data: str, path: Path) -> None:
     figure = Figure(figsize=(12, 7))
     draws = table.groupby(["way", "size", "images"]).size()
     spread = f"; bars: from the worst to the best of {draws.max()} draws" if draws.max() > 1 else ""
-    machine = " / ".join(sorted({f"{row.processor}, {row.cores} cores" for row in table.itertuples()}))
+    machine = " / ".join(sorted({f"{row.processor}, cores: {row.cores}" for row in table.itertuples()}))
+    weights = ", ".join(sorted(set(table["weights"]) - {"none"}))
     heading(
         figure,
         f"What ImageNet weights bring on {data}: test accuracy against training images{spread}",
-        f"weights: {table['weights'].iloc[0]}; times: training on all images ({machine})",
-        130,
+        f"weights: {weights}; m:ss: training on all images ({machine})",
+        100,
     )
     axes = figure.add_axes((0.07, 0.09, 0.6, 0.78))  # fixed: the labels beside it are placed by its measures
     shown = table.assign(test_accuracy=table["test_accuracy"].clip(0.02, 0.9995))
@@ -72,7 +73,7 @@ def draw(table: pd.DataFrame, data: str, path: Path) -> None:
         last = rows[rows["images"] == rows["images"].max()]
         accuracy, seconds = last["test_accuracy"].mean(), last["training_seconds"].mean()
         real = table.loc[last.index, "test_accuracy"].mean()
-        label = f"{name_of(*series, rows['covers'].iloc[0])}\n{real:.2%}, {clock(seconds)}"
+        label = f"{name_of(*series, rows['covers'].iloc[0])}\n{real:.4f}, {clock(seconds)}"
         ends.append((x[-1], accuracy, label, colour))
     _axes(axes, shown)
     _label(axes, ends)
@@ -113,7 +114,7 @@ def _label(axes, ends: list[tuple]) -> None:
             textcoords="offset points",
             va="center",
             fontsize=9,
-            color=colour,
+            color=BLACK,
             arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.8, "shrinkA": 0, "shrinkB": 4},
             annotation_clip=False,
         )
