@@ -164,6 +164,18 @@ def differences() -> str:
     return _markdown(rows, left=3)
 
 
+def ablation() -> str:
+    """What each idea changed at the short budget."""
+    result = read("cifar100_ablation.json")
+    rows = [("change", "what", "validation accuracy", "difference (points)", "n", "training time (times)")]
+    own = result["reference"]
+    rows.append(("reference", "", f"{own['mean']:.4f} ± {own['std']:.4f}", "", str(own["n"]), "1.0"))
+    for idea in result["ideas"]:
+        points, times = f"{100 * idea['difference']:+.1f}", f"{idea['times_reference_seconds']:.1f}"
+        rows.append((idea["idea"], idea["kind"], f"{idea['accuracy']:.4f}", points, str(idea["n"]), times))
+    return _markdown(rows, left=2)
+
+
 def _markdown(rows: list[tuple[str, ...]], left: int) -> str:
     """A table from its header and rows; columns after the first `left` are aligned to the right."""
     rule = tuple("---" if column < left else "--:" for column in range(len(rows[0])))
@@ -172,6 +184,7 @@ def _markdown(rows: list[tuple[str, ...]], left: int) -> str:
 
 TABLES = {
     "runs": runs,
+    "ablation": ablation,
     "cifar100_recipes": cifar100_recipes,
     "custom_cnn_recipes": custom_cnn_recipes,
     "comparison": comparison,
