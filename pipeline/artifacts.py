@@ -7,6 +7,7 @@ float32, uncompiled, stock Keras layers only; class names, data set and recipe a
 import contextlib
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -24,18 +25,51 @@ FORBIDDEN = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLaye
 
 @contextlib.contextmanager
 def replacing(path: Path):
-    """Yield a temporary name beside `path`; it takes the final name only if all went well."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    """Yield a temporary name beside `path`; it takes the final name only if all went well.
+
+    The content is on the disk before the name, and the name before this returns.
+
+    Raises:
+        BadInput: a full disk, a folder that is gone or cannot be written to.
+    """
+    temporary = None
     try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+        _sync(path.parent)
+    except (OSError, RuntimeError) as error:
+        reason = _reason(error)
+        if reason is None:
+            raise
+        raise BadInput(f"cannot write {path} ({reason}); what was there before is whole") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Bring a folder's entries to the disk; Windows does so by itself and opens no folders."""
+    if os.name != "nt":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _reason(error: Exception) -> str | None:
+    """The system's words for a failed write, also where h5py hides the number in its text; else None."""
+    if getattr(error, "errno", None):
+        return error.strerror
+    number = re.search(r"errno = (\d+)", str(error))
+    return os.strerror(int(number[1])) if number else None
 
 
 def write_json(path: Path, content) -> None:

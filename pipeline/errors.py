@@ -4,6 +4,8 @@ import signal
 import sys
 from collections.abc import Callable
 
+from pipeline.interrupt import Interrupted
+
 
 class BadInput(Exception):
     """A flag, a file or a folder that the user can put right; the message says how, in one line."""
@@ -27,16 +29,19 @@ def run(main: Callable[[], int | None]) -> int:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         message = f"{error.strerror or error}{where}"
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return stop.code
     except KeyboardInterrupt:
         return _interrupted(130)
     except SystemExit as stop:
-        if stop.code == 143:
-            return _interrupted(143)
+        if stop.code in (130, 143):
+            return _interrupted(stop.code)
         raise
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return 2
 
 
 def _interrupted(code: int) -> int:
-    print("\ninterrupted; a training run goes on where it was with --resume", file=sys.stderr)
+    print("\ninterrupted; a training run goes on from its last saved state with --resume", file=sys.stderr)
     return code

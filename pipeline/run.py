@@ -35,9 +35,11 @@ class Run:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.lock = lock.hold(self.path("run.lock"))
-            with artifacts.replacing(self.folder / f".{prefix}_writable"):
+            for left in self.folder.glob(f".*{prefix}_*"):  # by a run that was killed while it wrote
+                left.unlink()
+            with artifacts.replacing(self.path("writable")):
                 pass
-            (self.folder / f".{prefix}_writable").unlink()
+            self.path("writable").unlink()
         except OSError as error:
             raise BadInput(f"cannot write to {self.folder} ({error.strerror}); choose another --output-dir") from error
         self.model_path = self.folder / model_file
@@ -80,13 +82,9 @@ class Run:
         if not self.config.resume or not path.exists() or any(self.folder.glob(f"{self.prefix}_*state.npz")):
             return False
         checkpoint.refuse_difference(json.loads(path.read_text())["config"], self.knobs, path)
-        self._let_go()
+        lock.let_go(self.lock)
         print(f"this run is finished: {path}")
         return True
-
-    def _let_go(self) -> None:
-        self.lock.close()
-        self.path("run.lock").unlink(missing_ok=True)
 
     def save(self, model, path: Path | None = None) -> None:
         """Save a model by the contract of pipeline.artifacts, by default as the finished one."""
@@ -168,7 +166,7 @@ class Run:
         artifacts.write_json(self.path("metrics.json"), result)
         for state in self.folder.glob(f"{self.prefix}_*state.npz"):
             checkpoint.remove(state)
-        self._let_go()
+        lock.let_go(self.lock)
         print(
             f"test accuracy {result['test_accuracy']:.4f}, loss {result['test_loss']:.4f}, "
             f"macro F1 {result['macro_f1']:.4f}, {result['parameters']:,} parameters, "

@@ -1,6 +1,7 @@
 """What several test files share: a clean dtype policy, small data, and runs made once per session."""
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -11,6 +12,8 @@ from pipeline import data
 from pipeline.quiet import keras
 
 PROJECT = Path(__file__).resolve().parent.parent
+# A shell starts its background processes deaf to Ctrl-C; the processes that tests start must hear it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
