@@ -14,13 +14,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from pipeline import probe, untrusted
 from pipeline.errors import BadInput
 from pipeline.progress import counter
 from pipeline.quiet import keras
 
 ATTRIBUTE = "pipeline"
-# Layers that run code from the file, or another framework's.
-FORBIDDEN = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 
 
 @contextlib.contextmanager
@@ -123,6 +122,7 @@ def save_model(model, path: Path, *, image_shape, **about) -> None:
         copy.save(temporary)
         with h5py.File(temporary, "a") as file:
             file.attrs[ATTRIBUTE] = json.dumps(about)
+            file.attrs[probe.DIGEST] = probe.digest(file)
 
 
 def about_model(path: Path) -> dict:
@@ -131,15 +131,20 @@ def about_model(path: Path) -> dict:
     Raises:
         BadInput: missing, damaged or foreign file.
     """
+    untrusted.check(Path(path))
     try:
         with h5py.File(path, "r") as file:
-            return json.loads(file.attrs[ATTRIBUTE])
-    except FileNotFoundError as error:
-        raise BadInput(f"{path} does not exist") from error
+            about = json.loads(file.attrs[ATTRIBUTE])
     except KeyError as error:
         raise BadInput(f"{path} was not saved by this project: it names no data set and classes") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise BadInput(f"{path} is damaged or not a Keras .h5 file") from error
+    names = about.get("class_names") if isinstance(about, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise BadInput(f"{path} was not saved by this project: it names no classes")
+    if not re.fullmatch(r"[\w-]+", str(about.get("prefix", "model"))):  # it becomes part of file names
+        raise BadInput(f"{path} was not saved by this project: its prefix is no name")
+    return about
 
 
 # The finished models, in the order in which their scripts run, and the script that makes each.
@@ -168,44 +173,13 @@ def finished_models(folder: Path) -> list[Path]:
 
 
 def load_model(path: Path):
-    """Load a saved model, uncompiled, after a look at its architecture.
+    """Load a saved model, uncompiled, after a look at the file by pipeline.untrusted.
 
     Raises:
-        BadInput: missing or damaged file, a Lambda layer, or a class that is not Keras' own. The
-            file's architecture is read as plain JSON first, so none of its code has run by then.
+        BadInput: missing, damaged or changed file, a Lambda layer, or a class that is not Keras' own.
+            The architecture is read as plain JSON first, so none of the file's code has run by then.
     """
-    path = Path(path)
-    try:
-        with h5py.File(path, "r") as file:
-            config = json.loads(file.attrs["model_config"])
-    except FileNotFoundError as error:
-        raise BadInput(f"{path} does not exist") from error
-    except (OSError, KeyError, ValueError) as error:
-        raise BadInput(f"{path} is damaged or holds no Keras model") from error
-    _refuse_foreign(config, path)
-    try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:
-        raise BadInput(f"{path} cannot be loaded: {str(error).splitlines()[0]}") from error
-
-
-def _refuse_foreign(node, path: Path) -> None:
-    """Walk a model's JSON; every class in it must be one of Keras' own."""
-    if isinstance(node, list):
-        for item in node:
-            _refuse_foreign(item, path)
-    elif isinstance(node, dict):
-        name = node.get("class_name")
-        if isinstance(name, str):
-            module = node.get("module", "keras.layers")
-            own = isinstance(module, str) and module.split(".")[0] == "keras"
-            if name in FORBIDDEN or not own or ">" in name or ">" in str(node.get("registered_name")):
-                raise BadInput(f"{path} holds a {name} ({module}), which can run code; only stock layers are loaded")
-        for key, item in node.items():
-            # Keras stores an activation's lambda as its bare byte code, without a class name.
-            if key.endswith("activation") and isinstance(item, dict) and "class_name" not in item:
-                raise BadInput(f"{path} holds a lambda as {key}, which can run code; only stock layers are loaded")
-            _refuse_foreign(item, path)
+    return untrusted.load(Path(path))
 
 
 def predict(model, images: np.ndarray, batch_size: int = 250, what: str = "") -> np.ndarray:

@@ -1,5 +1,6 @@
 """A user's own picture files, made into what a model takes."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ from PIL import Image, ImageOps
 
 from pipeline.errors import BadInput
 
+# What Pillow may decode; it knows more formats, some of which start other programs.
+FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 DIGITS = ("mnist", "digits")  # data sets of white digits on black, centred
 
@@ -64,17 +67,25 @@ def _opened(path: str | Path) -> Image.Image:
     """The first frame, upright, without transparency, eight bits per channel."""
     if Path(path).is_dir():
         raise BadInput(f"{path} is a folder without pictures ({' '.join(SUFFIXES)})")
+    if Path(path).exists() and not Path(path).is_file():
+        raise BadInput(f"{path} is not a file")
     try:
-        with Image.open(path) as file:
+        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+            file = Image.open(path, formats=FORMATS)
+        with file:
             picture = ImageOps.exif_transpose(file)
             if picture.mode.startswith(("I", "F")):  # 16 bits or more per pixel, which Pillow would clip at 255
                 levels = np.asarray(picture, np.float64)
                 top = 65535 if levels.max() > 255 else 255
                 picture = Image.fromarray((np.clip(levels / top, 0, 1) * 255).astype(np.uint8))
+            if not picture.has_transparency_data:
+                return picture.convert("RGB")
             picture = picture.convert("RGBA")
     except FileNotFoundError as error:
         raise BadInput(f"{path} does not exist") from error
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadInput(f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels; scale it down") from error
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise BadInput(f"{path} is not a picture that can be read ({error})") from error
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
