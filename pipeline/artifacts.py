@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from pipeline import probe, untrusted
+from pipeline import devices, probe, untrusted
 from pipeline.errors import BadInput
 from pipeline.progress import counter
 from pipeline.quiet import keras
@@ -193,7 +193,8 @@ def predict(model, images: np.ndarray, batch_size: int = 250, what: str = "") ->
     parts = []
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size].astype(np.float32)
-        parts.append(np.asarray(model.predict_on_batch(part), np.float32))
+        with devices.undivided():
+            parts.append(np.asarray(model.predict_on_batch(part), np.float32))
         if what and (len(parts) % 10 == 0 or start + len(part) == len(images)):
             counter(start + len(part), len(images), what)
     return np.concatenate(parts)

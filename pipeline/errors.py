@@ -22,6 +22,9 @@ def run(main: Callable[[], int | None]) -> int:
     130 (Ctrl-C) and 143 (SIGTERM): interrupted; a training run goes on with --resume.
     """
     signal.signal(signal.SIGTERM, _terminated)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a path may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")
     try:
         return main() or 0
     except BadInput as error:

@@ -14,7 +14,17 @@ import numpy as np
 from pipeline.errors import BadInput
 
 LARGEST = 60000 * 28 * 28 * 8 + 1000  # bytes of an array or a member that is worth reading at all
-DAMAGE = (KeyError, ValueError, TypeError, AttributeError, EOFError, MemoryError, zlib.error)  # in an archive
+# What a damaged archive raises.
+DAMAGE = (
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    zlib.error,
+)  # in archives
 PROJECT = Path(__file__).resolve().parent.parent
 # (x_train, y_train, x_test, y_test) and {file name: SHA-256} of what was read; CIFAR-100's y are
 # (n, 2): coarse and fine label
@@ -143,6 +153,7 @@ def cifar100(places: list[Path]) -> Parts:
                         raise ValueError(f"{name} is no file in it")
                     parts.append(cifar100_records(archive.extractfile(member).read(), f"{path}:{name}", n))
         except (*DAMAGE, tarfile.TarError, gzip.BadGzipFile) as error:
-            raise BadInput(f"{path} is damaged or not CIFAR-100's binary version ({error}); replace it") from error
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise BadInput(f"{path} is damaged or not CIFAR-100's binary version ({reason}); replace it") from error
         files[path.name] = sha256(path)
     return (*parts[0], *parts[1]), files

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from pipeline.errors import BadInput
 
 # What Pillow may decode; it knows more formats, some of which start other programs.
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 DIGITS = ("mnist", "digits")  # data sets of white digits on black, centred
 
@@ -76,6 +76,8 @@ def _opened(path: str | Path) -> Image.Image:
             picture = ImageOps.exif_transpose(file)
             if picture.mode.startswith(("I", "F")):  # 16 bits or more per pixel, which Pillow would clip at 255
                 levels = np.asarray(picture, np.float64)
+                if not np.isfinite(levels).all():
+                    raise ValueError("some pixels are not numbers")
                 top = 65535 if levels.max() > 255 else 255
                 picture = Image.fromarray((np.clip(levels / top, 0, 1) * 255).astype(np.uint8))
             if not picture.has_transparency_data:

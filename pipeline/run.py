@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 import pipeline
-from pipeline import artifacts, checkpoint, cli, hardware, latency, lock, metrics, plots, tta
+from pipeline import artifacts, checkpoint, cli, devices, hardware, latency, lock, metrics, plots, tta
 from pipeline.errors import BadInput
 from pipeline.progress import clock
 from pipeline.quiet import keras
@@ -45,6 +45,8 @@ class Run:
         self.model_path = self.folder / model_file
         self.precision = hardware.use_precision(config.precision)
         keras.utils.set_random_seed(config.seed)
+        hardware.use_determinism(config.deterministic)
+        self.n_devices = devices.use(config.devices, config.batch_size)
         self.knobs = cli.recorded(config) | {"precision": self.precision, "files": dataset.files | (files or {})}
         self.commit = hardware.commit()  # now: the code may have moved on by the end of a long run
         self.earlier_seconds = 0.0  # of the interrupted runs that this one continues
@@ -111,8 +113,9 @@ class Run:
             views: test-time augmentations to choose from, reported beside the single pass; see tta.measure.
             extra: further plain entries of metrics.json.
         """
-        self.save(model)
-        saved = artifacts.load_model(self.model_path)
+        with devices.undivided():
+            self.save(model)
+            saved = artifacts.load_model(self.model_path)
         dataset = self.dataset
         probabilities = artifacts.predict(saved, dataset.x_test, what="test images evaluated")
         predicted = probabilities.argmax(axis=1)
@@ -135,7 +138,7 @@ class Run:
             "macro_f1": metrics.macro_f1(matrix),
             "weighted_f1": metrics.weighted_f1(matrix),
             "cpu_ms_per_sample": latency.milliseconds_per_sample(saved, dataset.x_test, batch_size=32),
-            "hardware": hardware.describe(),
+            "hardware": hardware.describe() | {"devices": self.n_devices, "deterministic": self.config.deterministic},
             "versions": hardware.versions(),
             "commit": self.commit,
             "class_names": list(dataset.class_names),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pipeline import augment as augmentation
-from pipeline import checkpoint
+from pipeline import checkpoint, devices
 from pipeline.errors import BadInput
 from pipeline.interrupt import Held, Interrupted
 from pipeline.progress import HEADER, Progress, table_row
@@ -56,7 +56,7 @@ class Batches(keras.utils.PyDataset):
         if self.augment:
             rng = augmentation.stream(augmentation.AUGMENTATION, self.seed, self.epoch, step)
             images = self.augment(images, rng=rng, indices=chosen, epoch=self.epoch)
-        return images.astype(np.float32, copy=False), self.labels[chosen]
+        return devices.mine(images.astype(np.float32, copy=False)), devices.mine(self.labels[chosen])
 
 
 class InOrder(keras.utils.PyDataset):
@@ -111,7 +111,8 @@ def one_epoch(model, batches: Batches, validation: InOrder | None, progress: Pro
     rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
     refuse_broken_weights(model, progress.epoch, rate)
     if validation is not None:
-        measured = model.evaluate(validation, verbose=0, return_dict=True, callbacks=[progress])
+        with devices.undivided():
+            measured = model.evaluate(validation, verbose=0, return_dict=True, callbacks=[progress])
         row |= {f"val_{name}": value for name, value in measured.items()}
     return row | {"learning_rate": rate, "seconds": progress.seconds()}
 

@@ -1,14 +1,16 @@
 """What several test files share: a clean dtype policy, small data, and runs made once per session."""
 
+import json
 import os
 import signal
+import time
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 
-from pipeline import data
+from pipeline import data, hardware
 from pipeline.quiet import keras
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -32,3 +34,37 @@ def digits():
 @pytest.fixture(scope="session")
 def shapes():
     return data.load("shapes")
+
+
+TRIED = pytest.StashKey[list]()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--record", metavar="FILE", help="write what tests/faults tried, and what came of it, as JSON")
+
+
+def pytest_configure(config):
+    config.stash[TRIED] = []
+    config.started = time.monotonic()
+
+
+@pytest.fixture
+def tried(request):
+    """For tests/faults: note what was done, how often, and counts of what came of it, once all is asserted."""
+    return lambda what, **counts: request.config.stash[TRIED].append({"what": what, "counts": counts})
+
+
+def pytest_sessionfinish(session):
+    path = session.config.getoption("--record")
+    if path:
+        reports = session.config.pluginmanager.get_plugin("terminalreporter").stats.get("skipped", [])
+        record = {
+            "tried": session.config.stash[TRIED],
+            "failed": session.testsfailed,
+            "skipped": sorted({report.longrepr[2].removeprefix("Skipped: ") for report in reports}),
+            "seconds": round(time.monotonic() - session.config.started, 1),
+            "hardware": hardware.describe(),
+            "versions": hardware.versions(),
+            "commit": hardware.commit(),
+        }
+        Path(path).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
