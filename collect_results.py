@@ -25,6 +25,7 @@ from pipeline.errors import BadInput, run
 
 SCRIPTS = {"cifar100": cifar100_cnn, "custom_cnn": mnist_classification}
 TITLES = {"cifar100": "CIFAR-100, 20 superclasses, coarse labels", "custom_cnn": "MNIST"}
+GOALS = {"cifar100": (0.75, "0.75, the description's own result (on test images)")}
 # May differ from run to run without being another recipe.
 OWN = {"seed", "precision", "files"}
 
@@ -37,9 +38,11 @@ class Config:
 
 
 def settings(script, recipe: str) -> dict:
-    """What a recipe ("fast", or "fast-fine" with fine labels) is, as a run records it."""
-    name, fine = recipe.removesuffix("-fine"), recipe.endswith("-fine")
-    values = script.RECIPES[name] | ({"labels": "fine"} if fine else {})
+    """What a recipe ("fast", "fast-fine" with fine labels, "default-ensemble3") is, as a run records it."""
+    name, *rest = recipe.split("-")
+    values = dict(script.RECIPES[name])
+    for part in rest:
+        values |= {"labels": "fine"} if part == "fine" else {"ensemble": int(part.removeprefix("ensemble"))}
     return cli.recorded(dataclasses.replace(script.Config(recipe=name), **values))
 
 
@@ -127,7 +130,8 @@ def main(argv: list[str] | None = None) -> int:
         found = True
         artifacts.write_json(folder / f"{prefix}_results.json", results)
         coarse = {name: result["runs"] for name, result in results.items() if not name.endswith("-fine")}
-        plots.time_to_accuracy(coarse, TITLES[prefix], folder / f"{prefix}_time_to_accuracy.png")
+        path = folder / f"{prefix}_time_to_accuracy.png"
+        plots.time_to_accuracy(coarse, TITLES[prefix], path, GOALS.get(prefix))
         ship(prefix, results, folders, folder)
         for recipe, result in results.items():
             figures = result["test_accuracy"]

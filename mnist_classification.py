@@ -21,15 +21,26 @@ from pipeline.run import Run
 layers = keras.layers
 
 
+# What each recipe changes among the flags below.
+RECIPES = {
+    "default": {},
+    "best": {"epochs": 60, "filters": 64},
+    "tiny": {"epochs": 60, "filters": 8, "growth": 1.5, "dropout": 0.0, "learning_rate": 0.01, "precision": "float32"},
+    "sprint": {"epochs": 3, "filters": 16},
+    "sprint75": {"epochs": 6},
+}
+
+
 @dataclass(frozen=True)
 class Config:
     """Every knob of a run; each is a flag, see --help."""
 
-    recipe: str = flag("default", "named set of values for the flags below", choices=("default",))
+    recipe: str = flag("default", "named set of values for the flags below", choices=tuple(RECIPES))
     dataset: str = flag("mnist", "real MNIST, or scikit-learn's digits", choices=("mnist", "digits"))
-    epochs: int = flag(20, minimum=1)
+    epochs: int = flag(40, minimum=1)
     batch_size: int = flag(256, minimum=1)
-    filters: int = flag(32, "filters of the first block; each later block has twice as many", minimum=1, maximum=1024)
+    filters: int = flag(32, "filters of the first block's convolutions", minimum=1, maximum=1024)
+    growth: float = flag(2.0, "how many times as many filters each later block has", minimum=1, maximum=4)
     dropout: float = flag(0.3, "share of the features dropped before the classifier", minimum=0, maximum=0.95)
     learning_rate: float = flag(3e-3, "peak of the one-cycle schedule (AdamW)", minimum=0)
     warm_up: float = flag(0.2, "share of the steps until the peak", minimum=0, maximum=0.95)
@@ -39,7 +50,9 @@ class Config:
     rotation: float = flag(0.035, "largest random rotation, as a fraction of a full turn", minimum=0, maximum=1)
     zoom: float = flag(0.12, "largest random change of scale", minimum=0, maximum=0.9)
     shear: float = flag(0.15, "largest random shear, in pixels per pixel of height", minimum=0, maximum=2)
-    validation: float = flag(0.1, "share of the training images held out for validation", minimum=0, maximum=0.9)
+    elastic: float = flag(0.0, "typical move of a pixel by elastic deformation, in pixels", minimum=0, maximum=5)
+    validation: float = flag(5 / 60, "share of the training images held out for validation", minimum=0, maximum=0.9)
+    ensemble: int = flag(1, "models that vote, with 3x3, 5x5, 7x7 kernels", minimum=1, maximum=3)
     seed: int = flag(0, minimum=0, maximum=2**32 - 1)
     limit: int | None = flag(None, minimum=1)
     precision: str = flag("auto", choices=("auto", "float32", "bfloat16"))
@@ -51,36 +64,51 @@ class Config:
     resume: bool = flag(False)
 
 
-RECIPES = {"default": {}}
+KERNELS = (3, 5, 7)
 
 
-def build_model(config: Config) -> keras.Model:
-    """Three blocks of two 3x3 convolutions, halving the side after each; raw pixels in.
+def build_model(config: Config, kernel: int = 3, pixels: keras.KerasTensor | None = None) -> keras.Model:
+    """Three blocks of two convolutions, pooled after the first; raw pixels in.
 
-    A digit is recognised by its strokes wherever they are, so the features are averaged over the
-    last 7x7 map instead of flattened: fewer weights, and shifts matter less.
+    Pooled before normalisation and ReLU, which then have a quarter of the values to go through. A
+    digit is recognised by its strokes wherever they are, so the features are averaged over the last
+    3x3 map instead of flattened: fewer weights, and shifts matter less.
     """
-    pixels = keras.Input((28, 28, 1), name="pixels")
-    x = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name="normalise")(pixels)
-    for block in (1, 2, 3):
-        if block > 1:
-            x = layers.MaxPooling2D(name=f"block{block}_pool")(x)
-        for part in (1, 2):
-            name = f"block{block}_conv{part}"
-            x = layers.Conv2D(config.filters * 2 ** (block - 1), 3, padding="same", use_bias=False, name=name)(x)
-            x = FusedBatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
-            x = layers.ReLU(name=f"{name}_relu")(x)
-    x = layers.GlobalAveragePooling2D(name="average")(x)
-    x = layers.Dropout(config.dropout, name="dropout")(x)
-    logits = layers.Dense(10, dtype="float32", name="logits")(x)
-    return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(logits), name="custom_cnn")
+    member = f"kernel{kernel}_" if config.ensemble > 1 else ""  # members of one graph need names of their own
+
+    def convolution(x, filters, name):
+        return layers.Conv2D(filters, kernel, padding="same", use_bias=False, name=name)(x)
+
+    def normalised(x, name):
+        return layers.ReLU(name=f"{name}_relu")(FusedBatchNormalization(momentum=0.9, name=f"{name}_bn")(x))
+
+    pixels = keras.Input((28, 28, 1), name="pixels") if pixels is None else pixels
+    x = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name=f"{member}normalise")(pixels)
+    for number in (1, 2, 3):
+        filters, block = round(config.filters * config.growth ** (number - 1)), f"{member}block{number}"
+        x = layers.MaxPooling2D(name=f"{block}_pool")(convolution(x, filters, f"{block}_conv1"))
+        x = convolution(normalised(x, f"{block}_conv1"), filters, f"{block}_conv2")
+        x = normalised(x, f"{block}_conv2")
+    x = layers.GlobalAveragePooling2D(name=f"{member}average")(x)
+    x = layers.Dropout(config.dropout, name=f"{member}dropout")(x)
+    logits = layers.Dense(10, dtype="float32", name=f"{member}logits")(x)
+    probabilities = layers.Softmax(dtype="float32", name=f"{member}probabilities")(logits)
+    return keras.Model(pixels, probabilities, name=f"{member}custom_cnn")
+
+
+def vote(members: list[keras.Model]) -> keras.Model:
+    """The mean of the members' probabilities, as one model (An et al. 2020, arXiv 2008.10400, section 3)."""
+    if len(members) == 1:
+        return members[0]
+    mean = layers.Average(dtype="float32", name="probabilities")([member.output for member in members])
+    return keras.Model(members[0].input, mean, name="custom_cnn")
 
 
 def augmentation(config: Config) -> training.Augment:
     """What a writer might have done; never a flip, which would make another character."""
 
     def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
-        return augment.affine(
+        images = augment.affine(
             images,
             rng,
             shift=config.shift,
@@ -89,6 +117,7 @@ def augmentation(config: Config) -> training.Augment:
             shear=config.shear,
             fill_mode="constant",
         )
+        return augment.elastic(images, rng, config.elastic) if config.elastic else images
 
     return distort
 
@@ -110,11 +139,15 @@ def main(argv: list[str] | None = None) -> int:
     if this.already_finished():
         return 0
 
-    model = build_model(config)
-    compile_model(model, config, recipe.total_steps(dataset, config))
-    history = training.fit(this, model, dataset, epochs=config.epochs, augment=augmentation(config), name="state")
-    temperature = recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation)
-    this.finish(model, history, temperature=temperature)
+    pixels, history = keras.Input(dataset.image_shape, name="pixels"), []
+    members = {kernel: build_model(config, kernel, pixels) for kernel in KERNELS[: config.ensemble]}
+    for kernel, model in members.items():
+        compile_model(model, config, recipe.total_steps(dataset, config))
+        name = "state" if config.ensemble == 1 else f"kernel{kernel}_state"
+        rows = training.fit(this, model, dataset, epochs=config.epochs, augment=augmentation(config), name=name)
+        history += [row | {"phase": f"{kernel}x{kernel} kernels"} for row in rows]
+        recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation)
+    this.finish(vote(list(members.values())), history)
     return 0
 
 

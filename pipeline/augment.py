@@ -107,3 +107,40 @@ def affine_parameters(shape, rng, flip, rotation, zoom, shift, shear) -> np.ndar
     b2 = y - b0 * x - b1 * y + down
     zero = np.zeros(n)
     return np.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=1).astype(np.float32)
+
+
+def elastic(images: np.ndarray, rng: np.random.Generator, amplitude: float, smoothness: float = 4.0) -> np.ndarray:
+    """Move every pixel a little, neighbours alike, as an unsteady hand does (Simard et al. 2003, section 2).
+
+    Args:
+        images: (n, h, w, c) uint8 or float in [0, 255].
+        amplitude: standard deviation of the moves in each direction, in pixels.
+        smoothness: standard deviation of the Gaussian that smooths the moves, in pixels.
+    Returns:
+        (n, h, w, c) float32 in [0, 255]; beyond the border lies 0.
+    """
+    n, height, width, _ = images.shape
+    noise = rng.standard_normal((2, n, height, width), np.float32)
+    down, right = amplitude * (smoothing(height, smoothness) @ noise @ smoothing(width, smoothness).T)
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    return interpolate(images, rows + down, columns + right)
+
+
+def smoothing(size: int, smoothness: float) -> np.ndarray:
+    """(size, size) matrix of a Gaussian filter that turns unit white noise into smooth noise of unit variance."""
+    places = np.arange(size)
+    weights = np.exp(-0.5 * ((places[:, None] - places) / smoothness) ** 2)
+    return (weights / np.linalg.norm(weights, axis=1, keepdims=True)).astype(np.float32)
+
+
+def interpolate(images: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Bilinear values of images (n, h, w, c) at rows and columns (n, h, w), in pixels; 0 beyond the border."""
+    n, height, width, channels = images.shape
+    padded = np.pad(images.astype(np.float32), ((0, 0), (1, 1), (1, 1), (0, 0))).reshape(-1, channels)
+    rows, columns = np.clip(rows + 1, 0, height + 1), np.clip(columns + 1, 0, width + 1)
+    top, left = np.minimum(rows.astype(np.intp), height), np.minimum(columns.astype(np.intp), width)
+    below, beside = ((a - b)[..., None].astype(np.float32) for a, b in ((rows, top), (columns, left)))
+    corner = (np.arange(n)[:, None, None] * (height + 2) + top) * (width + 2) + left
+    upper = padded[corner] * (1 - beside) + padded[corner + 1] * beside
+    lower = padded[corner + width + 2] * (1 - beside) + padded[corner + width + 3] * beside
+    return upper * (1 - below) + lower * below

@@ -121,8 +121,10 @@ def _check_range(field: dataclasses.Field, value) -> None:
 
 
 def recipe_name(config) -> str:
-    """The recipe; with "-fine" where fine labels are used, since those figures stand apart."""
-    return config.recipe + ("-fine" if getattr(config, "labels", "coarse") == "fine" else "")
+    """The recipe; with "-fine" or "-ensemble3" where those are used, since their figures stand apart."""
+    voters = getattr(config, "ensemble", 1)
+    fine = "-fine" if getattr(config, "labels", "coarse") == "fine" else ""
+    return config.recipe + fine + (f"-ensemble{voters}" if voters > 1 else "")
 
 
 def output_folder(config, prefix: str, default_config) -> Path:

@@ -6,12 +6,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from pipeline.plots import BLUE, GREEN, GREY, ORANGE, save
+from pipeline.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, save
 
 # Okabe & Ito's; every point is labelled too, so nothing hangs on the colour.
 COLOURS = {
-    "Keras predict": GREY,
-    "Keras call": "#000000",
+    "Keras predict": PURPLE,
+    "Keras call": GREY,
     "ONNX Runtime": BLUE,
     "LiteRT float32": GREEN,
     "LiteRT int8": ORANGE,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from pipeline.artifacts import replacing
 
 # Okabe & Ito's colours, told apart by colour-blind readers, and different in grey.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#555555"
+BLUE, ORANGE, GREEN, PURPLE, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#555555"
 matplotlib.rcParams.update({"font.size": 10, "axes.grid": False, "axes.spines.top": False, "axes.spines.right": False})
 
 
@@ -129,17 +129,30 @@ def examples(images, y_true, probabilities, right, wrong, class_names, title: st
     save(figure, path)
 
 
-def time_to_accuracy(runs: dict[str, list[dict]], title: str, path: Path) -> None:
+def time_to_accuracy(
+    runs: dict[str, list[dict]], title: str, path: Path, goal: tuple[float, str] | None = None
+) -> None:
     """Validation accuracy against seconds of training, one thin line per seed, one colour per recipe.
 
     Args:
         runs: recipe -> its seeds' entries with "curve" [[seconds, accuracy], ...] and "processor".
+        goal: an accuracy to draw as a line, and its name.
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
     machines = sorted({f"{row['processor']}, {row['cores']} cores" for rows in runs.values() for row in rows})
     heading(figure, f"Validation accuracy against training time: {title}", "; ".join(machines), 80)
     axes = figure.subplots()
-    styles = zip((BLUE, ORANGE, GREEN, GREY), ("o", "s", "^", "D"), strict=True)
+    styles = zip((BLUE, ORANGE, GREEN, PURPLE, BLACK), ("o", "s", "^", "D", "v"), strict=True)
+    if goal:
+        axes.axhline(goal[0], color=GREY, ls="--", lw=1)
+        axes.annotate(
+            goal[1],
+            (0, goal[0]),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 3),
+            textcoords="offset points",
+            color=GREY,
+        )
     for (recipe, rows), (colour, marker) in zip(runs.items(), styles, strict=False):
         for row in rows:
             axes.plot(*zip(*row["curve"], strict=True), color=colour, lw=1, alpha=0.7)

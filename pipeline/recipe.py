@@ -110,12 +110,12 @@ def scale_temperature(model, images: np.ndarray, labels: np.ndarray) -> float:
     trained on; no prediction changes. Label smoothing leaves a model less sure than it should be.
 
     Args:
-        model: ends in a Dense layer "logits" and a softmax; that layer's weights are divided.
+        model: ends in a Dense layer and a softmax; the Dense layer's weights are divided.
         images: (n, h, w, c) raw pixels; labels: (n,).
     Returns:
         The temperature, in [0.1, 10].
     """
-    layer = model.get_layer("logits")
+    layer = model.layers[-2]
     logits = artifacts.predict(keras.Model(model.input, layer.output), images)
     losses = {}
     for temperature in np.geomspace(0.1, 10, 401):

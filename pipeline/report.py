@@ -112,6 +112,26 @@ def cifar100_recipes() -> str:
     return "\n".join(lines)
 
 
+def custom_cnn_recipes() -> str:
+    """What each recipe of mnist_classification.py reached, over its seeds."""
+    rows = [("recipe", "parameters", "epochs", "test accuracy", "n", "training", "whole process")]
+    for recipe, result in read("custom_cnn_results.json").items():
+        runs = result["runs"]
+        training = sum(run["training_seconds"] for run in runs) / len(runs)
+        rows.append(
+            (
+                recipe.replace("-ensemble", ", ensemble of "),
+                f"{runs[0]['parameters']:,}",
+                str(result["config"]["epochs"]),
+                spread(result["test_accuracy"]),
+                str(result["test_accuracy"]["n"]),
+                f"{training:.0f} s",
+                clock(result["wall_seconds"]["mean"]),
+            )
+        )
+    return _markdown(rows, left=1)
+
+
 def spread(figures: dict) -> str:
     """Mean and sample standard deviation of some runs."""
     return f"{figures['mean']:.4f}" + ("" if figures["std"] is None else f" ± {figures['std']:.4f}")
@@ -132,7 +152,13 @@ def _markdown(rows: list[tuple[str, ...]], left: int) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:]))
 
 
-TABLES = {"runs": runs, "cifar100_recipes": cifar100_recipes, "comparison": comparison, "differences": differences}
+TABLES = {
+    "runs": runs,
+    "cifar100_recipes": cifar100_recipes,
+    "custom_cnn_recipes": custom_cnn_recipes,
+    "comparison": comparison,
+    "differences": differences,
+}
 
 
 def render(text: str) -> str:

@@ -83,8 +83,8 @@ class Run:
         path = self.path("metrics.json")
         if not self.config.resume or not path.exists() or any(self.folder.glob(f"{self.prefix}_*state.npz")):
             return False
+        lock.let_go(self.lock)  # whether it is this run or another one, nothing will be written
         checkpoint.refuse_difference(json.loads(path.read_text())["config"], self.knobs, path)
-        lock.let_go(self.lock)
         print(f"this run is finished: {path}")
         return True
 

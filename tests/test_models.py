@@ -64,6 +64,22 @@ def test_the_mnist_network_has_the_parameters_of_its_description(mnist):
     widths = [1, 32, 32, 64, 64, 128, 128]
     convolutions = sum(9 * i * o + BATCH_NORM * o for i, o in itertools.pairwise(widths))
     assert mnist.count_params() == convolutions + 128 * 10 + 10 == 289_066
+    tiny = mnist_classification.RECIPES["tiny"]
+    assert mnist_classification.build_model(mnist_classification.Config(**tiny)).count_params() < 10_000
+
+
+def test_an_ensembles_output_is_the_mean_of_its_members_in_one_flat_graph(tmp_path):
+    config = mnist_classification.Config(filters=2, ensemble=3)
+    pixels = keras.Input((28, 28, 1))
+    members = [mnist_classification.build_model(config, kernel, pixels) for kernel in mnist_classification.KERNELS]
+    assert [member.layers[2].kernel_size for member in members] == [(3, 3), (5, 5), (7, 7)]
+    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1)).astype(np.float32)
+    mean = np.mean([member.predict_on_batch(images) for member in members], axis=0)
+    path = tmp_path / "vote.h5"
+    artifacts.save_model(mnist_classification.vote(members), path, image_shape=(28, 28, 1))
+    saved = artifacts.load_model(path)
+    np.testing.assert_allclose(saved.predict_on_batch(images), mean, atol=1e-5)
+    assert not any(isinstance(layer, keras.Model) for layer in saved.layers)
 
 
 def test_resnet50_has_the_parameters_of_its_paper_and_a_head_for_ten_classes(resnet):
