@@ -45,7 +45,11 @@ def test_two_devices_give_the_loss_curve_of_one_and_measure_every_test_image(tmp
         assert result["n_test"] == sum(map(sum, result["confusion_matrix"])) == 450
     code, _, err = finish(on_jax(tmp_path / "three", "3"))
     assert code == 2 and one_line(err, "--devices 3: there are 2")
-    tried("a run on two logical devices beside one on one (JAX)", times=1, largest_difference_of_a_loss=largest)
+    tried(
+        "a run on two logical devices beside one on one (JAX)",
+        times=1,
+        largest_difference_of_a_loss=float(f"{largest:.1e}"),
+    )
 
 
 def test_a_backend_without_data_parallel_says_so_in_one_line(tmp_path, tried):
