@@ -1,6 +1,7 @@
 """One training run: its folder, its settings, its clock, and everything it leaves behind."""
 
 import json
+import tempfile
 import time
 from pathlib import Path
 
@@ -37,9 +38,7 @@ class Run:
             self.lock = lock.hold(self.path("run.lock"))
             for left in self.folder.glob(f".*{prefix}_*"):  # by a run that was killed while it wrote
                 left.unlink()
-            with artifacts.replacing(self.path("writable")):
-                pass
-            self.path("writable").unlink()
+            tempfile.TemporaryFile(dir=self.folder).close()
         except OSError as error:
             raise BadInput(f"cannot write to {self.folder} ({error.strerror}); choose another --output-dir") from error
         self.model_path = self.folder / model_file

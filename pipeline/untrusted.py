@@ -106,7 +106,7 @@ def _refuse_foreign(node, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def weights_at_most(numbers: int):
+def weights_at_most(numbers: int, path: Path):
     """Let layers make so many weights and no more, all zero: they come from the file anyway.
 
     Raises:
@@ -117,13 +117,17 @@ def weights_at_most(numbers: int):
     def counted(self, shape=None, initializer=None, *args, **kwargs):
         left[0] -= math.prod(shape or ())
         if left[0] < 0:
-            raise BadInput("its layers want more weights than it holds")
+            raise MemoryError
         return original(self, shape, "zeros", *args, **kwargs)
 
     with _loading:
         keras.Layer.add_weight = counted
         try:
             yield
+        except Exception as error:
+            if left[0] < 0:  # Keras has wrapped our error into one of its own
+                raise BadInput(f"{path} has layers that want more weights than it holds") from error
+            raise
         finally:
             keras.Layer.add_weight = original
 
@@ -133,8 +137,10 @@ def load(path: Path):
     check(path)
     read_config(path)
     try:
-        with weights_at_most(path.stat().st_size // 2):
+        with weights_at_most(path.stat().st_size // 2, path):
             model = keras.models.load_model(path, compile=False, safe_mode=True)
+    except BadInput:
+        raise
     except Exception as error:  # Keras has no class of its own for them
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadInput(f"{path} cannot be loaded: {reason}") from error

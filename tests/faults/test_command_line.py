@@ -39,7 +39,7 @@ VALUES = st.one_of(
     st.text(max_size=20),
     st.integers().map(str),
     st.floats().map(str),
-    st.sampled_from(("digits", "fast", "float32", "all", "grad-cam")),
+    st.sampled_from(("1", "2", "0.5", "digits", "shapes", "float32", "all")),
 )
 
 

@@ -2,13 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
 
 import pytest
 from conftest import PROJECT
-from processes import SMALL, finish, history, one_line, start
+from processes import SMALL, finish, history, one_line
+
+import mnist_classification
+from pipeline import errors
+from pipeline.quiet import keras
 
 # --limit 250 of 1,797 digits: 450 test and 135 validation images, of which neither 8 nor 2 divides the last batch.
 FLAGS = (*SMALL, "--limit", "250", "--epochs", "4", "--precision", "float32", "--dropout", "0")
@@ -52,9 +57,17 @@ def test_two_devices_give_the_loss_curve_of_one_and_measure_every_test_image(tmp
     )
 
 
-def test_a_backend_without_data_parallel_says_so_in_one_line(tmp_path, tried):
-    if os.environ.get("KERAS_BACKEND", "tensorflow") == "jax":
+def test_a_backend_without_data_parallel_says_so_in_one_line(tmp_path, capsys, tried):
+    if keras.backend.backend() == "jax":
         pytest.skip("this backend can")
-    code, _, err = finish(start(tmp_path, "--devices", "2"))
-    assert code == 2 and one_line(err, "--devices 2 needs the JAX backend")
-    tried("more than one device on a backend that cannot", times=1, refused=1)
+    before = signal.getsignal(signal.SIGTERM)
+    flags = ["--dataset", "digits", "--dry-run", "--output-dir", str(tmp_path), "--devices"]
+    for devices, said in (
+        ("2", "needs the JAX backend"),
+        ("all", "needs the JAX backend"),
+        ("two", "must be a number"),
+    ):
+        assert errors.run(lambda devices=devices: mnist_classification.main([*flags, devices])) == 2
+        assert one_line(capsys.readouterr().err, f"--devices {devices}" if devices != "two" else "--devices", said)
+    signal.signal(signal.SIGTERM, before)
+    tried("more than one device on a backend that cannot", times=3, refused=3)

@@ -110,7 +110,7 @@ def flips_of_an_own_file(own, folder, tried, times, processes):
 
 
 def test_a_flipped_bit_in_the_metadata_is_refused_or_changes_no_prediction(own, tmp_path, tried):
-    flips_of_an_own_file(own, tmp_path, tried, 12, 1)
+    flips_of_an_own_file(own, tmp_path, tried, 10, 1)
 
 
 @pytest.mark.long
@@ -179,7 +179,8 @@ def hostile_files(plain, folder, marker):
     secret = folder / "secret.bin"
     secret.write_bytes(bytes(range(256)) * 64)
     pickled = np.void(pickle.dumps(Bomb(marker)))
-    files = {}
+    files, touched = {}, str(marker)
+    wide = {"name": "block3_pool", "size": [40000, 40000]}
 
     def config(name, change):
         files[name] = with_config(plain, folder / f"{name}.h5", change)
@@ -192,8 +193,8 @@ def hostile_files(plain, folder, marker):
         files[name] = folder / f"{name}.h5"
         keras.Model(pixels, layer(pixels)).save(files[name])
 
-    model("lambda", layers.Lambda(lambda x: (open(str(marker), "w"), x)[1]))  # noqa: SIM115
-    model("activation", layers.Dense(2, activation=lambda x: (open(str(marker), "w"), x)[1]))  # noqa: SIM115
+    model("lambda", layers.Lambda(lambda x: (open(touched, "w"), x)[1]))  # noqa: SIM115
+    model("activation", layers.Dense(2, activation=lambda x: (open(touched, "w"), x)[1]))  # noqa: SIM115
     config("other module", replaced("Dense", module="subprocess", class_name="Popen"))
     config("function", replaced("Dense", module="builtins", class_name="function", config="exec"))
     config("keras function", replaced("Dense", module="keras.utils", class_name="get_file"))
@@ -207,8 +208,7 @@ def hostile_files(plain, folder, marker):
     config("filters", lambda found: found["Conv2D"]["config"].update(filters=10**9))
     config("negative", lambda found: found["Dense"]["config"].update(units=-1))
     config("infinite", lambda found: found["Dense"]["config"].update(units=float("inf")))
-    config("wide output", replaced("MaxPooling2D", class_name="UpSampling2D", config={"size": [40000, 40000]}))
-    config("long", lambda found: found["Dense"].update(name="x" * 10**6))
+    config("wide output", replaced("MaxPooling2D", class_name="UpSampling2D", config=wide))
     content("deep", lambda file: file.attrs.create("model_config", b"[" * 60000))
     content("no object", lambda file: file.attrs.create("model_config", "[1, 2]"))
     content("pickle as config", lambda file: file.attrs.create("model_config", pickled))
@@ -259,5 +259,6 @@ def test_hostile_model_files_are_refused_and_no_code_in_them_runs(plain, tmp_pat
     assert all("\n" not in one["refused"] and str(tmp_path) in one["refused"] for one in found.values())
     assert "Lambda" in found["lambda"]["refused"] and "Popen" in found["other module"]["refused"]
     assert "more weights than it holds" in found["units"]["refused"]
+    assert "output too large" in found["wide output"]["refused"]
     what = "a model file made to run code, read other files or take all memory, or cut short"
     tried(what, times=len(files), refused=len(files) - len(loaded), **cost(others))

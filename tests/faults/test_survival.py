@@ -202,14 +202,15 @@ def disk_full_at(places, folder, monkeypatch, capsys, tried):
         assert untouched or "custom_cnn_model.h5" in names[:-1]
         replaced += not untouched
         assert not list(folder.glob(".*")), "a temporary file was left behind"
-        code, err, _ = dry_run(folder, monkeypatch, capsys, "--seed", seed, "--resume")
+        resume = ["--resume"] if list(folder.glob("*_state.npz")) else []
+        code, err, _ = dry_run(folder, monkeypatch, capsys, "--seed", seed, *resume)
         assert (code, err) == (0, ""), "with room again, the run goes on"
     what = "the disk full at a write of a run (a file system of 4 MB)"
     tried(what, times=len(places), earlier_model_whole=len(places) - replaced, new_model_whole=replaced)
 
 
 def test_a_disk_that_is_full_at_the_state_or_the_model_ends_the_run_in_one_line(small_disk, monkeypatch, capsys, tried):
-    disk_full_at([2, 3], small_disk, monkeypatch, capsys, tried)
+    disk_full_at([1, 2], small_disk, monkeypatch, capsys, tried)
 
 
 @pytest.mark.long
@@ -217,7 +218,7 @@ def test_a_disk_that_is_full_at_any_write_ends_the_run_in_one_line(small_disk, m
     disk_full_at(None, small_disk, monkeypatch, capsys, tried)
 
 
-@pytest.mark.parametrize("rate", ["1e6", "1e38"])
+@pytest.mark.parametrize("rate", ["1e6", "1e9"])
 def test_a_loss_that_explodes_ends_the_run_within_the_epoch(tmp_path, rate, capsys, tried):
     flags = ["--dataset", "digits", "--limit", "1000", "--filters", "2", "--batch-size", "16", "--epochs", "9"]
     flags += ["--learning-rate", rate, "--warm-up", "0", "--precision", "float32", "--output-dir", str(tmp_path)]
