@@ -26,8 +26,13 @@ RECIPES = {
     "default": {},
     "best": {"epochs": 40, "filters": 64},
     "tiny": {
-        **{"epochs": 60, "filters": 8, "growth": 1.5, "pool_first": True, "dropout": 0.0},
-        **{"learning_rate": 0.01, "precision": "float32"},  # bfloat16 is slower for so few filters
+        "epochs": 60,
+        "filters": 8,
+        "growth": 1.5,
+        "pool_first": True,
+        "dropout": 0.0,
+        "learning_rate": 0.01,
+        "precision": "float32",  # bfloat16 is slower for so few filters
     },
     "sprint": {"epochs": 3, "filters": 16, "pool_first": True},
     "sprint75": {"epochs": 6, "pool_first": True},
