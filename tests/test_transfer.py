@@ -14,7 +14,7 @@ import mnist_classification as mnist
 import resnet50_transfer_learning as resnet
 from experiments import resnet50_transfer as experiment
 from experiments import transfer_rows
-from pipeline import artifacts, cli, data, plot_transfer, pretrained, report
+from pipeline import artifacts, cli, data, plot_transfer, pretrained, tables
 from pipeline.errors import BadInput
 from pipeline.quiet import keras
 
@@ -259,8 +259,8 @@ def test_the_picture_names_every_way_beside_its_line_and_no_name_lies_on_another
 def test_the_table_of_the_texts_has_mean_and_deviation_of_the_draws(table, tmp_path, monkeypatch):
     (tmp_path / "output").mkdir()
     artifacts.write_csv(tmp_path / "output" / "resnet50_transfer.csv", table)
-    monkeypatch.setattr(report, "PROJECT", tmp_path)
-    lines = report.transfer().splitlines()
+    monkeypatch.setattr(tables, "PROJECT", tmp_path)
+    lines = tables.transfer().splitlines()
     assert len(lines) == 2 + 7 and lines[0].count("|") == 6 and "54,000 images" in lines[0]
     few = table[(table["way"] == "custom CNN") & (table["images"] == 100)]["test_accuracy"]
     (custom,) = (line for line in lines if "custom CNN" in line)
