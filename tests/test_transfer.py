@@ -62,7 +62,8 @@ def test_every_way_has_every_set_and_the_small_ones_three_times():
 
 
 def test_no_row_has_less_than_a_quarter_of_its_recipes_steps_and_all_images_have_the_recipes_own():
-    whole = {"custom CNN": transfer_rows.mnist.Config().epochs * (54_000 // 256), "frozen": 10 * (54_000 // 512), "tuned": 6 * (54_000 // 512)}
+    custom = mnist.Config().epochs * (54_000 // 256)
+    whole = {"custom CNN": custom, "frozen": 10 * (54_000 // 512), "tuned": 6 * (54_000 // 512)}
     for row in transfer_rows.plan(54_000):
         steps = whole.get(row.way, whole["frozen" if row.way.startswith("frozen") else "tuned"])
         assert row.steps >= round(steps / 4) and row.batch_size <= row.images
