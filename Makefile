@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := --output-dir output/demo
 
-.PHONY: demo test train report format clean
+.PHONY: demo ui test faults train report format clean
 
 demo: .venv/installed-export
 	$(BIN)/python cifar100_cnn.py --dataset shapes --epochs 5 --batch-size 64 $(DEMO)
@@ -14,10 +14,19 @@ demo: .venv/installed-export
 	$(BIN)/python gradcam.py $(DEMO)
 	@echo "open the pictures in output/demo/"
 
+# The page to try the models on: http://127.0.0.1:7860
+ui: .venv/installed-ui
+	$(BIN)/python ui/app.py
+
 test: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
+
+# Runs that are killed, disks that fill up, files that mean harm: 25 minutes at most on two cores.
+faults: .venv/installed-dev
+	$(BIN)/python -m pytest tests/faults -m "" --record output/faults.json
+	$(MAKE) report
 
 # Everything on real data, in order; each run goes on where it was interrupted.
 train: .venv/installed-export
@@ -35,6 +44,7 @@ train: .venv/installed-export
 	$(BIN)/python model_comparison.py
 	$(BIN)/python gradcam.py
 	$(BIN)/python benchmarks/faithfulness.py
+	-$(BIN)/python experiments/cifar100_ablation.py  # 1 where an idea's training failed; the others are there
 	$(MAKE) report
 
 # The figures in README.md and technical_report.md, from the result files in output/.
@@ -57,6 +67,10 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-export.txt
 	touch $@
 
-.venv/installed-dev: .venv/installed-export requirements-dev.txt
+.venv/installed-ui: .venv/installed requirements-ui.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ui.txt
+	touch $@
+
+.venv/installed-dev: .venv/installed-export .venv/installed-ui requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@

@@ -1,0 +1,174 @@
+"""What each idea is worth: recipe fast at a short budget, with one thing changed at a time.
+
+    python experiments/cifar100_ablation.py                      # all; to go on where it stopped, the same
+    python experiments/cifar100_ablation.py CutMix "no shifts"   # these ideas and the reference
+    python experiments/cifar100_ablation.py CutMix --seeds 3     # with three seeds, to be surer
+
+The reference is recipe fast of cifar100_cnn.py with 5 epochs (the first 3 at 24x24 pixels) and three seeds.
+An idea changes one thing in it and has one seed. Accuracy is that of the 5,000 validation images; the test
+images are never read. What fights overfitting rarely pays after so few epochs.
+
+Writes cifar100_ablation.csv (a row per run, added when it is finished), .json and .png to output/. Runs that
+are in the table are skipped.
+"""
+
+import dataclasses
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+import cifar100_cnn  # noqa: E402
+from experiments import ablation_table, mixing, optimization  # noqa: E402
+from experiments.ideas import IDEAS, VIEWS, Idea, change, told  # noqa: E402
+from pipeline import cli, data, hardware, lock, metrics, training, tta  # noqa: E402
+from pipeline.cli import flag, parse  # noqa: E402
+from pipeline.errors import BadInput, run  # noqa: E402
+from pipeline.progress import Progress, clock  # noqa: E402
+from pipeline.quiet import keras  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every knob; each is a flag, see --help. What is not here is as in recipe fast."""
+
+    ideas: tuple[str, ...] = flag((), "ideas to measure; default: all", positional="IDEA")
+    dataset: str = flag("cifar100", "real CIFAR-100, or drawn shapes", choices=("cifar100", "shapes"))
+    epochs: int = flag(5, minimum=1)
+    batch_size: int = flag(256, minimum=1)
+    seeds: int = flag(1, "runs of each idea; the reference has three at least", minimum=1)
+    limit: int | None = flag(None, minimum=1)
+    precision: str = flag("auto", choices=("auto", "float32", "bfloat16"))
+    data_dir: str | None = flag(None)
+    output_dir: str | None = flag(None, "folder for results; else output/, for trials output/demo/")
+    dry_run: bool = flag(False)
+
+
+def settings(config: Config, idea: Idea, seed: int) -> cifar100_cnn.Config:
+    """Recipe fast's settings for one run."""
+    same = ("dataset", "batch_size", "limit", "precision", "data_dir", "dry_run")
+    values = {name: getattr(config, name) for name in same} | {"seed": seed, "epochs": config.epochs * idea.length}
+    return cifar100_cnn.Config(**(values | idea.settings))
+
+
+def plan(config: Config) -> list[tuple[str, Idea, int]]:
+    """(name, idea, seed) of every run, the reference's first."""
+    known = [*IDEAS, *VIEWS]
+    if unknown := [name for name in config.ideas if name not in known]:
+        raise BadInput(f"no idea is called {', '.join(unknown)}; there are: {', '.join(known)}")
+    chosen = [name for name in IDEAS if not config.ideas or name in config.ideas]
+    runs = [(ablation_table.REFERENCE, Idea(), seed) for seed in range(max(3, config.seeds))]
+    return runs + [(name, IDEAS[name], seed) for name in chosen for seed in range(config.seeds)]
+
+
+def train(idea: Idea, config: cifar100_cnn.Config, dataset: data.Dataset) -> tuple[keras.Model, float]:
+    """The trained model, and the seconds that its epochs took."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(config.seed)
+    model = idea.build(len(dataset.class_names))
+    idea.prepare(model, config, dataset)
+    batches_of, move = training.Batches, cifar100_cnn.augmentation(config)
+    if idea.mix:
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing)
+        model.compile(model.optimizer, loss=loss, metrics=["accuracy"], jit_compile=model.jit_compile)
+        batches_of = partial(mixing.MixedBatches, mix=idea.mix, classes=len(dataset.class_names))
+
+    def augment(images, rng, **place):
+        return move(idea.distort(images, rng) if idea.distort else images, rng, **place)
+
+    averages = [optimization.Average(idea.average)] if idea.average else []
+    common = {"batch_size": config.batch_size, "seed": config.seed, "augment": augment}
+    started = time.monotonic()
+    for epoch in range(config.epochs):
+        training.seed_layers(model, config.seed, epoch)
+        batches = batches_of(dataset.x_train, dataset.y_train, epoch=epoch, **common)
+        progress = Progress(epoch, config.epochs, len(batches))
+        model.fit(batches, shuffle=False, verbose=0, callbacks=[progress, *averages])
+        progress.clear()
+        training.refuse_broken_weights(model, epoch, config.learning_rate)
+    for average in averages:
+        average.apply()
+    return model, time.monotonic() - started
+
+
+def measure(name: str, idea: Idea, config: cifar100_cnn.Config, dataset: data.Dataset) -> list[dict]:
+    """One run's row of the table; the reference's comes with those of test-time augmentation."""
+    model, seconds = train(idea, config, dataset)
+    views = {name: (idea.kind, change(idea), lambda images: [images])}
+    if name == ablation_table.REFERENCE:
+        views |= {label: ("added", told(make), make) for label, make in VIEWS.items()}
+    rows, truth = [], dataset.y_validation
+    for label, (kind, changed, make) in views.items():
+        probabilities = tta.predict(model, dataset.x_validation, make)
+        row = {"idea": label, "kind": kind, "change": changed, "seed": config.seed, "seconds": round(seconds, 1)}
+        row["accuracy"] = float(np.mean(probabilities.argmax(axis=1) == truth))
+        row["validation_loss"] = metrics.cross_entropy(probabilities, truth)
+        rows.append(row | {"epochs": config.epochs, "parameters": model.count_params(), "commit": hardware.commit()})
+    return rows
+
+
+def fill(path: Path, config: Config, runs: list[tuple[str, Idea, int]]) -> list[str]:
+    """Train what the table lacks, one run after the other; the names of the ideas that failed."""
+    reference = settings(config, Idea(), 0)
+    dataset = dataclasses.replace(data.prepare(reference), x_test=None, y_test=None, fine_test=None)
+    knobs = cli.recorded(reference) | {"precision": hardware.use_precision(config.precision), "files": dataset.files}
+    about = {"settings": {name: value for name, value in knobs.items() if name != "seed"}}
+    about |= {"n_train": len(dataset.y_train), "n_validation": len(dataset.y_validation)}
+    about |= {"hardware": hardware.describe(), "versions": hardware.versions(), "commit": hardware.commit()}
+    today = {name: told(make) for name, make in VIEWS.items()}
+    today |= {name: change(idea) for name, idea in ({ablation_table.REFERENCE: Idea()} | IDEAS).items()}
+    found = ablation_table.read(path, about["settings"])
+    rows = [row for row in found if today.get(row["idea"]) == row["change"]]
+    if gone := sorted({row["idea"] for row in found if row not in rows}):
+        print(f"{path}: left out, not the idea of today: {', '.join(gone)}")
+    there = {(row["idea"], row["seed"]) for row in rows}
+    todo = [one for one in runs if (one[0], one[2]) not in there]
+    title = f"{dataset.title}, recipe fast, {config.epochs} epochs; {len(dataset.y_train):,} training, "
+    title += f"{len(dataset.y_validation):,} validation images; {about['hardware']['cores']} cores"
+    print(f"{title}\n{len(todo)} of {len(runs)} runs to do; writing to {path}", flush=True)
+    started, failed = time.monotonic(), []
+    for done, (name, idea, seed) in enumerate(todo):
+        print(f"\nrun {done + 1} of {len(todo)}: {name}, seed {seed}", flush=True)
+        try:
+            new = measure(name, idea, settings(config, idea, seed), dataset)
+        except BadInput as error:
+            if name == ablation_table.REFERENCE:
+                raise
+            print(f"{name}, seed {seed} failed: {error}", file=sys.stderr)
+            failed.append(name)
+            continue
+        rows = ablation_table.merged(rows, new)
+        ablation_table.write(path, rows, about, title)
+        left = (time.monotonic() - started) / (done + 1) * (len(todo) - done - 1)
+        points = 100 * (new[0]["accuracy"] - ablation_table.summary(rows)["reference"]["mean"])
+        said = f"accuracy {new[0]['accuracy']:.4f} ({points:+.2f} points), {new[0]['seconds']:.0f} s"
+        print(f"{said}; {clock(left)} left", flush=True)
+    if not todo:
+        ablation_table.write(path, rows, about, title)
+    return failed
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Fill the table; 1 where an idea's training failed."""
+    config = parse(Config, argv, about=__doc__)
+    runs = plan(config)
+    trial = config.dataset in cli.EMBEDDED or config.limit or config.dry_run
+    path = Path(config.output_dir or ("output/demo" if trial else "output")) / "cifar100_ablation.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    held = lock.hold(path.with_suffix(".lock"))
+    try:
+        failed = fill(path, config, runs)
+    finally:
+        held.close()
+        path.with_suffix(".lock").unlink(missing_ok=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

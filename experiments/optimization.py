@@ -1,0 +1,136 @@
+"""Other starts, learning rates and optimisers for the network of recipe fast, and averaged weights.
+
+The functions with_... stand in for cifar100_cnn.prepare_fast: they leave a compiled model.
+"""
+
+import numpy as np
+
+import cifar100_cnn
+from pipeline import recipe
+from pipeline.quiet import keras
+
+layers, ops = keras.layers, keras.ops
+
+
+def without_whitening(model: keras.Model, config, dataset) -> None:
+    """The first convolution starts at random and is trained, as any other."""
+    cifar100_cnn.prepare_fast(model, config, dataset)
+    layer = model.get_layer("whiten")
+    layer.kernel.assign(layer.kernel_initializer(layer.kernel.shape))
+    layer.kernel.trainable = True
+
+
+def without_identity_start(model: keras.Model, config, dataset) -> None:
+    """The 3x3 convolutions keep their random start (Glorot & Bengio 2010)."""
+    cifar100_cnn.prepare_fast(model, config, dataset)
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D) and layer.kernel_size == (3, 3):
+            layer.kernel.assign(layer.kernel_initializer(layer.kernel.shape))
+
+
+def step_rate(peak: float, steps: int, at=(0.6, 0.85), factor: float = 0.1):
+    """A rate that is multiplied by `factor` after each of the shares `at` of all steps; no warm-up."""
+    values = [peak * factor**n for n in range(len(at) + 1)]
+    return keras.optimizers.schedules.PiecewiseConstantDecay([int(share * steps) for share in at], values)
+
+
+def with_step_rate(model: keras.Model, config, dataset, factor: float = 0.1) -> None:
+    """step_rate in place of one cycle; with factor 1 the rate is constant."""
+    cifar100_cnn.prepare_fast(model, config, dataset)
+    steps = recipe.total_steps(dataset, config)
+    model.optimizer.learning_rate = step_rate(config.learning_rate, steps, factor=factor)
+
+
+def compile_with(optimizer: keras.optimizers.Optimizer, model: keras.Model, config) -> None:
+    """Compile as recipe fast does, with another optimiser."""
+    optimizer.exclude_from_weight_decay(var_names=["beta", "bias"])
+    loss = recipe.SmoothedCrossEntropy(config.label_smoothing)
+    model.compile(optimizer, loss=loss, metrics=["accuracy"], jit_compile=recipe.JIT)
+
+
+def with_adamw(
+    model: keras.Model, config, dataset, peak: float = 2e-3, weight_decay: float = 0.05, starts: bool = True
+) -> None:
+    """AdamW (Loshchilov & Hutter 2019) with the recipe's cycle; `starts` only fit the recipe's own network."""
+    if starts:
+        cifar100_cnn.prepare_fast(model, config, dataset)
+    rate = recipe.one_cycle(peak, recipe.total_steps(dataset, config), config.warm_up)
+    compile_with(keras.optimizers.AdamW(rate, weight_decay=weight_decay), model, config)
+
+
+def with_muon(model: keras.Model, config, dataset, ratio: float = 0.3) -> None:
+    """Muon for the convolutions, the recipe's SGD for the rest."""
+    cifar100_cnn.prepare_fast(model, config, dataset)
+    rate = recipe.one_cycle(config.learning_rate, recipe.total_steps(dataset, config), config.warm_up)
+    sgd = {"momentum": config.momentum, "nesterov": True, "weight_decay": config.weight_decay}
+    compile_with(Muon(rate, ratio=ratio, **sgd), model, config)
+
+
+def orthogonal(matrix, steps: int = 3):
+    """A matrix with about orthonormal rows or columns, by Newton and Schulz' iteration.
+
+    Of U S V^T it keeps U and V and brings the singular values towards 1; coefficients from Jordan et al. 2024,
+    "Muon: an optimizer for hidden layers in neural networks", three steps as in his airbench94_muon.
+    """
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = ops.transpose(matrix) if tall else matrix
+    x = x / (ops.norm(x) + 1e-7)
+    for _ in range(steps):
+        gram = ops.matmul(x, ops.transpose(x))
+        x = 3.4445 * x + ops.matmul(-4.7750 * gram + 2.0315 * ops.matmul(gram, gram), x)
+    return ops.transpose(x) if tall else x
+
+
+class Muon(keras.optimizers.SGD):
+    """SGD whose updates of convolution kernels are made orthogonal (Jordan et al. 2024).
+
+    Keras' own Muon leaves kernels of four axes to Adam. As in airbench94_muon, a kernel is a matrix of one
+    column per filter, scaled at each step so that a filter's mean square length is 1; behind a batch
+    normalisation that changes nothing but makes the rate a relative one.
+
+    Args:
+        ratio: the kernels' learning rate over that of all other variables.
+    """
+
+    def __init__(self, *args, ratio: float = 1.0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.ratio = ratio
+
+    def update_step(self, gradient, variable, learning_rate):
+        if len(variable.shape) != 4:
+            return super().update_step(gradient, variable, learning_rate)
+        gradient = ops.cast(gradient, variable.dtype)
+        velocity = self.momentums[self._get_variable_index(variable)]
+        self.assign(velocity, self.momentum * velocity + gradient)
+        filters = variable.shape[-1]
+        update = ops.reshape(gradient + self.momentum * velocity, (-1, filters))
+        update = ops.reshape(orthogonal(update), variable.shape)
+        size = ops.sqrt(float(filters)) / (ops.norm(ops.reshape(variable, (-1,))) + 1e-7)
+        rate = self.ratio * ops.cast(learning_rate, variable.dtype)
+        self.assign(variable, size * variable - rate * update)
+
+
+class Average(keras.callbacks.Callback):
+    """Exponential moving average of all weights over the steps (Polyak & Juditsky 1992), batch statistics included.
+
+    Keras' use_ema puts the average into the model at the end of every fit(); here an epoch is a fit().
+
+    Args:
+        decay: share of the old average that a step keeps, in (0, 1).
+    """
+
+    def __init__(self, decay: float):
+        super().__init__()
+        self.decay, self.weights = decay, None
+
+    def on_train_begin(self, logs=None):
+        if self.weights is None:
+            self.weights = [np.array(value) for value in self.model.get_weights()]
+
+    def on_train_batch_end(self, batch, logs=None):
+        for mean, value in zip(self.weights, self.model.get_weights(), strict=True):
+            mean += (1 - self.decay) * (value - mean)
+
+    def apply(self) -> None:
+        """Put the average into the model."""
+        self.model.set_weights(self.weights)

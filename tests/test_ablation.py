@@ -1,0 +1,260 @@
+"""The ablation: one change per idea, a table that survives an interruption, and what it says."""
+
+import dataclasses
+import json
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cifar100_cnn
+from experiments import ablation_table, cifar100_ablation, networks
+from experiments.ideas import IDEAS, VIEWS, Idea, change
+from pipeline import data, report
+from pipeline.errors import BadInput
+from pipeline.quiet import keras
+
+tensorflow = pytest.importorskip("tensorflow")
+
+
+@pytest.fixture
+def eagerly():
+    """No graphs: a few steps of thirty networks take seconds, where tracing them takes minutes."""
+    tensorflow.config.run_functions_eagerly(True)
+    yield
+    tensorflow.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(autouse=True)
+def few_images(shapes, monkeypatch):
+    """24 images of each part, wherever a script asks for data."""
+    few = data.shrink(data.split(shapes), 24)
+    monkeypatch.setattr(data, "prepare", lambda config: few)
+    return few
+
+
+def smaller(idea):
+    """The same idea with a network of few filters."""
+    given = getattr(idea.build, "keywords", {})
+    if idea.build is networks.build_transformer:
+        return dataclasses.replace(idea, build=partial(idea.build, depth=1, width=16, heads=2))
+    widths = (12, 24, 24) if "widths" in given else (8, 16, 16)
+    return dataclasses.replace(idea, build=partial(networks.build, **{**given, "widths": widths}))
+
+
+def test_there_are_the_ideas_that_were_asked_for_each_with_a_change_of_its_own():
+    assert len(IDEAS) + len(VIEWS) >= 15
+    changes = [change(idea) for idea in IDEAS.values()]
+    assert all(changes) and len(set(changes)) == len(changes)
+    assert {idea.kind for idea in IDEAS.values()} == set(ablation_table.KINDS)
+    assert change(Idea()) == ""
+    assert change(IDEAS["no label smoothing"]) == "label_smoothing=0.0"
+    assert change(IDEAS["CutMix"]) == "cutmix(alpha=1.0, probability=0.5)"
+    known = {field.name for field in dataclasses.fields(cifar100_cnn.Config)}
+    assert all(idea.settings.keys() <= known for idea in IDEAS.values())
+
+
+def test_the_reference_is_recipe_fast_at_the_short_budget():
+    config = cifar100_ablation.settings(cifar100_ablation.Config(), Idea(), 2)
+    assert config == cifar100_cnn.Config(epochs=5, seed=2)
+    changed = cifar100_ablation.settings(cifar100_ablation.Config(), IDEAS["twice the epochs"], 0)
+    assert changed == cifar100_cnn.Config(epochs=10)
+    without = cifar100_ablation.settings(cifar100_ablation.Config(), IDEAS["no shifts"], 0)
+    assert without == cifar100_cnn.Config(epochs=5, shift=0)
+
+
+def test_every_idea_trains_and_changes_what_comes_out(eagerly, few_images):
+    def answers(idea):
+        """Probabilities after six steps at a low rate, at which no network of so few images diverges."""
+        short = cifar100_ablation.Config(dataset="shapes", epochs=1, batch_size=4)
+        config = dataclasses.replace(cifar100_ablation.settings(short, idea, 0), learning_rate=0.02)
+        model, seconds = cifar100_ablation.train(smaller(idea), config, few_images)
+        assert seconds > 0
+        return model.predict_on_batch(few_images.x_validation.astype(np.float32))
+
+    reference = answers(Idea())
+    assert reference.max() < 0.9
+    np.testing.assert_array_equal(answers(Idea()), reference)
+    for name, idea in IDEAS.items():
+        found = answers(idea)
+        assert np.isfinite(found).all(), name
+        assert not np.array_equal(found, reference), f"{name} changed nothing"
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    monkeypatch.setattr(ablation_table, "picture", lambda *_: None)
+
+
+def run(folder, *flags):
+    return cifar100_ablation.main(["--dataset", "shapes", "--dry-run", "--output-dir", str(folder), *flags])
+
+
+def table_of(folder):
+    return pd.read_csv(folder / "cifar100_ablation.csv", keep_default_na=False)
+
+
+def test_a_dry_run_goes_on_where_it_was_interrupted(eagerly, tmp_path, monkeypatch, capsys):
+    measure, train, done = cifar100_ablation.measure, cifar100_ablation.train, []
+    monkeypatch.setattr(cifar100_ablation, "train", lambda idea, *rest: train(smaller(idea), *rest))
+
+    def four_then_interrupted(name, *rest):
+        if len(done) == 4:
+            raise KeyboardInterrupt
+        done.append(name)
+        return measure(name, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cifar100_ablation, "measure", four_then_interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, "CutMix", "dropout")
+    before = table_of(tmp_path)
+    assert done == ["reference", "reference", "reference", "CutMix"]
+    assert list(before.idea) == [*["reference", *VIEWS] * 3, "CutMix"]
+    assert not (tmp_path / "cifar100_ablation.lock").exists()
+    assert run(tmp_path, "CutMix", "dropout") == 0
+    assert "1 of 5 runs to do" in capsys.readouterr().out
+    table = table_of(tmp_path)
+    pd.testing.assert_frame_equal(table.iloc[:10], before, atol=1e-6)
+    assert list(table.idea[10:]) == ["dropout"]
+    assert list(table.columns[:4]) == ["idea", "accuracy", "difference", "seconds"]
+    reference = table[table.idea == "reference"]
+    assert sorted(reference.seed) == [0, 1, 2]
+    np.testing.assert_allclose(table.difference, table.accuracy - reference.accuracy.mean(), atol=1e-5)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"cifar100_ablation.{kind}" for kind in ("csv", "json", "png")
+    }
+    about = json.loads((tmp_path / "cifar100_ablation.json").read_text())
+    assert about["n_validation"] == 24 and about["settings"]["epochs"] == 1
+    assert [idea["n"] for idea in about["ideas"] if idea["idea"] in VIEWS] == [3, 3]
+    monkeypatch.setattr(report, "read", lambda name: json.loads((tmp_path / name).read_text()))
+    lines = report.render("<!-- table ablation -->\n<!-- /table -->").splitlines()
+    assert len(lines) == 2 + 2 + 1 + 4  # comments, head, reference, ideas
+    points = 100 * table[table.idea == "dropout"].difference.iloc[0]
+    assert any(line.startswith("| dropout | added |") and f"| {points:+.1f} |" in line for line in lines)
+
+
+def test_another_reference_is_refused_and_nothing_is_lost(tmp_path):
+    folder = tmp_path
+    rows = ablation_table.merged([], [row("reference", 0.7)])
+    ablation_table.write(folder / "cifar100_ablation.csv", rows, {"settings": {"epochs": 5}}, "a title")
+    before = (folder / "cifar100_ablation.csv").read_bytes()
+    with pytest.raises(BadInput, match=r"epochs was 5 and is 1.*--output-dir"):
+        run(folder, "CutMix")
+    assert (folder / "cifar100_ablation.csv").read_bytes() == before
+    (folder / "cifar100_ablation.json").unlink()
+    with pytest.raises(BadInput, match="damaged"):
+        run(folder, "CutMix")
+
+
+def test_the_test_images_are_never_at_hand(tmp_path, monkeypatch):
+    def look(name, idea, config, dataset):
+        assert dataset.x_test is None and dataset.y_test is None and dataset.fine_test is None
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cifar100_ablation, "measure", look)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path)
+
+
+def test_an_idea_that_fails_is_named_and_does_not_stop_the_others(tmp_path, no_pictures, monkeypatch, capsys):
+    def some_fail(name, idea, config, dataset):
+        if name == "MixUp":
+            raise BadInput("the loss is nan")
+        return [row(name, 0.5, seed=config.seed, change=change(idea))]
+
+    monkeypatch.setattr(cifar100_ablation, "measure", some_fail)
+    assert run(tmp_path, "MixUp", "CutMix") == 1
+    assert "MixUp, seed 0 failed: the loss is nan" in capsys.readouterr().err
+    assert list(table_of(tmp_path).idea) == ["reference"] * 3 + ["CutMix"]
+
+    def all_fail(*_):
+        raise BadInput("the loss is nan")
+
+    monkeypatch.setattr(cifar100_ablation, "measure", all_fail)
+    with pytest.raises(BadInput):
+        run(tmp_path / "other")
+
+
+def test_an_idea_whose_strength_has_changed_is_measured_again(tmp_path, no_pictures, monkeypatch, capsys):
+    def answer(name, idea, config, dataset):
+        ran.append(name)
+        return [row(name, 0.5, seed=config.seed, change=change(idea))]
+
+    ran = []
+    monkeypatch.setattr(cifar100_ablation, "measure", answer)
+    run(tmp_path, "cutout", "MixUp")
+    monkeypatch.setitem(cifar100_ablation.IDEAS, "cutout", Idea("added", {"shift": 3}))
+    ran.clear()
+    run(tmp_path, "cutout", "MixUp")
+    assert ran == ["cutout"]
+    assert "left out, not the idea of today: cutout" in capsys.readouterr().out
+    assert list(table_of(tmp_path).change) == ["", "", "", change(IDEAS["MixUp"]), "shift=3"]
+
+
+def test_more_seeds_are_added_to_those_that_are_there(tmp_path, no_pictures, monkeypatch):
+    def answer(name, idea, config, dataset):
+        ran.append((name, config.seed))
+        return [row(name, 0.5, seed=config.seed, change=change(idea))]
+
+    ran = []
+    monkeypatch.setattr(cifar100_ablation, "measure", answer)
+    run(tmp_path, "cutout")
+    ran.clear()
+    run(tmp_path, "cutout", "--seeds", "4")
+    assert ran == [("reference", 3), ("cutout", 1), ("cutout", 2), ("cutout", 3)]
+
+
+def test_an_unknown_idea_is_bad_input_that_lists_the_known_ones(tmp_path):
+    with pytest.raises(BadInput, match=r"no idea is called magic; there are: RandAugment, .*test-time flip"):
+        run(tmp_path, "magic")
+    assert not list(tmp_path.iterdir())
+
+
+def row(name, accuracy, seed=0, seconds=100.0, kind=None, change=""):
+    kind = kind or ("reference" if name == "reference" else "added")
+    values = {"idea": name, "accuracy": accuracy, "seed": seed, "seconds": seconds, "kind": kind, "change": change}
+    return {**values, "validation_loss": 1.0, "epochs": 5, "parameters": 10, "commit": "abc"}
+
+
+def test_the_summary_is_the_mean_over_seeds_and_the_sample_deviation():
+    rows = ablation_table.merged([], [row("reference", value, seed) for seed, value in enumerate((0.70, 0.71, 0.75))])
+    rows = ablation_table.merged(rows, [row("MixUp", 0.70), row("MixUp", 0.74, 1, 300.0), row("cutout", 0.8)])
+    found = ablation_table.summary(rows)
+    assert found["reference"]["mean"] == pytest.approx(0.72)
+    assert found["reference"]["std"] == pytest.approx(np.std([0.70, 0.71, 0.75], ddof=1))
+    assert [idea["idea"] for idea in found["ideas"]] == ["cutout", "MixUp"], "best first"
+    mixup = found["ideas"][1]
+    assert (mixup["difference"], mixup["n"]) == (pytest.approx(0.0), 2)
+    assert mixup["times_reference_seconds"] == pytest.approx(2.0)
+    later = ablation_table.merged(rows, [row("cutout", 0.6)])
+    assert [entry["accuracy"] for entry in later if entry["idea"] == "cutout"] == [0.6]
+
+
+def test_the_picture_names_every_idea_its_points_and_the_band(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(ablation_table, "save", lambda figure, path: figures.append(figure))
+    rows = [row("reference", value, seed) for seed, value in enumerate((0.74, 0.75, 0.76))]
+    rows = ablation_table.merged(rows, [row("MixUp", 0.763), row("ViT", 0.5, kind="replaced", seconds=250.0)])
+    ablation_table.picture(rows, ablation_table.summary(rows), "a title", tmp_path / "no.png")
+    axes = figures[0].axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["reference (3 seeds)", "ViT", "MixUp"]
+    texts = {text.get_text() for text in axes.texts}
+    assert {"+1.3", "−25.0", "2.5", "1.0"} <= texts
+    assert any("± 2.0 points" in text for text in texts)
+    band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
+    assert (band.x0, band.x1) == (pytest.approx(-2), pytest.approx(2))
+    assert axes.get_xlim()[0] > -10, "what lies far below is drawn at the edge"
+
+
+def test_keras_own_average_would_end_every_epoch():
+    """Why optimization.Average exists: fit() with use_ema leaves the average in the model."""
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")(inputs))
+    model.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9), loss="mse")
+    x, y = np.eye(2, dtype=np.float32), np.ones((2, 1), np.float32)
+    model.fit(x, y, batch_size=1, epochs=1, shuffle=False, verbose=0)
+    # Two steps make (0.2, 0.2); the average began with the first one's (0.2, 0).
+    np.testing.assert_allclose(model.get_weights()[0].ravel(), [0.2, 0.02], atol=1e-6)

@@ -1,0 +1,112 @@
+"""The ablation's networks: the reference itself, counted parameters, DropBlock and positions by hand."""
+
+import numpy as np
+import pytest
+
+import cifar100_cnn
+from experiments import networks
+from pipeline.quiet import keras
+
+
+def described(model):
+    """Every layer's name, class, settings but for initialisers' seeds, and what it is connected to."""
+
+    def plain(node):
+        if isinstance(node, dict):
+            return {key: plain(value) for key, value in node.items() if key not in ("seed", "shared_object_id")}
+        return [plain(item) for item in node] if isinstance(node, list | tuple) else str(node)
+
+    return plain(model.get_config()["layers"])
+
+
+def test_without_a_change_the_network_is_recipe_fasts():
+    assert described(networks.build(20)) == described(cifar100_cnn.build_fast(20))
+
+
+@pytest.mark.parametrize(
+    ("change", "parameters"),
+    [
+        ({"shortcut": False}, 2_334_648),
+        ({"dropout": 0.3}, 2_334_648),
+        ({"activation": "gelu"}, 2_334_648),
+        # a third convolution with its three numbers of batch normalisation per block
+        ({"convolutions": 3}, 2_334_648 + sum(9 * f * f + 3 * f for f in (96, 256, 288))),
+        (
+            {"widths": (8, 16, 24)},
+            24 * 13 + sum(9 * f * (before + f) + 6 * f for before, f in ((24, 8), (8, 16), (16, 24))) + 24 * 20,
+        ),
+    ],
+)
+def test_variants_have_the_parameters_they_should(change, parameters):
+    assert networks.build(20, **change).count_params() == parameters
+
+
+def test_a_network_without_shortcuts_adds_nothing():
+    kinds = [type(layer) for layer in networks.build(20, widths=(8, 8, 8), shortcut=False).layers]
+    assert keras.layers.Add not in kinds
+    assert kinds.count(keras.layers.ReLU) == 6
+
+
+def test_drop_block_drops_squares_keeps_the_mean_and_does_nothing_outside_training():
+    layer = networks.DropBlock(0.2, side=3)
+    ones = np.ones((50, 12, 9, 8), np.float32)
+    np.testing.assert_array_equal(layer(ones, training=False), ones)
+    out = np.array(layer(ones, training=True))
+    assert out.mean() == pytest.approx(1, abs=1e-4)
+    kept = out > 0
+    assert np.ptp(out[kept]) < 1e-5
+    # every dropped place lies in a 3x3 square of dropped places within the map
+    squares = np.lib.stride_tricks.sliding_window_view(~kept, (3, 3), axis=(1, 2)).all(axis=(-2, -1))
+    covered = np.zeros_like(kept)
+    for row in range(3):
+        for column in range(3):
+            covered[:, row : row + 10, column : column + 7] |= squares
+    np.testing.assert_array_equal(covered, ~kept)
+    # squares overlap: with c corners' chance each place in the middle stays with (1 - chance)^9
+    chance = 0.2 / 9 * 12 * 9 / (10 * 7)
+    assert kept[:, 2:-2, 2:-2].mean() == pytest.approx((1 - chance) ** 9, abs=0.02)
+    assert kept[:, 0, 0].mean() == pytest.approx(1 - chance, abs=0.05)
+    assert not np.array_equal(out, np.array(layer(ones, training=True)))
+
+
+def test_drop_block_keeps_the_mean_of_any_features_over_many_draws():
+    features = np.random.default_rng(0).random((1, 10, 10, 4)).astype(np.float32)
+    layer = networks.DropBlock(0.1)
+    means = [np.array(layer(features, training=True)).mean() for _ in range(300)]
+    assert np.mean(means) == pytest.approx(features.mean(), rel=0.01)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_networks_with_layers_of_their_own_train_and_predict_at_two_sizes(policy):
+    """In a compiled graph, where sizes are not known beforehand."""
+    keras.config.set_dtype_policy(policy)
+    small = {"depth": 1, "width": 16, "heads": 2}
+    for model in (networks.build(5, widths=(8, 8, 8), drop_block=0.2), networks.build_transformer(5, **small)):
+        model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+        for side in (24, 32):
+            images = np.random.default_rng(0).integers(0, 256, (4, side, side, 3)).astype(np.float32)
+            assert np.isfinite(model.train_on_batch(images, np.arange(4)))
+            out = model.predict_on_batch(images)
+            assert out.shape == (4, 5) and out.dtype == np.float32
+            np.testing.assert_allclose(out.sum(axis=1), 1, atol=1e-4)
+
+
+def test_positions_are_sines_and_cosines_of_row_and_column():
+    added = np.array(networks.Positions()(np.zeros((2, 3, 5, 16), np.float32)))
+    np.testing.assert_array_equal(added[0], added[1])
+    for row, column in np.ndindex(3, 5):
+        pace = [10_000.0 ** (-k / 3) for k in range(4)]
+        expected = [wave(place * p) for place in (row, column) for wave in (np.sin, np.cos) for p in pace]
+        np.testing.assert_allclose(added[0, row, column], expected, atol=1e-5)
+
+
+def test_the_transformer_has_the_size_it_says_and_knows_where_its_patches_are():
+    width, depth = 192, 6
+    attention = 4 * (width * width + width)
+    block = attention + (width * 4 * width + 4 * width) + (4 * width * width + width) + 4 * width
+    total = (4 * 4 * 3 * width + width) + depth * block + 2 * width + width * 20 + 20
+    assert networks.build_transformer(20).count_params() == total < 3_000_000
+    model = networks.build_transformer(5, depth=1, width=16, heads=2)
+    image = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3)).astype(np.float32)
+    moved = np.roll(image, 4, axis=1)  # the same patches elsewhere
+    assert np.abs(model.predict_on_batch(image) - model.predict_on_batch(moved)).max() > 1e-4
