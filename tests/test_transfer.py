@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import write_weights
+from matplotlib.text import Text
 from PIL import Image
 
 import mnist_classification as mnist
@@ -251,7 +252,7 @@ def test_the_picture_names_every_way_beside_its_line_and_no_name_lies_on_another
     (axes,) = figures[0].axes
     figures[0].draw_without_rendering()
     assert len(axes.texts) == 7 and len({text.get_text() for text in axes.texts}) == 7
-    boxes = sorted((text.get_window_extent() for text in axes.texts), key=lambda box: box.y0)
+    boxes = sorted((Text.get_window_extent(text) for text in axes.texts), key=lambda box: box.y0)
     assert all(lower.y1 <= upper.y0 + 1 for lower, upper in itertools.pairwise(boxes))
     assert "random, a control" in " ".join(text.get_text() for text in axes.texts)
     assert "3 draws" in figures[0].get_suptitle()
