@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := --output-dir output/demo
 
-.PHONY: demo test train report format clean
+.PHONY: demo ui test train report format clean
 
 demo: .venv/installed-export
 	$(BIN)/python cifar100_cnn.py --dataset shapes --epochs 5 --batch-size 64 $(DEMO)
@@ -13,6 +13,10 @@ demo: .venv/installed-export
 	$(BIN)/python model_comparison.py $(DEMO) --rounds 5
 	$(BIN)/python gradcam.py $(DEMO)
 	@echo "open the pictures in output/demo/"
+
+# The page to try the models on: http://127.0.0.1:7860
+ui: .venv/installed-ui
+	$(BIN)/python ui/app.py
 
 test: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -58,6 +62,10 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-export.txt
 	touch $@
 
-.venv/installed-dev: .venv/installed-export requirements-dev.txt
+.venv/installed-ui: .venv/installed requirements-ui.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ui.txt
+	touch $@
+
+.venv/installed-dev: .venv/installed-export .venv/installed-ui requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@

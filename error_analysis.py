@@ -4,7 +4,8 @@
     python error_analysis.py --output-dir output/demo   # those of the demo
 
 Writes, with each model's prefix: reliability.png; for CIFAR-100 confused_pairs.png, fine_accuracy.png
-and .csv; for digits every_wrong.png; and errors.json with the figures behind them.
+and .csv; for digits every_wrong.png; and errors.json with the figures behind them. Where both digit
+models are there: <data set>_both_wrong.json, and .png with the test digits that both get wrong.
 """
 
 import sys
@@ -20,6 +21,7 @@ from pipeline.errors import run
 from pipeline.names import CIFAR100_FINE
 
 MOST = 60  # wrong images that still fit one picture
+DIGIT_MODELS = {"custom_cnn": "custom CNN", "resnet50": "ResNet50"}  # prefix -> name in the picture of both
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ def fine_classes(dataset: data.Dataset, predicted: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(["superclass", "accuracy"], kind="stable")
 
 
-def analyse(path: Path, config: Config) -> None:
-    """The pictures and figures of one model."""
+def analyse(path: Path, config: Config) -> tuple[str, data.Dataset, np.ndarray]:
+    """The pictures and figures of one model; returns its prefix, its data and the test images' probabilities."""
     about, model = artifacts.about_model(path), artifacts.load_model(path)
     dataset = data.load(about["dataset"], config.data_dir)
     probabilities = artifacts.predict(model, dataset.x_test, what=f"test images through {path.name}")
@@ -96,13 +98,46 @@ def analyse(path: Path, config: Config) -> None:
     }
     artifacts.write_json(file("errors.json"), figures)
     print(f"{file('errors.json')}: {len(wrong)} wrong, expected calibration error {error:.3f}")
+    return about["prefix"], dataset, probabilities
+
+
+def both_wrong(dataset: data.Dataset, probabilities: dict[str, np.ndarray], folder: Path) -> None:
+    """The test digits that two models get wrong, with both predictions.
+
+    Args:
+        probabilities: name of the model -> (n, classes) on the test images.
+    """
+    y = dataset.y_test
+    predicted = {name: rows.argmax(axis=1) for name, rows in probabilities.items()}
+    one, other = predicted.values()
+    found = np.flatnonzero((one != y) & (other != y))
+    path = folder / f"{dataset.name}_both_wrong.json"
+    figures = {
+        "wrong": {name: int(np.sum(guess != y)) for name, guess in predicted.items()},
+        "both_wrong": len(found),
+        "same_prediction": int(np.sum(one[found] == other[found])),
+        "test_images": found.tolist(),
+    }
+    artifacts.write_json(path, figures)
+    if 0 < len(found) <= MOST:
+        few = {name: rows[found] for name, rows in probabilities.items()}
+        error_plots.both_wrong(
+            dataset.x_test[found], y[found], few, dataset.class_names, dataset.title, path.with_suffix(".png")
+        )
+    print(f"{path}: {' and '.join(predicted)} are both wrong on {len(found)} of {len(y):,} test images")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Every finished model in a folder."""
     config = parse(Config, argv, about=__doc__)
+    digits: dict[str, tuple[data.Dataset, dict[str, np.ndarray]]] = {}
     for path in artifacts.finished_models(Path(config.output_dir)):
-        analyse(path, config)
+        prefix, dataset, probabilities = analyse(path, config)
+        if prefix in DIGIT_MODELS:
+            digits.setdefault(dataset.name, (dataset, {}))[1][DIGIT_MODELS[prefix]] = probabilities
+    for dataset, of_model in digits.values():
+        if len(of_model) == 2:
+            both_wrong(dataset, of_model, Path(config.output_dir))
     return 0
 
 

@@ -27,7 +27,7 @@ RECIPES = {
     "best": {"epochs": 60, "filters": 64},
     "tiny": {"epochs": 60, "filters": 8, "growth": 1.5, "dropout": 0.0, "learning_rate": 0.01, "precision": "float32"},
     "sprint": {"epochs": 3, "filters": 16},
-    "sprint75": {"epochs": 6},
+    "sprint75": {"epochs": 6, "filters": 32},
 }
 
 
@@ -37,9 +37,9 @@ class Config:
 
     recipe: str = flag("default", "named set of values for the flags below", choices=tuple(RECIPES))
     dataset: str = flag("mnist", "real MNIST, or scikit-learn's digits", choices=("mnist", "digits"))
-    epochs: int = flag(40, minimum=1)
+    epochs: int = flag(30, minimum=1)
     batch_size: int = flag(256, minimum=1)
-    filters: int = flag(32, "filters of the first block's convolutions", minimum=1, maximum=1024)
+    filters: int = flag(48, "filters of the first block's convolutions", minimum=1, maximum=1024)
     growth: float = flag(2.0, "how many times as many filters each later block has", minimum=1, maximum=4)
     dropout: float = flag(0.3, "share of the features dropped before the classifier", minimum=0, maximum=0.95)
     learning_rate: float = flag(3e-3, "peak of the one-cycle schedule (AdamW)", minimum=0)

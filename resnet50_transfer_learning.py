@@ -93,16 +93,24 @@ def augmentation(config: Config) -> training.Augment:
     return distort
 
 
+def compile_with(model: keras.Model, rate) -> None:
+    """Adam at a rate or schedule, cross-entropy."""
+    loss = "sparse_categorical_crossentropy"
+    model.compile(keras.optimizers.Adam(rate), loss=loss, metrics=["accuracy"], jit_compile=recipe.JIT)
+
+
+def compile_fine_tuning(model: keras.Model, config: Config, steps: int) -> None:
+    """Every layer but BatchNorm learns; its statistics come from far more images than ours."""
+    for layer in model.layers:
+        layer.trainable = not isinstance(layer, layers.BatchNormalization)
+    compile_with(model, recipe.one_cycle(config.learning_rate, steps, config.warm_up))
+
+
 def train_head(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]:
     """Phase one: the backbone runs once over all images, the head learns on what came out."""
     config = this.config
     head = head_of(model)
-    head.compile(
-        keras.optimizers.Adam(config.head_learning_rate),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        jit_compile=recipe.JIT,
-    )
+    compile_with(head, config.head_learning_rate)
     if not config.resume or checkpoint.epochs_done(this.path("head_state.npz")) < config.head_epochs:
         backbone = keras.Model(model.input, model.get_layer("features").output)
         dataset = dataclasses.replace(
@@ -117,18 +125,9 @@ def train_head(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dic
 
 
 def fine_tune(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]:
-    """Phase two: every layer but BatchNorm learns; its statistics come from far more images than ours."""
+    """Phase two: the whole network at a low rate."""
     config = this.config
-
-    for layer in model.layers:
-        layer.trainable = not isinstance(layer, layers.BatchNormalization)
-    rate = recipe.one_cycle(config.learning_rate, recipe.total_steps(dataset, config), config.warm_up)
-    model.compile(
-        keras.optimizers.Adam(rate),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        jit_compile=recipe.JIT,
-    )
+    compile_fine_tuning(model, config, recipe.total_steps(dataset, config))
     print("phase two: fine-tuning")
     return training.fit(this, model, dataset, epochs=config.epochs, augment=augmentation(config), name="state")
 

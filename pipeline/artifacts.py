@@ -104,7 +104,7 @@ def about_model(path: Path) -> dict:
         raise BadInput(f"{path} does not exist") from error
     except KeyError as error:
         raise BadInput(f"{path} was not saved by this project: it names no data set and classes") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise BadInput(f"{path} is damaged or not a Keras .h5 file") from error
 
 
@@ -146,7 +146,7 @@ def load_model(path: Path):
             config = json.loads(file.attrs["model_config"])
     except FileNotFoundError as error:
         raise BadInput(f"{path} does not exist") from error
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise BadInput(f"{path} is damaged or holds no Keras model") from error
     _refuse_foreign(config, path)
     try:

@@ -96,7 +96,7 @@ def parse(config_class, argv: Sequence[str] | None = None, *, recipes: Mapping[s
     given = vars(parser.parse_args(argv))
     recipe = (recipes or {}).get(given.get("recipe", getattr(config_class, "recipe", None)), {})
     config = config_class(**{**recipe, **given})
-    if getattr(config, "dry_run", False):
+    if getattr(config, "dry_run", False) and hasattr(config, "epochs"):
         config = dataclasses.replace(config, epochs=1, batch_size=min(config.batch_size, 32))
     for field in fields:
         _check_range(field, getattr(config, field.name))

@@ -105,3 +105,28 @@ def every_wrong(images, y_true, probabilities, class_names, title: str, path: Pa
             fontsize=9,
         )
     save(figure, path)
+
+
+def both_wrong(images, y_true, probabilities: dict, class_names, data: str, path: Path) -> None:
+    """Every test image that two models get wrong, in test order: true class and what each takes it for.
+
+    Args:
+        images: (n, h, w, c) raw pixels of these alone; y_true: (n,).
+        probabilities: name of the model -> (n, classes).
+        data: name of the data set.
+    """
+    columns = min(5, len(images))
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(max(7, 2.3 * columns), 2.6 * rows + 1), layout="constrained")
+    count = "The test image" if len(images) == 1 else f"The {len(images)} test images"
+    heading(figure, f"{count} that {' and '.join(probabilities)} both get wrong", data)
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.axis("off")
+    for index, (axes, image, label) in enumerate(zip(figure.axes, images, y_true, strict=False)):
+        show(axes, image)
+        lines = [f"true {class_names[label]}"]
+        for name, of_model in probabilities.items():
+            guess = of_model[index].argmax()
+            lines.append(f"{name}: {class_names[guess]} ({of_model[index, guess]:.0%})")
+        axes.set_title("\n".join(lines), fontsize=9)
+    save(figure, path)

@@ -14,6 +14,8 @@ import numpy as np
 from pipeline.errors import BadInput
 
 PROJECT = Path(__file__).resolve().parent.parent
+# What each data set is called on disk.
+FILES = {"mnist": ("mnist.npz",), "cifar100": ("cifar-100-binary.tar.gz", "cifar-100-binary")}
 # (x_train, y_train, x_test, y_test) and {file name: SHA-256} of what was read; CIFAR-100's y are
 # (n, 2): coarse and fine label
 Parts = tuple[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], dict[str, str]]
@@ -39,6 +41,11 @@ def _find(places: list[Path], *names: str) -> Path | None:
     return next((folder / name for folder in places for name in names if (folder / name).exists()), None)
 
 
+def present(name: str, places: list[Path]) -> bool:
+    """Whether "mnist" or "cifar100" is on disk, so that loading it downloads nothing."""
+    return _find(places, *FILES[name]) is not None
+
+
 def _download(fetch, places: list[Path], file_name: str, embedded_name: str):
     """Run a Keras download with a time-out; where it fails, say in one line what to do."""
     usual = socket.getdefaulttimeout()
@@ -58,7 +65,7 @@ def _download(fetch, places: list[Path], file_name: str, embedded_name: str):
 
 def mnist(places: list[Path]) -> Parts:
     """MNIST with a channel axis, from mnist.npz or a download; BadInput where it is not MNIST."""
-    path = _find(places, "mnist.npz")
+    path = _find(places, *FILES["mnist"])
     if path is None:
         from pipeline.quiet import keras
 
@@ -102,7 +109,7 @@ def cifar100_records(raw: bytes, source: str, n: int) -> tuple[np.ndarray, np.nd
 
 def cifar100(places: list[Path]) -> Parts:
     """CIFAR-100 with both labels, from the binary version or a download; BadInput where damaged."""
-    path = _find(places, "cifar-100-binary.tar.gz", "cifar-100-binary")
+    path = _find(places, *FILES["cifar100"])
     parts, files = [], {}
     if path is None:
         from pipeline.quiet import keras

@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.errors import BadInput
 
+# Pillow knows more formats, and some of those start programs.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+MEGAPIXELS = 64  # of one picture, so that no small file unpacks to more than a laptop's memory
 DIGITS = ("mnist", "digits")  # data sets of white digits on black, centred
 
 
@@ -15,7 +18,7 @@ def read(path: str | Path, image_shape: tuple[int, int, int]) -> np.ndarray:
     """Read one picture: upright by its EXIF note, centre square, scaled, grey or RGB.
 
     Args:
-        path: any file that Pillow reads; transparent parts become white.
+        path: a file in one of FORMATS, at most MEGAPIXELS large; transparent parts become white.
         image_shape: (height, width, channels) of the model's input; 1 channel is grey.
     Returns:
         image_shape uint8.
@@ -36,7 +39,7 @@ def read_digit(path: str | Path) -> tuple[np.ndarray, bool]:
     section III A).
 
     Args:
-        path: any file that Pillow reads; transparent parts become white.
+        path: a file in one of FORMATS, at most MEGAPIXELS large; transparent parts become white.
     Returns:
         (28, 28, 1) uint8, white on black; whether it was dark on light and had to be inverted.
     Raises:
@@ -65,18 +68,26 @@ def _opened(path: str | Path) -> Image.Image:
     if Path(path).is_dir():
         raise BadInput(f"{path} is a folder without pictures ({' '.join(SUFFIXES)})")
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=FORMATS) as file:
+            if file.width * file.height > MEGAPIXELS * 1e6:
+                raise BadInput(f"{path} has {file.width:,} x {file.height:,} pixels; at most {MEGAPIXELS} million")
             picture = ImageOps.exif_transpose(file)
             if picture.mode.startswith(("I", "F")):  # 16 bits or more per pixel, which Pillow would clip at 255
                 levels = np.asarray(picture, np.float64)
                 top = 65535 if levels.max() > 255 else 255
                 picture = Image.fromarray((np.clip(levels / top, 0, 1) * 255).astype(np.uint8))
-            picture = picture.convert("RGBA")
     except FileNotFoundError as error:
         raise BadInput(f"{path} does not exist") from error
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise BadInput(f"{path} is not a picture that can be read ({error})") from error
-    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    except Image.DecompressionBombError as error:
+        raise BadInput(f"{path} has far too many pixels; at most {MEGAPIXELS} million") from error
+    except UnidentifiedImageError as error:
+        raise BadInput(f"{path} is not a picture that can be read; use {', '.join(FORMATS)}") from error
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise BadInput(f"{path} is damaged ({error})") from error
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture.convert("RGB")
 
 
 def _edge(grey: np.ndarray) -> np.ndarray:

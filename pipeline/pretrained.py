@@ -83,6 +83,19 @@ def summary(loaded: dict) -> str:
     return f"{text}; {len(fresh)} start fresh: {fresh[0]} to {fresh[-1]}" if fresh else text
 
 
+def stages(loaded: dict) -> str:
+    """The ResNet stages that came whole from the file, first to last: "conv1-conv4".
+
+    Raises:
+        BadInput: none did.
+    """
+    first = {kind: {name.split("_")[0] for name in loaded[kind]} for kind in ("loaded", "fresh")}
+    whole = sorted(first["loaded"] - first["fresh"])
+    if not whole:
+        raise BadInput(f"{loaded['file']} covers no whole stage of ResNet50")
+    return whole[0] if len(whole) == 1 else f"{whole[0]}-{whole[-1]}"
+
+
 def calibrate(model, images: np.ndarray, fresh: list[str]) -> None:
     """Give BatchNorm layers that start fresh the statistics of one batch; loaded ones keep theirs.
 

@@ -13,6 +13,9 @@ import re
 import sys
 from pathlib import Path
 
+import pandas as pd
+
+from pipeline.plot_transfer import name_of
 from pipeline.progress import clock
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -137,6 +140,21 @@ def spread(figures: dict) -> str:
     return f"{figures['mean']:.4f}" + ("" if figures["std"] is None else f" ± {figures['std']:.4f}")
 
 
+def transfer() -> str:
+    """What ImageNet weights bring: a row per way, a column per number of training images."""
+    table = pd.read_csv(PROJECT / "output" / "resnet50_transfer.csv")
+    sets = sorted(table["images"].unique())
+    rows = [("way", *(f"{images:,} images" for images in sets))]
+    for (way, size), found in table.groupby(["way", "size"], sort=False):
+        cells = []
+        for images in sets:
+            few = found[found["images"] == images]
+            figures = {"mean": few["test_accuracy"].mean(), "std": few["test_accuracy"].std() if len(few) > 1 else None}
+            cells.append(f"{spread(figures)} ({few['training_seconds'].mean():,.0f} s)" if len(few) else "")
+        rows.append((name_of(way, size, found["covers"].iloc[0]), *cells))
+    return _markdown(rows, left=1)
+
+
 def differences() -> str:
     """Which models really differ on the test images, by McNemar's test."""
     rows = [("data", "model A", "model B", "only A right", "only B right", "p (McNemar)")]
@@ -171,6 +189,7 @@ TABLES = {
     "custom_cnn_recipes": custom_cnn_recipes,
     "comparison": comparison,
     "differences": differences,
+    "transfer": transfer,
 }
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import h5py
+import numpy as np
 import pytest
 
 from pipeline import data
@@ -29,3 +31,25 @@ def digits():
 @pytest.fixture(scope="session")
 def shapes():
     return data.load("shapes")
+
+
+def write_weights(path, weights, group="/"):
+    """A weights file in the legacy layout of keras.applications: {layer: {weight: array}}."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        top = file.require_group(group)
+        top.attrs["layer_names"] = [name.encode() for name in weights]
+        for layer, arrays in weights.items():
+            of_layer = top.create_group(layer)
+            of_layer.attrs["weight_names"] = [f"{layer}/{name}:0".encode() for name in arrays]
+            for name, array in arrays.items():
+                of_layer[f"{layer}/{name}:0"] = array
+    return path
+
+
+def batch_norm(n, value=0.5):
+    return {name: np.full(n, value) for name in ("gamma", "beta", "moving_mean", "moving_variance")}
+
+
+KERNEL = np.random.default_rng(0).normal(0, 0.1, (7, 7, 3, 64))
+STEM = {"conv1_conv": {"kernel": KERNEL, "bias": np.full(64, 2.0)}, "conv1_bn": batch_norm(64)}

@@ -7,7 +7,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from conftest import PROJECT
+from conftest import PROJECT, STEM, batch_norm, write_weights
 
 import resnet50_transfer_learning as resnet
 from pipeline import artifacts, data, pretrained
@@ -17,27 +17,6 @@ from pipeline.quiet import keras
 from pipeline.run import Run
 
 layers = keras.layers
-
-
-def write_weights(path, weights, group="/"):
-    """A weights file in the legacy layout of keras.applications: {layer: {weight: array}}."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w") as file:
-        top = file.require_group(group)
-        top.attrs["layer_names"] = [name.encode() for name in weights]
-        for layer, arrays in weights.items():
-            of_layer = top.create_group(layer)
-            of_layer.attrs["weight_names"] = [f"{layer}/{name}:0".encode() for name in arrays]
-            for name, array in arrays.items():
-                of_layer[f"{layer}/{name}:0"] = array
-    return path
-
-
-def batch_norm(n, value=0.5):
-    return {name: np.full(n, value) for name in ("gamma", "beta", "moving_mean", "moving_variance")}
-
-
-STEM = {"conv1_conv": {"kernel": np.full((7, 7, 3, 64), 0.25), "bias": np.full(64, 2.0)}, "conv1_bn": batch_norm(64)}
 
 
 def small():

@@ -11,18 +11,18 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PROJECT
+from conftest import PROJECT, STEM, write_weights
 from PIL import Image
 from sklearn import metrics as reference
 
 import mnist_classification
-from pipeline import artifacts, cam, cli, data, explainer
+from pipeline import artifacts, cam, cli, data, explainer, pretrained
 from pipeline.quiet import keras
 
 DRY = ("--dry-run", "--output-dir", "results")
 MNIST = ("mnist_classification.py", "--dataset", "digits", *DRY)
 TRAINING = {
-    "resnet50": ("resnet50_transfer_learning.py", "--dataset", "digits", "--weights", "none", *DRY),
+    "resnet50": ("resnet50_transfer_learning.py", "--dataset", "digits", "--weights", "imagenet", *DRY),
     "cifar100": ("cifar100_cnn.py", "--dataset", "shapes", *DRY),
     "custom_cnn": MNIST,
 }
@@ -76,6 +76,7 @@ def session(tmp_path_factory):
     Image.fromarray(picture).save(folder / "whole.png")
     (folder / "broken.png").write_bytes((folder / "whole.png").read_bytes()[:60])
     before = {path.name for path in folder.iterdir()}
+    write_weights(folder / "keras" / "models" / pretrained.CACHED, STEM)
 
     def start(command):
         command = [sys.executable, str(PROJECT / command[0]), *command[1:]]
@@ -120,7 +121,7 @@ def test_comparison_and_explanations_leave_their_files(session):
     }
     measured = {"model_comparison.png", "model_comparison.csv", "model_comparison.json"}
     measured |= {f"{prefix}_{name}" for prefix in MODELS for name in ("reliability.png", "errors.json")}
-    measured |= {"cifar100_confused_pairs.png"}
+    measured |= {"cifar100_confused_pairs.png", "digits_both_wrong.json"}
     measured |= {"gradcam_faithfulness.csv", "gradcam_faithfulness.png", "benchmark_gradcam.json"}
     assert {path.name for path in session.results.iterdir()} - set(session.trained) == pictures | measured
 
@@ -188,6 +189,18 @@ def test_metrics_have_every_figure_in_its_type_and_name_no_folder(session, prefi
     assert not {"data_dir", "output_dir"} & set(metrics["config"])
     assert str(session.results.parent) not in text and str(PROJECT) not in text
     assert "embedded" in metrics["title"]
+
+
+def test_weights_imagenet_loads_the_layers_of_the_file_in_kerass_cache_and_says_which(session):
+    metrics = json.loads((session.results / "resnet50_metrics.json").read_text())
+    assert metrics["weights"]["file"] == pretrained.CACHED and pretrained.CACHED in metrics["config"]["files"]
+    assert metrics["weights"]["loaded"] == list(STEM) and "conv5_block3_3_conv" in metrics["weights"]["fresh"]
+    assert "ImageNet weights" in metrics["title"]
+    said = session.done["resnet50"].stdout
+    assert f"2 layers from {pretrained.CACHED} (conv1_conv to conv1_bn)" in said and "start fresh" in said
+    saved = artifacts.load_model(session.results / "resnet50_model.h5").get_layer("conv1_bn").get_weights()
+    for value, wanted in zip(saved, STEM["conv1_bn"].values(), strict=True):
+        np.testing.assert_array_equal(value, wanted.astype(np.float32))  # BatchNorm is never trained
 
 
 @pytest.mark.parametrize("prefix", TRAINING)

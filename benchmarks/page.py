@@ -1,0 +1,58 @@
+"""How long the page takes to answer a drawn digit, from lifting the pen to the pictures on the screen.
+
+    python benchmarks/page.py            # about half a minute; takes the flags of ui/app.py
+
+A 7 is drawn again and again in Chromium, on the page as it opens: the first two digit models of
+output/ side by side with Grad-CAM. The first drawing, which loads the models, is told apart. Writes
+output/benchmark_page.json.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+from pipeline import artifacts, hardware  # noqa: E402
+from pipeline.errors import run  # noqa: E402
+from ui import screenshots  # noqa: E402
+
+ROUNDS = 20
+
+
+def main() -> int:
+    """Draw, wait for the answer, clear, and again."""
+    milliseconds = []
+    with screenshots.server(*sys.argv[1:]) as address, screenshots.browser() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(address)
+        page.locator("#draw canvas").wait_for()
+        pictures = page.locator(".card figure").last
+        for _ in range(1 + ROUNDS):
+            lifted = screenshots.draw(page)
+            pictures.wait_for()
+            milliseconds.append(1000 * (time.perf_counter() - lifted))
+            page.locator("#draw button").click()
+            pictures.wait_for(state="detached")
+    first, *later = milliseconds
+    result = {
+        "first_ms": first,
+        "median_ms": float(np.median(later)),
+        "slowest_ms": max(later),
+        "rounds": ROUNDS,
+        "hardware": hardware.describe(),
+        "versions": hardware.versions(),
+        "commit": hardware.commit(),
+    }
+    path = PROJECT / "output" / "benchmark_page.json"
+    artifacts.write_json(path, result)
+    print(f"first {first:.0f} ms, then median {result['median_ms']:.0f} ms, slowest {max(later):.0f} ms")
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,154 @@
+"""What ImageNet weights bring on MNIST: test accuracy against the number of training images.
+
+    python experiments/resnet50_transfer.py --weights resnet50_imagenet_conv1_to_conv4.h5    # hours
+    python experiments/resnet50_transfer.py --weights FILE --dataset digits --dry-run        # minutes
+
+Five ways to a digit classifier on 100, 1,000, 10,000 and all training images (MNIST's 60,000 less the
+6,000 that every script holds out). The two small sets are drawn three times, one draw per seed, the same
+for every way. Frozen features with a trained head are taken behind conv4 and behind conv5, at 32 and 64
+pixels. Where the weights file ends at conv4, that conv5 is one random draw: a control, which shows what a
+random projection of conv4's features is worth, and no transfer.
+
+Budget: every row takes its script's default recipe with the same passes over its images, but at least a
+quarter of the steps that the recipe takes on all of them; so the small sets are shown more often, in
+batches of 64 (100 images) and 128 (1,000). A random start leaves out what serves to keep features that
+it does not have: no head is trained first, and BatchNorm learns like the rest, as is usual from scratch.
+Nothing is chosen here and the validation images are not used; the test images are read once per row.
+Where output/ holds a finished default run, that is the row for all images, whatever its seed; n_train says
+how many it learned from (the custom CNN's script holds out only 5,000). Frozen features are standardised by
+the row's own training images, and their seconds hold these images' pass through the backbone.
+
+Writes resnet50_transfer.csv, a row at a time, and .png; started again, it goes on after the last row.
+"""
+
+import functools
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+import mnist_classification as mnist  # noqa: E402
+import resnet50_transfer_learning as resnet  # noqa: E402
+from experiments.transfer_rows import CONV4, CONV5, CUSTOM, PRETRAINED, Row, measure, plan, through_backbone  # noqa: E402
+from pipeline import artifacts, cli, data, hardware, lock, plot_transfer, pretrained  # noqa: E402
+from pipeline.cli import flag, parse  # noqa: E402
+from pipeline.errors import BadInput, run  # noqa: E402
+from pipeline.progress import clock  # noqa: E402
+
+DRY_RUN = 48  # images
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every knob; each is a flag, see --help."""
+
+    weights: str = flag("imagenet", "imagenet (downloads), or a Keras weights file, perhaps of some layers only")
+    dataset: str = flag("mnist", "real MNIST, or scikit-learn's digits", choices=("mnist", "digits"))
+    precision: str = flag("auto", choices=("auto", "float32", "bfloat16"))
+    data_dir: str | None = flag(None)
+    output_dir: str | None = flag(None, "folder for results; else output/, for trials output/demo/")
+    dry_run: bool = flag(False, f"{DRY_RUN} images, to see that it works")
+
+
+def default_run(row: Row, dataset: data.Dataset, folder: Path, config: Config, file: Path) -> dict | None:
+    """The finished run of the way's script on all images, if it is there and as its default recipe is today."""
+    prefix, script = {PRETRAINED: ("resnet50", resnet), CUSTOM: ("custom_cnn", mnist)}.get(row.way, ("", None))
+    path = folder / f"{prefix}_metrics.json"
+    if script is None or row.images < len(dataset.y_train) or not path.exists():
+        return None
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    weights = {"weights": config.weights} if row.way == PRETRAINED else {}
+    today = cli.recorded(script.Config(dataset=config.dataset, **weights))
+    today["files"] = dataset.files | (pretrained.fingerprint(file) if weights else {})
+    differs = sorted(key for key in today.keys() - {"precision", "seed"} if metrics["config"].get(key) != today[key])
+    if differs:
+        print(f"{path}: not taken over, it differs from today's default recipe in {', '.join(differs)}")
+        return None
+    found = {name: metrics[name] for name in ("test_accuracy", "training_seconds", "n_train", "commit")}
+    source = f"{path.name}, seed {metrics['seed']}"
+    return {**found, "source": source, "precision": metrics["config"]["precision"], **metrics["hardware"]}
+
+
+def settings(row: Row, common: dict) -> dict:
+    """What decides a row's result: the row, the data and, where they are used, the weights."""
+    none = {} if row.way in (PRETRAINED, CONV4, CONV5) else {"weights": "none", "covers": "none"}
+    return asdict(row) | common | none
+
+
+def earlier(path: Path, rows: list[Row], common: dict) -> list[dict]:
+    """The rows that an interrupted run of these very settings has left; BadInput where they are of others."""
+    if not path.exists():
+        return []
+    found = pd.read_csv(path, keep_default_na=False).to_dict("records")
+    planned = [settings(row, common) for row in rows]
+    if any({key: record.get(key) for key in planned[0]} not in planned for record in found):
+        raise BadInput(f"{path} has rows of other settings, data or weights; move it, or choose another --output-dir")
+    return found
+
+
+def expected(rows: list[Row], images: int) -> float:
+    """A guess at the seconds that some rows take, passes through the backbone included."""
+    sizes = {row.size for row in rows if row.way in (CONV4, CONV5)}
+    return sum(row.guess() for row in rows) + sum(images / 600 * (size / 32) ** 2 for size in sizes)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Every row that is not there yet, then the picture."""
+    config = parse(Config, argv, about=__doc__)
+    dataset = data.split(data.load(config.dataset, config.data_dir))
+    if config.dry_run:
+        dataset = data.shrink(dataset, DRY_RUN)
+    file = pretrained.find(config.weights)
+    if file is None:
+        raise BadInput("without weights there is nothing to compare; give --weights imagenet or a file")
+    trial = config.dry_run or config.dataset != "mnist"
+    folder = Path(config.output_dir or ("output/demo" if trial else "output"))
+    folder.mkdir(parents=True, exist_ok=True)
+    held = lock.hold(folder / "resnet50_transfer.lock")
+    machine = {
+        "precision": hardware.use_precision(config.precision),
+        "commit": hardware.commit(),
+        **hardware.describe(),
+    }
+    loaded = pretrained.load_weights(resnet.build_model(resnet.Config()), file)
+    print(pretrained.summary(loaded))
+    common = {"dataset": dataset.name, "weights": file.name, "covers": pretrained.stages(loaded)}
+
+    @functools.lru_cache(maxsize=1)
+    def features(size):
+        return through_backbone(dataset, file, size)
+
+    path, n = folder / "resnet50_transfer.csv", len(dataset.y_train) + len(dataset.y_test)
+    rows = plan(len(dataset.y_train))
+    table = earlier(path, rows, common)
+    there = {(record["way"], record["size"], record["images"], record["seed"]) for record in table}
+    missing = [row for row in rows if (row.way, row.size, row.images, row.seed) not in there]
+    print(f"{len(rows)} rows, {len(table)} of them there; about {clock(expected(missing, n))} on two cores", flush=True)
+    began = time.monotonic()
+    for i, row in enumerate(missing):
+        print(f"{row.way}, {row.size} px, {row.images:,} images, seed {row.seed}: {row.steps} steps", flush=True)
+        result = default_run(row, dataset, folder, config, file) or measure(row, dataset, file, features)
+        table.append({**settings(row, common), **machine, **result})
+        artifacts.write_csv(path, pd.DataFrame(table))
+        rest = expected(missing[i + 1 :], n)
+        pace = (time.monotonic() - began + 300) / (expected(missing, n) - rest + 300)  # the guess counts as 5 minutes
+        print(
+            f"{len(table)} of {len(rows)}: test accuracy {result['test_accuracy']:.4f}, "
+            f"{clock(result['training_seconds'])}; about {clock(pace * rest)} left",
+            flush=True,
+        )
+    plot_transfer.draw(pd.DataFrame(table), dataset.title, path.with_suffix(".png"))
+    held.close()
+    (folder / "resnet50_transfer.lock").unlink(missing_ok=True)
+    print(f"{path}, {path.with_suffix('.png')}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,200 @@
+"""The rows of resnet50_transfer.py: what each is, and how it is trained and tested with the scripts' recipes."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+import mnist_classification as mnist
+import resnet50_transfer_learning as resnet
+from pipeline import artifacts, augment, data, plot_transfer, pretrained, recipe, training
+from pipeline.progress import Progress
+from pipeline.quiet import keras
+
+RANDOM, PRETRAINED, CONV4, CONV5, CUSTOM = plot_transfer.WAYS
+LAST_OF_CONV4 = "conv4_block6_out"
+DRAWS = {100: 3, 1_000: 3}  # of the sets that are drawn more than once
+LARGEST_BATCH = {100: 64, 1_000: 128}
+LEAST = 1 / 4  # of a recipe's steps on all images
+
+
+@dataclass(frozen=True)
+class Row:
+    """One point of the picture, apart from what is measured."""
+
+    way: str
+    size: int  # pixels, the side of the images that the network sees
+    images: int
+    seed: int
+    batch_size: int
+    steps: int
+
+    def guess(self) -> float:
+        """Seconds on two cores with bfloat16; after the first rows only the ratios matter."""
+        if self.way == CUSTOM:
+            return 10 + self.steps * self.batch_size / 780
+        if self.way in (RANDOM, PRETRAINED):
+            return 45 + self.steps * (self.batch_size + 128) / 220  # a step of Adam costs as much as 128 images
+        return 5 + 0.006 * self.steps
+
+
+def budget(images: int, of_all: int, batch_size: int, epochs: int) -> tuple[int, int]:
+    """Batch size and steps of a recipe with such a batch size and so many epochs, on some of all images."""
+    batch = min(batch_size, LARGEST_BATCH.get(images, batch_size), images)
+    least = LEAST * epochs * max(1, of_all // batch_size)
+    return batch, max(epochs * (images // batch), round(least))
+
+
+def plan(of_all: int) -> list[Row]:
+    """Every row for a data set of so many training images, cheap ones first."""
+    r, c = resnet.Config(), mnist.Config()
+    ways = [(way, size, r.batch_size, r.head_epochs) for size in (64, 32) for way in (CONV4, CONV5)]
+    ways += [(CUSTOM, 28, c.batch_size, c.epochs)]
+    ways += [(way, 32, r.batch_size, r.epochs) for way in (PRETRAINED, RANDOM)]
+    sets = [*(n for n in (100, 1_000, 10_000) if n < of_all), of_all]
+    rows = [
+        Row(way, size, images, seed, *budget(images, of_all, batch_size, epochs))
+        for way, size, batch_size, epochs in ways
+        for images in sets
+        for seed in range(DRAWS.get(images, 1))
+    ]
+    tuned = [row for row in rows if row.way in (PRETRAINED, RANDOM)]
+    return [row for row in rows if row not in tuned] + sorted(tuned, key=lambda row: row.images)
+
+
+def draw(dataset: data.Dataset, row: Row) -> np.ndarray:
+    """Indices of the row's training images: stratified, the same for every way."""
+    everything = np.arange(len(dataset.y_train))
+    if row.images == len(everything):
+        return everything
+    y = dataset.y_train
+    return train_test_split(everything, train_size=row.images, random_state=row.seed, stratify=y)[0]
+
+
+class Steps(training.Batches):
+    """A number of batches from one shuffled pass after the other, however few images there are."""
+
+    def __init__(self, images, labels, batch_size: int, steps: int, seed: int, distort: training.Augment | None):
+        super().__init__(images, labels, batch_size=batch_size, seed=seed, epoch=0, augment=distort)
+        passes = -(-steps * batch_size // len(images))
+        shuffled = [augment.stream(augment.ORDER, seed, i).permutation(len(images)) for i in range(passes)]
+        self.order, self.steps = np.concatenate(shuffled), steps
+
+    def __len__(self):
+        return self.steps
+
+
+def learn(model: keras.Model, x, y, batch_size: int, steps: int, seed: int, distort=None) -> None:
+    """So many steps of a compiled model, in one go."""
+    training.seed_layers(model, seed, 0)
+    progress = Progress(0, 1, steps)
+    batches = Steps(x, y, batch_size, steps, seed, distort)
+    model.fit(batches, shuffle=False, verbose=0, callbacks=[progress])
+    progress.clear()
+    training.refuse_broken_weights(model, 0, float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
+
+
+def fine_tuned(row: Row, x, y, file: Path, of_all: int) -> keras.Model:
+    """ResNet50 from the weights file or from a random start, all of it trained."""
+    config = resnet.Config(seed=row.seed)
+    model, distort = resnet.build_model(config), resnet.augmentation(config)
+    if row.way == RANDOM:
+        resnet.compile_with(model, recipe.one_cycle(config.learning_rate, row.steps, config.warm_up))
+        learn(model, x, y, row.batch_size, row.steps, row.seed, distort)
+        # Averages with momentum 0.99 lag behind the weights of so few steps.
+        pretrained.calibrate(model, x[:512], [layer.name for layer in model.layers])
+        return model
+    pretrained.calibrate(model, x[:512], pretrained.load_weights(model, file)["fresh"])
+    head = resnet.head_of(model)
+    resnet.compile_with(head, config.head_learning_rate)
+    features = artifacts.predict(keras.Model(model.input, model.get_layer("features").output), x)
+    batch, steps = budget(row.images, of_all, config.batch_size, config.head_epochs)
+    learn(head, features, y, batch, steps, row.seed)
+    resnet.compile_fine_tuning(model, config, row.steps)
+    learn(model, x, y, row.batch_size, row.steps, row.seed, distort)
+    return model
+
+
+def custom(row: Row, x, y) -> keras.Model:
+    """The custom CNN, from a random start of its own."""
+    config = mnist.Config(seed=row.seed)
+    model = mnist.build_model(config)
+    mnist.compile_model(model, config, row.steps)
+    learn(model, x, y, row.batch_size, row.steps, row.seed, mnist.augmentation(config))
+    return model
+
+
+def through_backbone(dataset: data.Dataset, file: Path, size: int) -> tuple[dict, dict, float]:
+    """Features behind conv4 and conv5 of all training images and of all test images, and seconds per image."""
+    keras.utils.set_random_seed(0)
+    model = resnet.build_model(resnet.Config(image_size=size))
+    pretrained.calibrate(model, dataset.x_train[:512], pretrained.load_weights(model, file)["fresh"])
+    conv4 = keras.layers.GlobalAveragePooling2D(dtype="float32")(model.get_layer(LAST_OF_CONV4).output)
+    both = keras.layers.Concatenate(dtype="float32")([conv4, model.get_layer("features").output])
+    backbone, width = keras.Model(model.input, both), conv4.shape[-1]
+    started, parts = time.monotonic(), []
+    for kind, images in (("training", dataset.x_train), ("test", dataset.x_test)):
+        rows = artifacts.predict(backbone, images, what=f"{kind} images through the backbone at {size} px")
+        parts.append({CONV4: rows[:, :width], CONV5: rows[:, width:]})
+    seconds = time.monotonic() - started
+    return *parts, seconds / (len(dataset.x_train) + len(dataset.x_test))
+
+
+def head_alone(row: Row, x, y) -> keras.Model:
+    """A head on frozen features (n, width), with the recipe's dropout and rate."""
+    config = resnet.Config(seed=row.seed)
+    layers = keras.layers
+    head = keras.Sequential(
+        [
+            keras.Input(x.shape[1:]),
+            layers.Dropout(config.dropout),
+            layers.Dense(10, activation="softmax", dtype="float32"),
+        ]
+    )
+    resnet.compile_with(head, config.head_learning_rate)
+    learn(head, x, y, row.batch_size, row.steps, row.seed)
+    return head
+
+
+def measure(row: Row, dataset: data.Dataset, file: Path, features) -> dict:
+    """Train one row and read the test images once.
+
+    Args:
+        file: of the pretrained weights.
+        features: what through_backbone() gives, as a function of the size in pixels.
+    Returns:
+        {"test_accuracy", "training_seconds", "n_train", "source"}
+    """
+    policy = keras.config.dtype_policy()
+    keras.utils.clear_session(free_memory=True)  # forgets the policy as well
+    keras.config.set_dtype_policy(policy)
+    keras.utils.set_random_seed(row.seed)
+    chosen, seconds = draw(dataset, row), 0.0
+    x, x_test, y = dataset.x_train, dataset.x_test, dataset.y_train[chosen]
+    if row.way in (CONV4, CONV5):
+        train, test, each = features(row.size)
+        x, x_test, seconds = train[row.way], test[row.way], each * len(chosen)
+        scaler = StandardScaler().fit(x[chosen])  # leaves a feature alone that these images never vary
+        x, x_test = scaler.transform(x[chosen]), scaler.transform(x_test)
+    else:
+        x = x[chosen]
+    started = time.monotonic()
+    if row.way == CUSTOM:
+        model = custom(row, x, y)
+    elif row.way in (RANDOM, PRETRAINED):
+        model = fine_tuned(row, x, y, file, len(dataset.y_train))
+    else:
+        model = head_alone(row, x, y)
+    seconds += time.monotonic() - started
+    if row.way not in (CONV4, CONV5):
+        model = artifacts.inference_copy(model, dataset.image_shape)  # float32, as it would be saved
+    right = artifacts.predict(model, x_test).argmax(axis=1) == dataset.y_test
+    return {
+        "test_accuracy": float(right.mean()),
+        "training_seconds": round(seconds, 1),
+        "n_train": row.images,
+        "source": "resnet50_transfer.py",
+    }

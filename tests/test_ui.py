@@ -1,0 +1,369 @@
+"""The page answers, in a browser and for many at once, says what is wrong in words, and calls nobody."""
+
+import base64
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from conftest import PROJECT
+from PIL import Image
+
+pytest.importorskip("gradio", reason="optional: pip install -r requirements-ui.txt")
+from gradio_client import Client, handle_file
+
+from pipeline import artifacts, explainer, photos
+from pipeline.errors import BadInput
+from pipeline.quiet import keras
+from ui import answers, app, canvas, cards, screenshots
+
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+FIRST, SECOND, FOREIGN, TEXT, GONE = "Figures", "Words", "Tempting", "text.h5, not a model of this project", "Vanishing"
+CHOSEN = (FIRST, SECOND, "grad-cam")
+# Writes the name of every computer that the process looks up or connects to.
+RECORDER = """
+import os, sys
+file = os.open({path!r}, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+def record(event, arguments):
+    if event == "socket.getaddrinfo" and arguments[0]:
+        os.write(file, f"{{arguments[0]}}\\n".encode())
+    elif event == "socket.connect" and isinstance(arguments[1], tuple):
+        os.write(file, f"{{arguments[1][0]}}\\n".encode())
+sys.addaudithook(record)
+"""
+
+
+def train(digits) -> keras.Model:
+    """A small network that reads the embedded digits, moved a little, well enough for a drawn 7."""
+    keras.utils.set_random_seed(0)
+    layers, pixels = keras.layers, keras.Input((28, 28, 1))
+    x = layers.Rescaling(1 / 255)(pixels)
+    x = layers.Conv2D(12, 5, strides=2, padding="same", activation="relu")(x)
+    x = layers.Conv2D(24, 3, strides=2, padding="same", activation="relu")(x)
+    model = keras.Model(pixels, layers.Softmax()(layers.Dense(10)(layers.Flatten()(x))), name="small")
+    model.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy", jit_compile=False)
+    moves = ((0, 0), (2, 0), (-2, 0), (0, 2), (0, -2))
+    images = np.concatenate([np.roll(digits.x_train, move, (1, 2)) for move in moves]).astype(np.float32)
+    model.fit(images, np.tile(digits.y_train, len(moves)), batch_size=64, epochs=3, verbose=0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def folder(digits, tmp_path_factory):
+    """A folder as output/: two good models, one that would run code, a text; one vanishes later."""
+    folder = tmp_path_factory.mktemp("output")
+    (folder / "demo").mkdir()
+    model = train(digits)
+    for path, title, names in (
+        (folder / "first.h5", FIRST, list("0123456789")),
+        (folder / "demo" / "second.h5", SECOND, WORDS),
+        (folder / "demo" / "vanishing.h5", GONE, WORDS),
+    ):
+        about = {"title": title, "dataset": "digits", "class_names": names, "prefix": "custom_cnn"}
+        artifacts.save_model(model, path, image_shape=(28, 28, 1), **about)
+    pixels = keras.Input((28, 28, 1))
+    scores = keras.layers.Dense(10)(keras.layers.Flatten()(keras.layers.Lambda(lambda x: x * 2)(pixels)))
+    keras.Model(pixels, keras.layers.Softmax()(scores)).save(folder / "demo" / "tempting.h5")
+    with h5py.File(folder / "demo" / "tempting.h5", "a") as file, h5py.File(folder / "first.h5") as good:
+        file.attrs["pipeline"] = good.attrs["pipeline"].replace(FIRST, FOREIGN)
+    (folder / "demo" / "text.h5").write_text("no model")
+    Image.new("RGB", (300, 200), "navy").save(folder / "custom_cnn_confusion_matrix.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pictures(digits, tmp_path_factory):
+    """Twenty test digits as PNG files."""
+    folder = tmp_path_factory.mktemp("pictures")
+    paths = [folder / f"{k}.png" for k in range(20)]
+    for path, image in zip(paths, digits.x_test, strict=False):
+        Image.fromarray(image[..., 0]).save(path)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def bad_pictures(tmp_path_factory):
+    """Name to file: what people upload by accident or on purpose."""
+    folder = tmp_path_factory.mktemp("bad")
+    (folder / "text.png").write_text("this is a text")
+    Image.new("1", (9000, 9000)).save(folder / "enormous.png")
+    Image.new("L", (60, 60), 200).save(folder / "blank.png")
+    Image.effect_noise((90, 90), 80).save(folder / "cut.png")
+    (folder / "cut.png").write_bytes((folder / "cut.png").read_bytes()[:900])
+    bomb = io.BytesIO()
+    Image.new("1", (8, 8)).save(bomb, "BMP")
+    header = bytearray(bomb.getvalue())
+    header[18:26] = (60000).to_bytes(4, "little") * 2
+    (folder / "bomb.png").write_bytes(header)
+    (folder / "script.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\nshowpage\n")
+    return {path.name: path for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def page(folder, tmp_path_factory):
+    """The page's address, and the file of the computers that its server called."""
+    spy = tmp_path_factory.mktemp("spy")
+    (spy / "sitecustomize.py").write_text(RECORDER.format(path=str(spy / "called")))
+    paths = [str(spy), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    with screenshots.server("--output-dir", str(folder), environment=environment) as address:
+        (folder / "demo" / "vanishing.h5").unlink()
+        yield address, spy / "called"
+
+
+@pytest.fixture(scope="module")
+def client(page):
+    return Client(page[0], verbose=False)
+
+
+def drawing(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def expected(folder: Path, path: Path) -> np.ndarray:
+    """(10,) probabilities, by the shortest way."""
+    pixels, _ = photos.read_digit(path)
+    return artifacts.predict(artifacts.load_model(folder / "first.h5"), pixels[None])[0]
+
+
+def bars(answer) -> list[tuple[str, float]]:
+    """(class, probability) of each bar of the first model."""
+    return [(one["label"], one["confidence"]) for one in answer[2].get("confidences", ())]
+
+
+def message(answer) -> str:
+    said = answer[0]
+    return said["value"] if said["visible"] else ""
+
+
+def test_an_answer_is_the_models_own(folder, pictures):
+    for path in pictures[:3]:
+        answer = answers.answer(folder / "demo" / "second.h5", path, method="layer-cam")
+        probabilities = expected(folder, path)
+        best = np.argsort(-probabilities)[:5]
+        assert list(answer.top()) == [WORDS[k] for k in best]
+        np.testing.assert_allclose(list(answer.top().values()), probabilities[best], atol=1e-6)
+        maps = explainer.Explainer(artifacts.load_model(folder / "first.h5"))
+        np.testing.assert_allclose(answer.heat, maps(answer.seen[None], method="layer-cam")[0], atol=1e-5)
+        assert answer.seen.shape == (28, 28, 1) and answer.milliseconds > 0
+        shown = cards.overlay(answer)
+        assert np.array_equal(shown[answer.heat == 0], answer.seen.repeat(3, axis=2)[answer.heat == 0])
+        assert (shown[answer.heat == 1] != answer.seen.repeat(3, axis=2)[answer.heat == 1]).any()
+
+
+def test_models_of_both_folders_are_named_by_what_they_say_they_are(folder):
+    assert {FIRST, SECOND, FOREIGN, TEXT} <= set(answers.models(folder))
+    with pytest.raises(BadInput, match="make demo"):
+        answers.models(folder / "nowhere")
+
+
+def test_every_method_is_explained_in_words():
+    assert list(cards.METHODS) == list(explainer.METHODS)
+
+
+def test_what_a_file_says_of_itself_is_text_and_never_markup(folder, pictures):
+    with h5py.File(folder / "first.h5") as file:
+        content = file.attrs["pipeline"]
+    evil = folder.parent / "evil.h5"
+    evil.write_bytes((folder / "first.h5").read_bytes())
+    with h5py.File(evil, "a") as file:
+        file.attrs["pipeline"] = content.replace(FIRST, "<script>").replace('"0"', '"<img>"').replace('"7"', '"<img>"')
+    answer = answers.answer(evil, pictures[0])
+    shown = cards.heading(answer) + cards.pictures(answer, "grad-cam") + cards.message("<script>", alert=True)
+    assert "<script>" not in shown and "<img>" not in shown and "&lt;script&gt;" in shown
+
+
+def test_a_vote_of_models_is_answered_without_a_heat_map(folder, pictures, tmp_path):
+    one = artifacts.load_model(folder / "first.h5")
+    vote = keras.Model(one.input, keras.layers.Average()([one.output, one.output]), name="vote")
+    about = {"title": "Vote", "dataset": "digits", "class_names": WORDS}
+    artifacts.save_model(vote, tmp_path / "vote.h5", image_shape=(28, 28, 1), **about)
+    answer = answers.answer(tmp_path / "vote.h5", pictures[0])
+    np.testing.assert_allclose(answer.probabilities, expected(folder, pictures[0]), atol=1e-6)
+    shown = cards.pictures(answer, "grad-cam")
+    assert "No heat map" in shown and shown.count("<figure>") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("text.png", "not a picture"),
+        ("script.png", "not a picture"),
+        ("enormous.png", "9,000 x 9,000 pixels"),
+        ("bomb.png", "pixels"),
+        ("blank.png", "no digit"),
+        ("cut.png", "damaged"),
+    ],
+)
+def test_a_bad_picture_is_answered_with_words_that_name_it_without_its_folder(folder, bad_pictures, name, says):
+    with pytest.raises(BadInput, match=says) as problem:
+        answers.answer(folder / "first.h5", bad_pictures[name])
+    assert name in str(problem.value) and "/" not in str(problem.value)
+
+
+@pytest.mark.parametrize("value", ["nonsense", "data:image/png;base64,***", "data:text/html;base64,aGVsbG8="])
+def test_what_is_no_drawing_is_refused(value, tmp_path):
+    with pytest.raises(BadInput):
+        canvas.save(value, tmp_path)
+    with pytest.raises(BadInput):
+        canvas.save("data:image/png;base64," + "A" * (canvas.LARGEST + 4), tmp_path)
+    assert canvas.save("", tmp_path) is None and not list(tmp_path.iterdir())
+
+
+def test_a_port_in_use_is_bad_input():
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(BadInput, match="--port"):
+        app.main(["--port", str(taken.getsockname()[1])])
+
+
+def test_a_process_that_stays_home_reaches_itself_and_nobody_else():
+    code = """
+import asyncio, socket
+from ui import network
+network.stay_home("127.0.0.1")
+with socket.create_server(("127.0.0.1", 0)) as server:
+    socket.create_connection(("localhost", server.getsockname()[1])).close()
+def refused(call):
+    try: call()
+    except PermissionError: return True
+async def later(): await asyncio.open_connection("192.0.2.1", 80)
+assert refused(lambda: socket.create_connection(("192.0.2.1", 80), 1))
+assert refused(lambda: socket.getaddrinfo("example.invalid", 80))
+assert refused(lambda: asyncio.run(later()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_twenty_at_once_each_get_their_own_answer(page, folder, pictures):
+    with ThreadPoolExecutor(20) as pool:
+        people = list(pool.map(lambda _: Client(page[0], verbose=False), pictures))
+        asked = [
+            who.submit(drawing(path), *CHOSEN, api_name="/draw") for who, path in zip(people, pictures, strict=True)
+        ]
+        answered = [job.result(timeout=60) for job in asked]
+        # Another method for the same picture: the page has to remember whose was which.
+        again = [who.submit(SECOND, FIRST, "hires-cam", api_name="/answer") for who in people]
+        answered_again = [job.result(timeout=60) for job in again]
+    for path, answer, later in zip(pictures, answered, answered_again, strict=True):
+        probabilities = expected(folder, path)
+        best = np.argsort(-probabilities)[:5]
+        assert [name for name, _ in bars(answer)] == [str(k) for k in best]
+        assert [name for name, _ in bars(later)] == [WORDS[k] for k in best]
+        np.testing.assert_allclose([value for _, value in bars(answer)], probabilities[best], atol=1e-5)
+        assert "(Grad-CAM)" in answer[3] and "(HiResCAM)" in later[3] and not message(answer)
+
+
+@pytest.mark.parametrize("name", ["text.png", "enormous.png", "bomb.png", "cut.png"])
+def test_a_bad_upload_gets_a_message_and_the_server_lives_on(client, bad_pictures, pictures, name):
+    answer = client.predict(handle_file(bad_pictures[name]), *CHOSEN, api_name="/photo")
+    assert name in message(answer) and 'role="alert"' in message(answer) and not answer[2]
+    assert bars(client.predict(handle_file(pictures[0]), *CHOSEN, api_name="/photo"))
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [(FOREIGN, "tempting.h5 holds a Lambda"), (TEXT, "text.h5"), (GONE, "vanishing.h5 is no longer there")],
+)
+def test_a_foreign_or_missing_model_gets_a_message_and_the_other_one_answers(client, pictures, model, says):
+    answer = client.predict(drawing(pictures[0]), FIRST, model, "grad-cam", api_name="/draw")
+    assert says in message(answer) and bars(answer)
+
+
+@pytest.mark.parametrize("path", ["http://example.invalid/7.png", str(PROJECT / "README.md"), "/etc/hostname"])
+def test_nobodys_files_are_fetched_or_read(page, client, pictures, path):
+    # By hand: the client would upload the file.
+    call = f"{page[0]}/gradio_api/call/photo"
+    data = json.dumps({"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, *CHOSEN]}).encode()
+    with urllib.request.urlopen(urllib.request.Request(call, data, {"Content-Type": "application/json"})) as reply:
+        event = json.load(reply)["event_id"]
+    with urllib.request.urlopen(f"{call}/{event}", timeout=30) as reply:
+        assert reply.read().startswith(b"event: error")
+    assert bars(client.predict(drawing(pictures[0]), *CHOSEN, api_name="/draw"))
+
+
+def test_a_file_above_the_limit_is_refused(client, tmp_path):
+    (tmp_path / "large.png").write_bytes(bytes(13_000_000))
+    with pytest.raises(Exception, match=r"413|exceed"):
+        client.predict(handle_file(tmp_path / "large.png"), *CHOSEN, api_name="/photo")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    pytest.importorskip("playwright", reason="optional: pip install -r requirements-dev.txt")
+    if screenshots.chromium() is None:
+        pytest.skip("no Chromium on this computer: apt-get install chromium")
+    with screenshots.browser() as browser:
+        yield browser
+
+
+def test_in_a_browser_a_7_is_drawn_explained_and_a_bad_photo_named(
+    page, browser, pictures, bad_pictures, folder, digits, tmp_path
+):
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    asked, complaints = set(), []
+    tab.on("request", lambda request: asked.add(request.url))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.goto(page[0])
+    tab.locator("#message", has_text="Draw a digit").wait_for()
+    tab.locator("#draw canvas").wait_for()
+    screenshots.draw(tab)
+    tab.locator("#answer1", has_text="says 7").wait_for()
+    tab.locator("#answer2", has_text="says seven").wait_for()
+    assert tab.locator("#answer1 figure img").count() == 2
+    before = tab.locator("#answer1 figure img").nth(1).get_attribute("src")
+    tab.get_by_role("radio", name="Occlusion").check()
+    tab.locator("#answer1", has_text="(Occlusion)").wait_for()
+    assert tab.locator("#answer1 figure img").nth(1).get_attribute("src") != before
+
+    best = np.argmax(expected(folder, pictures[1]))
+    tab.get_by_role("tab", name="Photo").click()
+    tab.locator("input[type=file]").first.set_input_files(pictures[1])
+    tab.locator("#answer1", has_text=f"says {best}").wait_for()
+    tab.get_by_role("button", name="Remove Image").click()
+    tab.locator("input[type=file]").first.set_input_files(bad_pictures["text.png"])
+    tab.get_by_role("alert").filter(has_text="text.png is not a picture").wait_for()
+
+    Image.fromarray(digits.x_test[np.argmax(digits.y_test == 4)][..., 0]).save(tmp_path / "four.png")
+    best = np.argmax(expected(folder, tmp_path / "four.png"))
+    tab.get_by_role("tab", name="Test picture").click()
+    tab.locator("#tests button").nth(4).focus()
+    tab.keyboard.press("Enter")
+    tab.locator("#answer2", has_text=f"says {WORDS[best]}").wait_for()
+    tab.get_by_role("tab", name="How good are the models?").click()
+    tab.get_by_role("heading", name="Confusion matrix").wait_for()
+    tab.get_by_text("custom_cnn_training_curves.png is not in").wait_for()
+    tab.close()
+    assert not complaints
+    assert all(url.startswith((page[0], "data:", "blob:")) for url in asked), asked
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_a_phone_in_light_and_dark(page, browser, scheme):
+    tab = browser.new_page(viewport={"width": 360, "height": 780}, color_scheme=scheme, has_touch=True)
+    tab.goto(page[0])
+    tab.locator("#draw canvas").wait_for()
+    screenshots.draw(tab)
+    tab.locator("#answer2 figure").first.wait_for()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    text, ground = (
+        tab.locator(where).first.evaluate(f"element => getComputedStyle(element).{what}")
+        for where, what in (("#answer1 h3", "color"), ("body", "backgroundColor"))
+    )
+    brightness = [sum(map(float, colour.removeprefix("rgb(").rstrip(")").split(","))) for colour in (text, ground)]
+    assert (brightness[0] < brightness[1]) == (scheme == "light") and abs(np.diff(brightness)) > 300
+    tab.close()
+
+
+def test_the_server_called_no_other_computer(page, client, pictures):
+    client.predict(handle_file(pictures[0]), *CHOSEN, api_name="/photo")
+    called = set(page[1].read_text().split())
+    assert called, "the recorder works: the server calls itself once at its start"
+    assert called <= {"127.0.0.1", "localhost", "example.invalid"}  # the last is asked for above, and refused

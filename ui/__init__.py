@@ -1,0 +1,1 @@
+"""The page to try the saved models on: python ui/app.py."""

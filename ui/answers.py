@@ -1,0 +1,146 @@
+"""From a picture and a saved model to an answer: probabilities, heat map, milliseconds. Knows nothing of the page."""
+
+import functools
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pipeline import artifacts, data, explainer, files, photos
+from pipeline.errors import BadInput
+
+MODELS_KEPT = 8  # in memory
+# One answer at a time: TensorFlow uses all cores for one picture, and the milliseconds are the model's alone.
+_turn = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one model says of one picture."""
+
+    title: str
+    class_names: tuple[str, ...]
+    probabilities: np.ndarray  # (classes,) float32, sum 1
+    seen: np.ndarray  # (h, w, c) uint8, the picture as the model takes it
+    digit: bool  # the picture was laid out as MNIST's digits are
+    inverted: bool  # and was dark on light before
+    # (h, w) float32 in [0, 1], evidence for the most probable class; None: nothing explains such a model
+    heat: np.ndarray | None
+    milliseconds: float  # of the model alone, one picture
+
+    def top(self, n: int = 5) -> dict[str, float]:
+        """The n most probable classes, best first."""
+        order = np.argsort(-self.probabilities, kind="stable")[:n]
+        return {self.class_names[k]: float(self.probabilities[k]) for k in order}
+
+
+class Classifier:
+    """One saved model, warmed up, with what its file says of it; BadInput where that does not fit together."""
+
+    def __init__(self, path: Path):
+        about = artifacts.about_model(path)
+        self.model = artifacts.load_model(path)
+        try:
+            self.title, self.dataset = str(about["title"]), str(about["dataset"])
+            self.class_names = tuple(map(str, about["class_names"]))
+        except (KeyError, TypeError) as error:
+            raise BadInput(f"{path} does not say what its classes are; train it again") from error
+        _, *self.image_shape = self.model.input_shape
+        if len(self.image_shape) != 3 or self.model.output_shape != (None, len(self.class_names)):
+            raise BadInput(f"{path} does not turn one picture into a probability per class; train it again")
+        try:
+            self.explainer = explainer.Explainer(self.model)
+        except BadInput:  # a vote of several models has no score before its probabilities
+            self.explainer = None
+        artifacts.predict(self.model, np.zeros((1, *self.image_shape), np.uint8))
+
+    def answer(self, picture: str | Path, method: str) -> Answer:
+        digit = self.dataset in photos.DIGITS
+        seen, inverted = photos.read_digit(picture) if digit else (photos.read(picture, self.image_shape), False)
+        start = time.perf_counter()
+        probabilities = artifacts.predict(self.model, seen[None])[0]
+        milliseconds = 1000 * (time.perf_counter() - start)
+        heat = self.explainer(seen[None], method=method)[0] if self.explainer else None
+        return Answer(self.title, self.class_names, probabilities, seen, digit, inverted, heat, milliseconds)
+
+
+def answer(model: Path, picture: str | Path, name: str = "", method: str = explainer.DEFAULT_METHOD) -> Answer:
+    """Ask one model about one picture. Models are loaded once; any number of threads may ask.
+
+    Args:
+        model: a saved .h5 model.
+        picture: a picture file.
+        name: what messages call the picture; "" takes the file's name.
+        method: one of explainer.METHODS.
+    Raises:
+        BadInput: a missing, damaged or foreign model, a picture that is broken, too large or blank.
+            The message names the files without their folders, which are nobody's business.
+    """
+    with _turn:
+        try:
+            return _classifier(model, model.stat().st_mtime_ns).answer(picture, method)
+        except FileNotFoundError as error:
+            raise BadInput(f"the model {model.name} is no longer there; train it again, or choose another") from error
+        except BadInput as error:
+            text = str(error).replace(str(model), model.name).replace(str(picture), name or Path(picture).name)
+            raise BadInput(text) from error
+
+
+@functools.lru_cache(MODELS_KEPT)
+def _classifier(model: Path, changed: int) -> Classifier:
+    return Classifier(model)
+
+
+def models(folder: Path) -> dict[str, Path]:
+    """The .h5 files in a folder and in its demo/, by what they say they are.
+
+    Raises:
+        BadInput: there is none.
+    """
+    found = {}
+    for path in (*sorted(folder.glob("*.h5")), *sorted((folder / "demo").glob("*.h5"))):
+        label = str(about(path).get("title") or f"{path.name}, not a model of this project")
+        found[label if label not in found else f"{label}, {path.relative_to(folder)}"] = path
+    if not found:
+        raise BadInput(f"no model in {folder} or {folder / 'demo'}; run make demo first, or mend --output-dir")
+    return found
+
+
+def about(model: Path) -> dict:
+    """What a model's file says of itself; {} where it says nothing."""
+    try:
+        said = artifacts.about_model(model)
+    except BadInput:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+@functools.lru_cache
+def examples(dataset: str, data_dir: str | None, folder: Path) -> tuple[str, list[tuple[Path, str]]]:
+    """The first test picture of each class, so that nobody picked it; nothing is downloaded.
+
+    Args:
+        dataset: name of a data set; where MNIST's file is not on this computer, the embedded digits stand in.
+        folder: where the pictures are written, as PNG.
+    Returns:
+        the data set's title, and (file, class name) of each picture; none where there are no data.
+    Raises:
+        BadInput: a damaged data file.
+    """
+    if dataset not in data.TITLES:
+        return "an unknown data set", []
+    missing = dataset in files.FILES and not files.present(dataset, files.folders(data_dir))
+    if missing and dataset == "mnist":
+        return examples("digits", data_dir, folder)
+    if missing:
+        return data.TITLES[dataset], []
+    loaded = data.load(dataset, data_dir)
+    pictures = []
+    for k, class_name in enumerate(loaded.class_names):
+        path = folder / f"{dataset}-{k}.png"
+        Image.fromarray(loaded.x_test[np.argmax(loaded.y_test == k)].squeeze()).save(path)
+        pictures.append((path, class_name))
+    return loaded.title, pictures

@@ -1,0 +1,104 @@
+"""An answer in HTML and plain words: what the model sees, and what spoke for its class."""
+
+import base64
+import html
+import io
+
+import matplotlib
+import numpy as np
+from PIL import Image
+
+from ui.answers import Answer
+
+COLORS = matplotlib.colormaps["inferno"]  # as in the pictures of gradcam.py
+OPAQUE = 0.7  # of the heat map's maximum on the picture
+# Name on the page, and what a bright place means.
+METHODS = {
+    "grad-cam": ("Grad-CAM", "The parts of the picture whose features raise the score of the class most on average."),
+    "grad-cam++": ("Grad-CAM++", "Like Grad-CAM, counting only what raises the score, and every place for itself."),
+    "hires-cam": ("HiResCAM", "Each place's own share in the score: how strong its features are, times their weight."),
+    "layer-cam": ("LayerCAM", "Like HiResCAM, leaving out all that lowers the score."),
+    "eigen-cam": ("Eigen-CAM", "Where the model reacts most strongly, for whatever class; it may miss the reason."),
+    "score-cam": ("Score-CAM", "Shows the model parts of the picture and keeps those it still scores highly. Slow."),
+    "occlusion": ("Occlusion", "Covers one patch after the other; bright where the score falls most. Slow."),
+}
+# The figures of a model's folder, and what they show.
+FIGURES = {
+    "{prefix}_confusion_matrix.png": "### Confusion matrix\nWhich class was taken for which: a row per true class, "
+    "a column per predicted one. A perfect model has everything on the diagonal.",
+    "{prefix}_training_curves.png": "### Training curves\nHow loss and accuracy went from epoch to epoch. Where "
+    "training goes on improving and validation does not, the model learns its pictures by heart.",
+    "model_comparison.png": "### All models of this folder side by side\nHow often they are right, how large they "
+    "are and how long they take.",
+}
+CSS = """
+#try {display: grid; grid-template-columns: 2fr 3fr; grid-template-rows: auto 1fr}
+#answers {grid-column: 2; grid-row: 1 / 3}
+@media (max-width: 800px) {#try {display: flex}}
+#options input:not([type=radio]) {text-overflow: ellipsis; padding-right: 1.5rem}
+.card .pair {display: flex; gap: 0.8rem; margin-bottom: 0.6rem}
+.card figure {flex: 0 1 11rem; margin: 0}
+.card img {width: 100%; image-rendering: pixelated; border: 1px solid var(--border-color-primary)}
+.card figcaption, .card p {font-size: 0.875rem; line-height: 1.35; color: var(--body-text-color)}
+.card h3 {margin: 0 0 0.2rem; font-size: 1rem; color: var(--body-text-color)}
+.card img.legend {display: inline; height: 0.7rem; width: 6rem; vertical-align: middle}
+.message {padding: 0.6rem 0.8rem; border-left: 4px solid #0072b2; background: var(--background-fill-secondary)}
+.message {color: var(--body-text-color)}
+.message.alert {border-left-color: #d55e00}
+#tests img {image-rendering: pixelated}
+#tests .grid-wrap {min-height: 0; height: auto}
+#tests .grid-container {grid-template-columns: repeat(5, minmax(0, 1fr))}
+"""
+
+
+def message(text: str, alert: bool = False) -> str:
+    """A hint, or what went wrong; screen readers read the latter out."""
+    kind = 'class="message alert" role="alert"' if alert else 'class="message" role="status"'
+    return f"<p {kind}>{html.escape(text)}</p>"
+
+
+def overlay(answer: Answer) -> np.ndarray:
+    """The heat map over the picture, (h, w, 3) uint8."""
+    picture = np.broadcast_to(answer.seen, (*answer.seen.shape[:2], 3)) / 255
+    share = OPAQUE * answer.heat[..., None]
+    return (255 * (picture * (1 - share) + COLORS(answer.heat)[..., :3] * share)).round().astype(np.uint8)
+
+
+def heading(answer: Answer) -> str:
+    """Which model said what, and how fast."""
+    (best, probability), *_ = answer.top(1).items()
+    words = f"says <b>{html.escape(best)}</b> ({probability:.1%}) after {answer.milliseconds:.1f} milliseconds"
+    title = html.escape(answer.title).replace("_", "_<wbr>")  # file names are long for a phone
+    return f'<div class="card"><h3>{title}</h3><p>{words}</p></div>'
+
+
+def pictures(answer: Answer, method: str) -> str:
+    """What the model sees and the overlay, each with a sentence."""
+    best, name = html.escape(next(iter(answer.top(1)))), METHODS[method][0]
+    height, width = answer.seen.shape[:2]
+    seen = f"What the model sees: {height} x {width} pixels"
+    if answer.digit:
+        seen += ", white on black and centred, as in MNIST" + (" (it was dark on light)" if answer.inverted else "")
+    figures = _figure(answer.seen, "the picture as the model takes it", seen)
+    note = f"{name} finds nothing in the picture that spoke for {best}."
+    if answer.heat is None:
+        note = "No heat map: in a vote of several models there is no one score to explain."
+    elif answer.heat.any():
+        why = f"Why {best}: the brighter and yellower a place, the more it spoke for {best} ({name})"
+        figures += _figure(overlay(answer), f"heat map of the evidence for {best}", why)
+        scale = _image(COLORS(np.linspace(0, 1, 64))[None, :, :3] * 255, "dark purple over red to yellow", "legend")
+        note = f"no evidence {scale} most evidence"
+    return f'<div class="card"><div class="pair">{figures}</div><p>{note}</p></div>'
+
+
+def _figure(pixels: np.ndarray, alt: str, caption: str) -> str:
+    return f"<figure>{_image(pixels, alt)}<figcaption>{caption}.</figcaption></figure>"
+
+
+def _image(pixels: np.ndarray, alt: str, kind: str = "") -> str:
+    """An <img> that carries its own pixels (h, w, c) in [0, 255], so that no second request is needed."""
+    file = io.BytesIO()
+    pixels = np.asarray(pixels, np.uint8)
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
+    content = base64.b64encode(file.getvalue()).decode()
+    return f'<img class="{kind}" alt="{alt}" src="data:image/png;base64,{content}">'

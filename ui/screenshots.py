@@ -1,0 +1,113 @@
+"""Takes the pictures of the page in docs/: a drawn 7, on a desk's screen in light and on a phone's in dark.
+
+    python ui/screenshots.py
+
+Needs requirements-dev.txt and Chromium, and the trained models in output/; takes the flags of ui/app.py.
+"""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+SEVEN = ((0.28, 0.22), (0.72, 0.22), (0.45, 0.82))  # corners of the strokes, in parts of the canvas
+
+
+@contextlib.contextmanager
+def server(*flags: str, environment: dict[str, str] | None = None, seconds: float = 180):
+    """The page in a process of its own on a free port; yields its address.
+
+    Raises:
+        RuntimeError: it ended or did not answer in time; with what it said.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, str(PROJECT / "ui" / "app.py"), "--port", str(port), *flags]
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=environment, cwd=PROJECT)
+        try:
+            end = time.monotonic() + seconds
+            while not answers(address):
+                if process.poll() is not None or time.monotonic() > end:
+                    said.seek(0)
+                    raise RuntimeError(f"no page at {address}: {said.read()}")
+                time.sleep(0.2)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def answers(address: str) -> bool:
+    """Whether a page is there."""
+    try:
+        urllib.request.urlopen(address, timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def chromium() -> str | None:
+    """Chromium as the system has it."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@contextlib.contextmanager
+def browser():
+    """Chromium without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # --no-sandbox: Chromium refuses to start as root (in a container) with it. It sees our page alone.
+        one = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        yield one
+        one.close()
+
+
+def draw(page, corners=SEVEN) -> float:
+    """Draw straight strokes on the page's canvas with the mouse; returns when the pen was lifted, in seconds."""
+    canvas = page.locator("#draw canvas").first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point, steps=12)
+    lifted = time.perf_counter()
+    page.mouse.up()
+    return lifted
+
+
+def take(one, address: str, path: Path, **context) -> None:
+    """One picture of the page after a 7 was drawn."""
+    page = one.new_page(**context)
+    page.goto(address)
+    page.locator("#draw canvas").first.wait_for()
+    draw(page)
+    page.locator("#answer1 figure").first.wait_for(timeout=60000)
+    page.wait_for_timeout(1000)
+    page.screenshot(path=path, full_page=True)
+    page.close()
+
+
+def main() -> int:
+    docs = PROJECT / "docs"
+    docs.mkdir(exist_ok=True)
+    with server(*sys.argv[1:]) as address, browser() as one:
+        take(one, address, docs / "ui_light.png", viewport={"width": 1280, "height": 800}, color_scheme="light")
+        take(one, address, docs / "ui_dark.png", viewport={"width": 390, "height": 844}, color_scheme="dark")
+    print(docs / "ui_light.png", docs / "ui_dark.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
