@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := --output-dir output/demo
 
-.PHONY: demo ui test train report format clean
+.PHONY: demo ui test faults train report format clean
 
 demo: .venv/installed-export
 	$(BIN)/python cifar100_cnn.py --dataset shapes --epochs 5 --batch-size 64 $(DEMO)
@@ -22,6 +22,11 @@ test: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
+
+# Runs that are killed, disks that fill up, files that mean harm: 25 minutes at most on two cores.
+faults: .venv/installed-dev
+	$(BIN)/python -m pytest tests/faults -m "" --record output/faults.json
+	$(MAKE) report
 
 # Everything on real data, in order; each run goes on where it was interrupted.
 train: .venv/installed-export

@@ -5,8 +5,7 @@
     python cifar100_cnn.py --recipe baseline      # the description's network and schedule
     python cifar100_cnn.py --dataset shapes       # embedded drawn shapes, no download
 
-Writes cifar100_cnn_scratch.h5 (baseline: also best_..., of the best validation accuracy), pictures and
-figures, prefix cifar100, to output/.
+Writes cifar100_cnn_scratch.h5 (baseline: also best_..., by validation accuracy) and cifar100_* to output/.
 """
 
 import sys
@@ -48,6 +47,8 @@ class Config:
     precision: str = flag("auto", choices=("auto", "float32", "bfloat16"))
     data_dir: str | None = flag(None)
     output_dir: str | None = flag(None)
+    devices: str = flag("1")
+    deterministic: bool = flag(False)
     dry_run: bool = flag(False)
     resume: bool = flag(False)
 
@@ -106,8 +107,7 @@ def build_fast(classes: int) -> keras.Model:
 
 def build_model(config: Config) -> keras.Model:
     """The recipe's network, at its random start."""
-    classes = 100 if config.labels == "fine" else 20
-    return build_baseline(classes) if config.recipe == "baseline" else build_fast(classes)
+    return (build_baseline if config.recipe == "baseline" else build_fast)(100 if config.labels == "fine" else 20)
 
 
 def add_up(model: keras.Model, superclass: np.ndarray) -> keras.Model:
@@ -150,7 +150,7 @@ def prepare_fast(model: keras.Model, config: Config, dataset: data.Dataset) -> N
     optimizer = keras.optimizers.SGD(rate, config.momentum, nesterov=True, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["beta", "bias"])
     loss = recipe.SmoothedCrossEntropy(config.label_smoothing)
-    model.compile(optimizer, loss=loss, metrics=["accuracy"], jit_compile=recipe.JIT)
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=recipe.JIT)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -48,6 +48,8 @@ class Config:
     precision: str = flag("auto", choices=("auto", "float32", "bfloat16"))
     data_dir: str | None = flag(None)
     output_dir: str | None = flag(None)
+    devices: str = flag("1")
+    deterministic: bool = flag(False)
     dry_run: bool = flag(False)
     resume: bool = flag(False)
 

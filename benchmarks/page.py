@@ -28,6 +28,7 @@ def main() -> int:
     milliseconds = []
     with screenshots.server(*sys.argv[1:]) as address, screenshots.browser() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.set_default_timeout(120_000)  # milliseconds; the first answer loads the models
         page.goto(address)
         page.locator("#draw canvas").wait_for()
         pictures = page.locator(".card figure").last

@@ -7,35 +7,68 @@ float32, uncompiled, stock Keras layers only; class names, data set and recipe a
 import contextlib
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from pipeline import devices, probe, untrusted
 from pipeline.errors import BadInput
 from pipeline.progress import counter
 from pipeline.quiet import keras
 
 ATTRIBUTE = "pipeline"
-# Layers that run code from the file, or another framework's.
-FORBIDDEN = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 
 
 @contextlib.contextmanager
 def replacing(path: Path):
-    """Yield a temporary name beside `path`; it takes the final name only if all went well."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    """Yield a temporary name beside `path`; it takes the final name only if all went well.
+
+    The content is on the disk before the name, and the name before this returns.
+
+    Raises:
+        BadInput: a full disk, a folder that is gone or cannot be written to.
+    """
+    temporary = None
     try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+        _sync(path.parent)
+    except (OSError, RuntimeError) as error:
+        reason = _reason(error)
+        if reason is None:
+            raise
+        raise BadInput(f"cannot write {path} ({reason}); what was there before is whole") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Bring a folder's entries to the disk; Windows does so by itself and opens no folders."""
+    if os.name != "nt":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _reason(error: Exception) -> str | None:
+    """The system's words for a failed write, also where h5py hides the number in its text; else None."""
+    if getattr(error, "errno", None):
+        return error.strerror
+    number = re.search(r"errno = (\d+)", str(error))
+    return os.strerror(int(number[1])) if number else None
 
 
 def write_json(path: Path, content) -> None:
@@ -89,6 +122,7 @@ def save_model(model, path: Path, *, image_shape, **about) -> None:
         copy.save(temporary)
         with h5py.File(temporary, "a") as file:
             file.attrs[ATTRIBUTE] = json.dumps(about)
+            file.attrs[probe.DIGEST] = probe.digest(file)
 
 
 def about_model(path: Path) -> dict:
@@ -97,15 +131,20 @@ def about_model(path: Path) -> dict:
     Raises:
         BadInput: missing, damaged or foreign file.
     """
+    untrusted.check(Path(path))
     try:
         with h5py.File(path, "r") as file:
-            return json.loads(file.attrs[ATTRIBUTE])
-    except FileNotFoundError as error:
-        raise BadInput(f"{path} does not exist") from error
+            about = json.loads(file.attrs[ATTRIBUTE])
     except KeyError as error:
         raise BadInput(f"{path} was not saved by this project: it names no data set and classes") from error
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise BadInput(f"{path} is damaged or not a Keras .h5 file") from error
+    names = about.get("class_names") if isinstance(about, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise BadInput(f"{path} was not saved by this project: it names no classes")
+    if not re.fullmatch(r"[\w-]+", str(about.get("prefix", "model"))):  # it becomes part of file names
+        raise BadInput(f"{path} was not saved by this project: its prefix is no name")
+    return about
 
 
 # The finished models, in the order in which their scripts run, and the script that makes each.
@@ -134,44 +173,13 @@ def finished_models(folder: Path) -> list[Path]:
 
 
 def load_model(path: Path):
-    """Load a saved model, uncompiled, after a look at its architecture.
+    """Load a saved model, uncompiled, after a look at the file by pipeline.untrusted.
 
     Raises:
-        BadInput: missing or damaged file, a Lambda layer, or a class that is not Keras' own. The
-            file's architecture is read as plain JSON first, so none of its code has run by then.
+        BadInput: missing, damaged or changed file, a Lambda layer, or a class that is not Keras' own.
+            The architecture is read as plain JSON first, so none of the file's code has run by then.
     """
-    path = Path(path)
-    try:
-        with h5py.File(path, "r") as file:
-            config = json.loads(file.attrs["model_config"])
-    except FileNotFoundError as error:
-        raise BadInput(f"{path} does not exist") from error
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise BadInput(f"{path} is damaged or holds no Keras model") from error
-    _refuse_foreign(config, path)
-    try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:
-        raise BadInput(f"{path} cannot be loaded: {str(error).splitlines()[0]}") from error
-
-
-def _refuse_foreign(node, path: Path) -> None:
-    """Walk a model's JSON; every class in it must be one of Keras' own."""
-    if isinstance(node, list):
-        for item in node:
-            _refuse_foreign(item, path)
-    elif isinstance(node, dict):
-        name = node.get("class_name")
-        if isinstance(name, str):
-            module = node.get("module", "keras.layers")
-            own = isinstance(module, str) and module.split(".")[0] == "keras"
-            if name in FORBIDDEN or not own or ">" in name or ">" in str(node.get("registered_name")):
-                raise BadInput(f"{path} holds a {name} ({module}), which can run code; only stock layers are loaded")
-        for key, item in node.items():
-            # Keras stores an activation's lambda as its bare byte code, without a class name.
-            if key.endswith("activation") and isinstance(item, dict) and "class_name" not in item:
-                raise BadInput(f"{path} holds a lambda as {key}, which can run code; only stock layers are loaded")
-            _refuse_foreign(item, path)
+    return untrusted.load(Path(path))
 
 
 def predict(model, images: np.ndarray, batch_size: int = 250, what: str = "") -> np.ndarray:
@@ -185,7 +193,8 @@ def predict(model, images: np.ndarray, batch_size: int = 250, what: str = "") ->
     parts = []
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size].astype(np.float32)
-        parts.append(np.asarray(model.predict_on_batch(part), np.float32))
+        with devices.undivided():
+            parts.append(np.asarray(model.predict_on_batch(part), np.float32))
         if what and (len(parts) % 10 == 0 or start + len(part) == len(images)):
             counter(start + len(part), len(images), what)
     return np.concatenate(parts)

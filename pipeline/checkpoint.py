@@ -1,13 +1,14 @@
-"""A run's state between two epochs, complete enough to go on with the very same numbers.
+"""A run's state between two steps, complete enough to go on with the very same numbers.
 
 Random streams come from (seed, epoch, step), the learning rate from the step or the history, so
-the state is: weights, optimizer variables, and the history. One .npz, whose members carry CRC-32
-sums; the state before it is kept, in case the newer one is damaged.
+the state is: weights, optimizer variables (averages and the step among them), the random layers'
+seeds, the history, and the step within an epoch that was cut short. One .npz with its SHA-256 after
+it; the state before it is kept, in case the newer one is damaged.
 """
 
+import hashlib
 import json
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +18,22 @@ from pipeline.errors import BadInput
 
 
 def save(path: Path, model, record: dict, best: list[np.ndarray] | None) -> None:
-    """Write the state after an epoch.
+    """Write the state after an epoch, or within one.
 
     Args:
         model: compiled model whose optimizer has taken a step.
-        record: plain data: "config", "history", "wall_seconds".
+        record: plain data: "config", "history", "wall_seconds", and "begun" within an epoch.
         best: the weights to come back to at the end, if any.
     """
     arrays = {f"weight_{i}": value for i, value in enumerate(model.get_weights())}
     arrays |= {f"optimizer_{i}": np.asarray(value) for i, value in enumerate(model.optimizer.variables)}
+    arrays |= {f"random_{i}": np.asarray(state) for i, state in enumerate(_random_states(model))}
     arrays |= {f"best_{i}": value for i, value in enumerate(best or [])}
     with replacing(path) as temporary:
         with open(temporary, "wb") as file:
             np.savez(file, record=np.array(json.dumps(record)), **arrays)
+        with open(temporary, "rb+") as file:
+            file.write(hashlib.file_digest(file, "sha256").digest())
         if path.exists():
             path.replace(previous(path))
 
@@ -53,16 +57,19 @@ def read(path: Path) -> dict[str, np.ndarray] | None:
     """
     candidates = [candidate for candidate in (path, previous(path)) if candidate.exists()]
     for candidate in candidates:
-        try:
+        if _is_whole(candidate):
             with np.load(candidate, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-            json.loads(str(arrays["record"]))
-            return arrays
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            print(f"warning: {candidate} is damaged; trying the state before it", file=sys.stderr)
+                return {name: archive[name] for name in archive.files}
+        print(f"warning: {candidate} is damaged; trying the state before it", file=sys.stderr)
     if candidates:
         raise BadInput(f"{path} is damaged and so is the state before it; run again without --resume")
     return None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the checksum at the end of a state is that of what stands before it."""
+    content = path.read_bytes()
+    return len(content) > 32 and hashlib.sha256(memoryview(content)[:-32]).digest() == content[-32:]
 
 
 def epochs_done(path: Path) -> int:
@@ -88,6 +95,8 @@ def restore(path: Path, model, config: dict) -> tuple[dict, list[np.ndarray] | N
     model.set_weights(_numbered(arrays, "weight"))
     for variable, value in zip(model.optimizer.variables, _numbered(arrays, "optimizer"), strict=True):
         variable.assign(value)
+    for state, value in zip(_random_states(model), _numbered(arrays, "random"), strict=True):
+        state.assign(value)
     return record, _numbered(arrays, "best") or None
 
 
@@ -97,6 +106,11 @@ def refuse_difference(then: dict, now: dict, path: Path) -> None:
     if changed:
         listed = ", ".join(f"{name} was {then.get(name)!r} and is {now.get(name)!r}" for name in changed)
         raise BadInput(f"{path} belongs to another run: {listed}; use its settings or leave out --resume")
+
+
+def _random_states(model) -> list:
+    """The variables that dropout and its like draw from."""
+    return [layer.seed_generator.state for layer in model.layers if hasattr(layer, "seed_generator")]
 
 
 def _numbered(arrays: dict, kind: str) -> list[np.ndarray]:

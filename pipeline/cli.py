@@ -22,11 +22,14 @@ COMMON_HELP = {
     "batch_size": "images per training step",
     "limit": "use only so many training images; default: all",
     "precision": "arithmetic; auto: bfloat16 where the hardware has it, else float32",
+    "devices": "number of devices to share each batch out to, or all; more than one needs KERAS_BACKEND=jax",
+    "deterministic": "the same numbers in every run on a GPU too, slower; on a CPU they are anyway",
     "dry_run": "a few batches through the whole path, to see that it works",
     "resume": "go on from the last finished epoch of an interrupted run",
 }
 # What a run is about stays the same under these; they do not move it out of output/.
-PLACES = {"data_dir", "output_dir", "precision", "resume", "tta", "weights"}
+PLACES = {"data_dir", "output_dir", "precision", "resume", "tta", "weights", "devices", "deterministic"}
+LARGEST = 10**9  # of a number without a bound of its own; beyond it arithmetic itself fails
 
 
 def flag(default, help: str | None = None, *, choices=(), minimum=None, maximum=None, positional: str | None = None):
@@ -111,6 +114,10 @@ def _check_range(field: dataclasses.Field, value) -> None:
         raise BadInput(f"{name} must be at least {low}, got {value}")
     if high is not None and value is not None and value > high:
         raise BadInput(f"{name} must be at most {high}, got {value}")
+    if isinstance(value, (int, float)) and abs(value) > max(high or 0, LARGEST):
+        raise BadInput(f"{name} must be at most {LARGEST}, got {value}")
+    if isinstance(value, str) and "\0" in value:
+        raise BadInput(f"{name} holds a null character")
 
 
 def recipe_name(config) -> str:
@@ -135,4 +142,5 @@ def output_folder(config, prefix: str, default_config) -> Path:
 def recorded(config) -> dict:
     """Every knob that shapes a result; files by name, no folders (they are the machine's, not the run's)."""
     knobs = {name: Path(value).name if name == "weights" else value for name, value in vars(config).items()}
-    return {name: value for name, value in knobs.items() if name not in ("data_dir", "output_dir", "resume", "tta")}
+    machine = ("data_dir", "output_dir", "resume", "tta", "devices", "deterministic")
+    return {name: value for name, value in knobs.items() if name not in machine}

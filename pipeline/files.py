@@ -13,6 +13,18 @@ import numpy as np
 
 from pipeline.errors import BadInput
 
+LARGEST = 60000 * 28 * 28 * 8 + 1000  # bytes of an array or a member that is worth reading at all
+# What a damaged archive raises.
+DAMAGE = (
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    zlib.error,
+)  # in archives
 PROJECT = Path(__file__).resolve().parent.parent
 # What each data set is called on disk.
 FILES = {"mnist": ("mnist.npz",), "cifar100": ("cifar-100-binary.tar.gz", "cifar-100-binary")}
@@ -74,8 +86,11 @@ def mnist(places: list[Path]) -> Parts:
     else:
         try:
             with np.load(path, allow_pickle=False) as archive:
+                for member in archive.zip.infolist():
+                    if member.file_size > LARGEST:
+                        raise ValueError(f"{member.filename} has {member.file_size:,} bytes")
                 arrays = tuple(archive[key] for key in ("x_train", "y_train", "x_test", "y_test"))
-        except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (*DAMAGE, zipfile.BadZipFile) as error:
             raise BadInput(f"{path} is damaged or not the mnist.npz of Keras ({error}); replace it") from error
         files = {path.name: sha256(path)}
     for images, labels, n in ((*arrays[:2], 60000), (*arrays[2:], 10000)):
@@ -134,10 +149,18 @@ def cifar100(places: list[Path]) -> Parts:
     else:
         try:
             with tarfile.open(path) as archive:
+                members = {}
+                for member in archive:  # in memory alone: nothing is unpacked, whatever the names
+                    if member.size > LARGEST:
+                        raise ValueError(f"{member.name} has {member.size:,} bytes")
+                    members[member.name] = member
                 for name, n in (("train.bin", 50000), ("test.bin", 10000)):
-                    member = archive.extractfile(f"cifar-100-binary/{name}")
-                    parts.append(cifar100_records(member.read(), f"{path}:{name}", n))
-        except (tarfile.TarError, EOFError, KeyError, AttributeError, zlib.error, gzip.BadGzipFile) as error:
-            raise BadInput(f"{path} is damaged or not CIFAR-100's binary version ({error}); replace it") from error
+                    member = members[f"cifar-100-binary/{name}"]
+                    if not member.isreg():
+                        raise ValueError(f"{name} is no file in it")
+                    parts.append(cifar100_records(archive.extractfile(member).read(), f"{path}:{name}", n))
+        except (*DAMAGE, tarfile.TarError, gzip.BadGzipFile) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise BadInput(f"{path} is damaged or not CIFAR-100's binary version ({reason}); replace it") from error
         files[path.name] = sha256(path)
     return (*parts[0], *parts[1]), files

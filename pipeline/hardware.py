@@ -59,6 +59,29 @@ def use_precision(precision: str) -> str:
     return chosen
 
 
+def use_determinism(asked: bool) -> None:
+    """On a GPU, take kernels that add in a fixed order; a CPU's do so anyway (benchmarks/determinism.py).
+
+    Raises:
+        BadInput: on the JAX backend, which takes it from its own environment variable.
+    """
+    backend = keras.backend.backend()
+    if not asked:
+        return
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    elif backend == "torch":
+        import torch
+
+        torch.use_deterministic_algorithms(True)
+    elif "deterministic" not in os.environ.get("XLA_FLAGS", ""):
+        raise BadInput(
+            "--deterministic on JAX: set the environment variable XLA_FLAGS=--xla_gpu_deterministic_ops=true"
+        )
+
+
 def describe() -> dict:
     """{"processor", "cores", "accelerator"} of this machine."""
     info = _cpuinfo()

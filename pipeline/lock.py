@@ -34,4 +34,15 @@ def hold(path: Path) -> IO:
             raise BadInput(
                 f"another run is writing to {path.parent}; wait for it, end it, or choose another --output-dir"
             ) from error
+    if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        file.close()  # the run before this one let go of it, and removed it, between our two calls
+        return hold(path)
     return file
+
+
+def let_go(file: IO) -> None:
+    """Remove the file of a lock and let go of it, in this order: nobody can be refused by what is left."""
+    if os.name == "nt":  # an open file cannot be removed there
+        file.close()
+    Path(file.name).unlink(missing_ok=True)
+    file.close()

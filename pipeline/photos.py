@@ -1,5 +1,6 @@
 """A user's own picture files, made into what a model takes."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -67,18 +68,24 @@ def _opened(path: str | Path) -> Image.Image:
     """The first frame, upright, without transparency, eight bits per channel."""
     if Path(path).is_dir():
         raise BadInput(f"{path} is a folder without pictures ({' '.join(SUFFIXES)})")
+    if Path(path).exists() and not Path(path).is_file():
+        raise BadInput(f"{path} is not a file")
     try:
-        with Image.open(path, formats=FORMATS) as file:
+        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+            file = Image.open(path, formats=FORMATS)
+        with file:
             if file.width * file.height > MEGAPIXELS * 1e6:
                 raise BadInput(f"{path} has {file.width:,} x {file.height:,} pixels; at most {MEGAPIXELS} million")
             picture = ImageOps.exif_transpose(file)
             if picture.mode.startswith(("I", "F")):  # 16 bits or more per pixel, which Pillow would clip at 255
                 levels = np.asarray(picture, np.float64)
+                if not np.isfinite(levels).all():
+                    raise ValueError("some pixels are not numbers")
                 top = 65535 if levels.max() > 255 else 255
                 picture = Image.fromarray((np.clip(levels / top, 0, 1) * 255).astype(np.uint8))
     except FileNotFoundError as error:
         raise BadInput(f"{path} does not exist") from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadInput(f"{path} has far too many pixels; at most {MEGAPIXELS} million") from error
     except UnidentifiedImageError as error:
         raise BadInput(f"{path} is not a picture that can be read; use {', '.join(FORMATS)}") from error

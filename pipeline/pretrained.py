@@ -5,6 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from pipeline import untrusted
 from pipeline.errors import BadInput
 from pipeline.files import sha256
 from pipeline.quiet import keras
@@ -53,6 +54,7 @@ def load_weights(model, path: Path | None) -> dict:
     own = {layer.name: layer for layer in model.layers if layer.weights}
     if path is None:
         return {"file": "none", "loaded": [], "fresh": list(own)}
+    untrusted.check(path)
     try:
         with h5py.File(path, "r") as file:
             group = file.get("model_weights", file)

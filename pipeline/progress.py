@@ -3,10 +3,14 @@
 import sys
 import time
 
+import numpy as np
+
 from pipeline.errors import BadInput
+from pipeline.interrupt import Held, Interrupted
 from pipeline.quiet import keras
 
 HEADER = "  epoch     loss  accuracy  val_loss  val_accuracy  learning_rate  seconds  time left"
+EXPLODED = 1000.0  # a loss beyond which nothing is learnt any more; guessing gives 2.3 to 4.6
 QUIET_SECONDS = 20  # between two live lines where the output is a file
 
 
@@ -37,36 +41,88 @@ def table_row(row: dict, epochs: int, left: float) -> str:
 
 
 class Progress(keras.callbacks.Callback):
-    """Live line during an epoch; a loss that is not a number stops the run with a clear error."""
+    """Live line during an epoch, and its watchman: broken numbers and signals end it after their step.
 
-    def __init__(self, epoch: int, epochs: int, steps: int):
+    Args:
+        epoch: counted from 0; epochs: of the whole run; steps: of one epoch.
+        begun: step, loss, accuracy and seconds of this epoch before an interruption, or empty.
+        held: the signals so far.
+    """
+
+    def __init__(self, epoch: int, epochs: int, steps: int, begun: dict, held: Held):
         super().__init__()
-        self.epoch, self.epochs, self.steps = epoch, epochs, steps
+        self.epoch, self.epochs, self.steps, self.begun, self.held = epoch, epochs, steps, begun, held
+        self.step = self.first = begun.get("step", 0)
+        self.logs = {}
         self.terminal = sys.stdout.isatty()
         self.started = self.shown = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
-        loss = float(logs["loss"])
-        if loss != loss or loss in (float("inf"), float("-inf")):
-            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-            raise BadInput(
-                f"the loss is {loss} at step {batch + 1} of epoch {self.epoch + 1}, learning rate {rate:.3g}; "
-                "lower the learning rate or use --precision float32 (the last checkpoint is kept)"
-            )
+        self.step = self.first + batch + 1
+        self.logs = {name: float(value) for name, value in logs.items()}
+        self._refuse_broken_numbers()
+        self._stop_if_told()
         now = time.monotonic()
         if now - self.shown < (0.2 if self.terminal else QUIET_SECONDS):
             return
         self.shown = now
-        share = (batch + 1) / self.steps
-        left = (now - self.started) / share * (self.epochs - self.epoch - share)
-        bar = "#" * int(20 * share)
+        left = (now - self.started) / (batch + 1) * (self.steps * (self.epochs - self.epoch) - self.step)
+        bar = "#" * int(20 * self.step / self.steps)
         line = (
-            f"{self.epoch + 1:>3}/{self.epochs:<3} [{bar:<20}] loss {loss:.4f}  "
-            f"accuracy {float(logs['accuracy']):.4f}  {clock(left)} left"
+            f"{self.epoch + 1:>3}/{self.epochs:<3} [{bar:<20}] loss {self.logs['loss']:.4f}  "
+            f"accuracy {self.logs['accuracy']:.4f}  {clock(left)} left"
         )
         print("\r" + line if self.terminal else line, end="" if self.terminal else "\n", flush=True)
+
+    def on_test_batch_end(self, batch, logs=None):
+        self._stop_if_told()
+
+    def averages(self, logs: dict) -> dict:
+        """Loss and accuracy over the epoch's steps so far, those before the interruption with them."""
+        before, here = self.first, self.step - self.first
+        if not before:
+            return logs
+        return {
+            name: (self.begun[name] * before + (logs[name] * here if here else 0)) / self.step
+            for name in ("loss", "accuracy")
+        }
+
+    def seconds(self) -> float:
+        """Of this epoch so far."""
+        return self.begun.get("seconds", 0) + time.monotonic() - self.started
+
+    def _refuse_broken_numbers(self):
+        """BadInput where the loss or the weights are no use any more.
+
+        The loss alone does not show it: oneDNN's ReLU turns NaN into 0, and the network goes on, dead.
+        The vectors do (biases, statistics): what breaks a kernel breaks them in the next step.
+        """
+        loss = self.logs["loss"]
+        what = None if loss < EXPLODED else f"the loss is {loss:.3g}"
+        if what is None and keras.backend.backend() != "jax":  # JAX keeps them elsewhere during an epoch
+            vectors = (variable for variable in self.model.variables if len(variable.shape) == 1)
+            broken = next((one.path for one in vectors if not np.isfinite(np.asarray(one)).all()), None)
+            what = broken and f"{broken} has values that are not finite"
+        if what:
+            synchronise(self.model)
+            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+            raise BadInput(
+                f"{what} at step {self.step} of epoch {self.epoch + 1}, learning rate {rate:.3g}; "
+                "lower the learning rate or use --precision float32 (the last checkpoint is kept)"
+            )
+
+    def _stop_if_told(self):
+        if self.held.code:
+            synchronise(self.model)
+            raise Interrupted(self.held.code, f"after step {self.step} of epoch {self.epoch + 1}")
 
     def clear(self):
         """Wipe the live line, so that the epoch's row takes its place."""
         if self.terminal:
             print("\r" + " " * 79 + "\r", end="")
+
+
+def synchronise(model) -> None:
+    """Bring JAX's weights, which live outside the model during an epoch, back into it."""
+    if keras.backend.backend() == "jax":
+        model.jax_state_sync()

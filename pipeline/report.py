@@ -19,7 +19,7 @@ from pipeline.plot_transfer import name_of
 from pipeline.progress import clock
 
 PROJECT = Path(__file__).resolve().parent.parent
-TEXTS = ("README.md", "technical_report.md")
+TEXTS = ("README.md", "technical_report.md", "docs/reliability.md")
 FIGURE = re.compile(r"<!-- (\S+\.json) (\S+) (\S+) -->(.*?)<!-- / -->", re.DOTALL)
 TABLE = re.compile(r"<!-- table (\w+) -->\n(.*?)<!-- /table -->", re.DOTALL)
 RUNS = {
@@ -176,6 +176,20 @@ def ablation() -> str:
     return _markdown(rows, left=2)
 
 
+def faults() -> str:
+    """What `make faults` did, how often, and what came of it; made from its record, if there is one."""
+    if not (PROJECT / "output" / "faults.json").exists():
+        return "not run yet"
+    record = read("faults.json")
+    rows = [("what was done", "how often", "what came of it")]
+    for entry in record["tried"]:
+        times, *outcomes = (f"{name.replace('_', ' ')}: {n:,}" for name, n in entry["counts"].items())
+        rows.append((entry["what"], times.removeprefix("times: "), ", ".join(outcomes)))
+    where = f"{record['hardware']['cores']} cores ({record['hardware']['processor']})"
+    end = f"{record['failed']} tests failed; {clock(record['seconds'])} on {where}."
+    return "\n".join([_markdown(rows, left=1), "", end, *(f"Skipped: {reason}." for reason in record["skipped"])])
+
+
 def _markdown(rows: list[tuple[str, ...]], left: int) -> str:
     """A table from its header and rows; columns after the first `left` are aligned to the right."""
     rule = tuple("---" if column < left else "--:" for column in range(len(rows[0])))
@@ -190,6 +204,7 @@ TABLES = {
     "comparison": comparison,
     "differences": differences,
     "transfer": transfer,
+    "faults": faults,
 }
 
 

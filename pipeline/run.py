@@ -1,6 +1,7 @@
 """One training run: its folder, its settings, its clock, and everything it leaves behind."""
 
 import json
+import tempfile
 import time
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 import pipeline
-from pipeline import artifacts, checkpoint, cli, hardware, latency, lock, metrics, plots, tta
+from pipeline import artifacts, checkpoint, cli, devices, hardware, latency, lock, metrics, plots, tta
 from pipeline.errors import BadInput
 from pipeline.progress import clock
 from pipeline.quiet import keras
@@ -35,14 +36,16 @@ class Run:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.lock = lock.hold(self.path("run.lock"))
-            with artifacts.replacing(self.folder / f".{prefix}_writable"):
-                pass
-            (self.folder / f".{prefix}_writable").unlink()
+            for left in self.folder.glob(f".*{prefix}_*"):  # by a run that was killed while it wrote
+                left.unlink()
+            tempfile.TemporaryFile(dir=self.folder).close()
         except OSError as error:
             raise BadInput(f"cannot write to {self.folder} ({error.strerror}); choose another --output-dir") from error
         self.model_path = self.folder / model_file
         self.precision = hardware.use_precision(config.precision)
         keras.utils.set_random_seed(config.seed)
+        hardware.use_determinism(config.deterministic)
+        self.n_devices = devices.use(config.devices, config.batch_size)
         self.knobs = cli.recorded(config) | {"precision": self.precision, "files": dataset.files | (files or {})}
         self.commit = hardware.commit()  # now: the code may have moved on by the end of a long run
         self.earlier_seconds = 0.0  # of the interrupted runs that this one continues
@@ -79,14 +82,10 @@ class Run:
         path = self.path("metrics.json")
         if not self.config.resume or not path.exists() or any(self.folder.glob(f"{self.prefix}_*state.npz")):
             return False
-        self._let_go()  # whether it is this run or another one, nothing will be written
+        lock.let_go(self.lock)  # whether it is this run or another one, nothing will be written
         checkpoint.refuse_difference(json.loads(path.read_text())["config"], self.knobs, path)
         print(f"this run is finished: {path}")
         return True
-
-    def _let_go(self) -> None:
-        self.lock.close()
-        self.path("run.lock").unlink(missing_ok=True)
 
     def save(self, model, path: Path | None = None) -> None:
         """Save a model by the contract of pipeline.artifacts, by default as the finished one."""
@@ -113,8 +112,9 @@ class Run:
             views: test-time augmentations to choose from, reported beside the single pass; see tta.measure.
             extra: further plain entries of metrics.json.
         """
-        self.save(model)
-        saved = artifacts.load_model(self.model_path)
+        with devices.undivided():
+            self.save(model)
+            saved = artifacts.load_model(self.model_path)
         dataset = self.dataset
         probabilities = artifacts.predict(saved, dataset.x_test, what="test images evaluated")
         predicted = probabilities.argmax(axis=1)
@@ -137,7 +137,7 @@ class Run:
             "macro_f1": metrics.macro_f1(matrix),
             "weighted_f1": metrics.weighted_f1(matrix),
             "cpu_ms_per_sample": latency.milliseconds_per_sample(saved, dataset.x_test, batch_size=32),
-            "hardware": hardware.describe(),
+            "hardware": hardware.describe() | {"devices": self.n_devices, "deterministic": self.config.deterministic},
             "versions": hardware.versions(),
             "commit": self.commit,
             "class_names": list(dataset.class_names),
@@ -168,7 +168,7 @@ class Run:
         artifacts.write_json(self.path("metrics.json"), result)
         for state in self.folder.glob(f"{self.prefix}_*state.npz"):
             checkpoint.remove(state)
-        self._let_go()
+        lock.let_go(self.lock)
         print(
             f"test accuracy {result['test_accuracy']:.4f}, loss {result['test_loss']:.4f}, "
             f"macro F1 {result['macro_f1']:.4f}, {result['parameters']:,} parameters, "

@@ -1,17 +1,18 @@
 """One training run: Keras' fit(), an epoch at a time, so that it can be interrupted and resumed.
 
 An epoch is a function of the state before it and of (seed, epoch): the order of the images, the
-augmentation and the dropout masks are derived from there. Nothing else has to be remembered.
+augmentation and the dropout masks are derived from there. Nothing else has to be remembered, but for
+the step within an epoch that a signal cut short.
 """
 
-import time
 from collections.abc import Callable
 
 import numpy as np
 
 from pipeline import augment as augmentation
-from pipeline import checkpoint
+from pipeline import checkpoint, devices
 from pipeline.errors import BadInput
+from pipeline.interrupt import Held, Interrupted
 from pipeline.progress import HEADER, Progress, table_row
 from pipeline.quiet import keras
 from pipeline.recipe import Plateau
@@ -34,25 +35,28 @@ class Batches(keras.utils.PyDataset):
         images: (n, h, w, c) uint8.
         labels: (n,) int.
         augment: function of (images, rng, indices, epoch), or None.
+        first: step to begin with, counted from 0.
     """
 
-    def __init__(self, images, labels, *, batch_size: int, seed: int, epoch: int, augment: Augment | None):
+    def __init__(self, images, labels, *, batch_size: int, seed: int, epoch: int, augment, first: int = 0):
         super().__init__(**THREADS)
+        self.first = first
         self.images, self.labels, self.augment = images, labels, augment
         self.seed, self.epoch = seed, epoch
         self.size = min(batch_size, len(images))
         self.order = augmentation.stream(augmentation.ORDER, seed, epoch).permutation(len(images))
 
     def __len__(self):
-        return len(self.images) // self.size
+        return len(self.images) // self.size - self.first
 
-    def __getitem__(self, step):
+    def __getitem__(self, index):
+        step = self.first + index
         chosen = self.order[step * self.size : (step + 1) * self.size]
         images = self.images[chosen]
         if self.augment:
             rng = augmentation.stream(augmentation.AUGMENTATION, self.seed, self.epoch, step)
             images = self.augment(images, rng=rng, indices=chosen, epoch=self.epoch)
-        return images.astype(np.float32, copy=False), self.labels[chosen]
+        return devices.mine(images.astype(np.float32, copy=False)), devices.mine(self.labels[chosen])
 
 
 class InOrder(keras.utils.PyDataset):
@@ -98,6 +102,21 @@ def refuse_broken_weights(model, epoch: int, rate: float) -> None:
             )
 
 
+def one_epoch(model, batches: Batches, validation: InOrder | None, progress: Progress) -> dict:
+    """Train on what is left of an epoch, then validate: its row of the history."""
+    logs = {}
+    if len(batches):
+        logs = model.fit(batches, shuffle=False, verbose=0, callbacks=[progress]).history
+    row = {"epoch": progress.epoch + 1, **progress.averages({name: values[0] for name, values in logs.items()})}
+    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    refuse_broken_weights(model, progress.epoch, rate)
+    if validation is not None:
+        with devices.undivided():
+            measured = model.evaluate(validation, verbose=0, return_dict=True, callbacks=[progress])
+        row |= {f"val_{name}": value for name, value in measured.items()}
+    return row | {"learning_rate": rate, "seconds": progress.seconds()}
+
+
 def fit(
     run,
     model,
@@ -124,53 +143,56 @@ def fit(
         One dict per epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
     """
     config, path = run.config, run.path(f"{name}.npz")
-    history, best = [], None
+    history, best, begun = [], None, {}
     if config.resume and (found := checkpoint.restore(path, model, run.knobs)):
-        history, best = found[0]["history"], found[1]
+        history, best, begun = found[0]["history"], found[1], found[0].get("begun", {})
         run.earlier_seconds = found[0]["wall_seconds"]
-        print(f"resuming after epoch {len(history)} of {epochs}")
+        print(f"resuming after epoch {len(history)} of {epochs}" + (f", step {begun['step']}" if begun else ""))
     validation = None if dataset.x_validation is None else InOrder(dataset.x_validation, dataset.y_validation)
-    print(HEADER, flush=True)
-    for epoch in range(len(history), epochs):
-        losses = [row["val_loss"] for row in history if "val_loss" in row]
-        if plateau:
-            if plateau.stops(losses):
-                print(f"stopped early: no better validation loss for {plateau.stop_after} epochs")
-                break
-            model.optimizer.learning_rate = plateau.rate(losses)
-        seed_layers(model, config.seed, epoch)
-        batches = Batches(
-            dataset.x_train,
-            dataset.y_train,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            epoch=epoch,
-            augment=augment,
-        )
-        progress = Progress(epoch, epochs, len(batches))
-        started = time.monotonic()
-        logs = model.fit(
-            batches,
-            validation_data=validation,
-            shuffle=False,
-            verbose=0,
-            callbacks=[progress],
-        ).history
-        rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-        row = {"epoch": epoch + 1, **{key: values[0] for key, values in logs.items()}}
-        row |= {"learning_rate": rate, "seconds": time.monotonic() - started}
-        refuse_broken_weights(model, epoch, rate)
-        history.append(row)
-        run.epochs = epoch + 1
-        if plateau and row["val_loss"] < min(losses, default=float("inf")):
-            best = model.get_weights()
-        if on_best and row["val_accuracy"] > max((r["val_accuracy"] for r in history[:-1]), default=-1):
-            on_best()
-        progress.clear()
-        left = float(np.mean([r["seconds"] for r in history])) * (epochs - epoch - 1)
-        print(table_row(row, epochs, left), flush=True)
+
+    def save(**begun):
         record = {"config": run.knobs, "history": history, "wall_seconds": run.wall_seconds()}
-        checkpoint.save(path, model, record, best)
+        checkpoint.save(path, model, record | ({"begun": begun} if begun else {}), best)
+
+    print(HEADER, flush=True)
+    with Held() as held:
+        for epoch in range(len(history), epochs):
+            losses = [row["val_loss"] for row in history if "val_loss" in row]
+            if plateau:
+                if plateau.stops(losses):
+                    print(f"stopped early: no better validation loss for {plateau.stop_after} epochs")
+                    break
+                model.optimizer.learning_rate = plateau.rate(losses)
+            if not begun:
+                seed_layers(model, config.seed, epoch)
+            batches = Batches(
+                dataset.x_train,
+                dataset.y_train,
+                batch_size=config.batch_size,
+                seed=config.seed,
+                epoch=epoch,
+                augment=augment,
+                first=begun.get("step", 0),
+            )
+            progress = Progress(epoch, epochs, batches.first + len(batches), begun, held)
+            try:
+                row = one_epoch(model, batches, validation, progress)
+            except Interrupted:
+                save(step=progress.step, seconds=progress.seconds(), **progress.averages(progress.logs))
+                raise
+            history.append(row)
+            begun = {}
+            run.epochs = epoch + 1
+            if plateau and row["val_loss"] < min(losses, default=float("inf")):
+                best = model.get_weights()
+            if on_best and row["val_accuracy"] > max((r["val_accuracy"] for r in history[:-1]), default=-1):
+                on_best()
+            progress.clear()
+            left = float(np.mean([r["seconds"] for r in history])) * (epochs - epoch - 1)
+            print(table_row(row, epochs, left), flush=True)
+            save()
+            if held.code:
+                raise Interrupted(held.code, f"after epoch {epoch + 1}")
     run.epochs = len(history)
     if best is not None:
         model.set_weights(best)

@@ -1,6 +1,9 @@
 """What several test files share: a clean dtype policy, small data, and runs made once per session."""
 
+import json
 import os
+import signal
+import time
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -9,10 +12,12 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline import data
+from pipeline import data, hardware
 from pipeline.quiet import keras
 
 PROJECT = Path(__file__).resolve().parent.parent
+# A shell starts its background processes deaf to Ctrl-C; the processes that tests start must hear it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +58,37 @@ def batch_norm(n, value=0.5):
 
 KERNEL = np.random.default_rng(0).normal(0, 0.1, (7, 7, 3, 64))
 STEM = {"conv1_conv": {"kernel": KERNEL, "bias": np.full(64, 2.0)}, "conv1_bn": batch_norm(64)}
+
+
+TRIED = pytest.StashKey[list]()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--record", metavar="FILE", help="write what tests/faults tried, and what came of it, as JSON")
+
+
+def pytest_configure(config):
+    config.stash[TRIED] = []
+    config.started = time.monotonic()
+
+
+@pytest.fixture
+def tried(request):
+    """For tests/faults: note what was done, how often, and counts of what came of it, once all is asserted."""
+    return lambda what, **counts: request.config.stash[TRIED].append({"what": what, "counts": counts})
+
+
+def pytest_sessionfinish(session):
+    path = session.config.getoption("--record")
+    if path:
+        reports = session.config.pluginmanager.get_plugin("terminalreporter").stats.get("skipped", [])
+        record = {
+            "tried": session.config.stash[TRIED],
+            "failed": session.testsfailed,
+            "skipped": sorted({report.longrepr[2].removeprefix("Skipped: ") for report in reports}),
+            "seconds": round(time.monotonic() - session.config.started, 1),
+            "hardware": hardware.describe(),
+            "versions": hardware.versions(),
+            "commit": hardware.commit(),
+        }
+        Path(path).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -33,9 +33,12 @@ def test_mcnemar_counts_every_more_uneven_split(only_a, only_b):
 
 def test_multiply_accumulates_of_the_custom_cnn_counted_by_hand():
     model = mnist_classification.build_model(mnist_classification.Config())
-    first = 28 * 28 * 9 * 1 * 48 + 14 * 14 * 9 * 48 * 96 + 7 * 7 * 9 * 96 * 192
-    second = 14 * 14 * 9 * 48 * 48 + 7 * 7 * 9 * 96 * 96 + 3 * 3 * 9 * 192 * 192  # after the pooling
-    assert latency.multiply_accumulates(model) == first + second + 192 * 10
+    blocks = 28 * 28 * 9 * (1 * 32 + 32 * 32) + 14 * 14 * 9 * (32 * 64 + 64 * 64) + 7 * 7 * 9 * (64 * 128 + 128 * 128)
+    assert latency.multiply_accumulates(model) == blocks + 128 * 10
+    model = mnist_classification.build_model(mnist_classification.Config(pool_first=True))
+    first = 28 * 28 * 9 * 1 * 32 + 14 * 14 * 9 * 32 * 64 + 7 * 7 * 9 * 64 * 128
+    second = 14 * 14 * 9 * 32 * 32 + 7 * 7 * 9 * 64 * 64 + 3 * 3 * 9 * 128 * 128  # after the pooling
+    assert latency.multiply_accumulates(model) == first + second + 128 * 10
 
 
 def test_multiply_accumulates_know_stride_and_valid_padding_and_refuse_what_they_do_not_know():

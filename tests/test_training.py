@@ -1,14 +1,16 @@
 """Training: the rules that fit follows, and runs that repeat and resume bit for bit."""
 
+import signal
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import mnist_classification as mnist
-from pipeline import artifacts, augment, checkpoint, data, metrics, recipe, training
+from pipeline import artifacts, augment, checkpoint, data, lock, metrics, recipe, training
 from pipeline.cli import parse
 from pipeline.errors import BadInput
+from pipeline.interrupt import Held, Interrupted
 from pipeline.progress import Progress
 from pipeline.quiet import keras
 from pipeline.run import Run
@@ -58,10 +60,12 @@ class Scripted:
 
     def fit(self, *_, **__):
         self.rates.append(self.optimizer.learning_rate)
-        loss, accuracy = self.results[self.weights]
         self.weights += 1
-        logs = {"loss": [1.0], "accuracy": [0.5], "val_loss": [loss], "val_accuracy": [accuracy]}
-        return SimpleNamespace(history=logs)
+        return SimpleNamespace(history={"loss": [1.0], "accuracy": [0.5]})
+
+    def evaluate(self, *_, **__):
+        loss, accuracy = self.results[self.weights - 1]
+        return {"loss": loss, "accuracy": accuracy}
 
     def get_weights(self):
         return [np.array(self.weights)]
@@ -132,6 +136,33 @@ def test_an_interrupted_and_resumed_run_ends_with_the_same_weights(tmp_path, mon
     assert this.earlier_seconds > 0
 
 
+@pytest.mark.parametrize("stopped_at", ["step 1", "step 4", "validation"])
+def test_a_signal_within_an_epoch_saves_the_step_and_the_run_goes_on_to_the_same_weights(
+    tmp_path, monkeypatch, stopped_at
+):
+    whole = weights_after(tmp_path / "whole", "--epochs", "2")
+    this, _, fit = start(tmp_path / "cut", "--epochs", "2")
+    hook = "on_test_batch_end" if stopped_at == "validation" else "on_train_batch_end"
+    before, calls = getattr(Progress, hook), []
+
+    def send_a_signal(self, batch, logs=None):
+        calls.append(batch)
+        if self.epoch == 1 and (stopped_at == "validation" or stopped_at == f"step {batch + 1}"):
+            signal.raise_signal(signal.SIGTERM)
+        before(self, batch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, hook, send_a_signal)
+        with pytest.raises(Interrupted, match=r"epoch 2, the state is saved; go on with: .* --resume") as stop:
+            fit()
+    assert stop.value.code == 143 and calls
+    lock.let_go(this.lock)
+    _, model, fit = start(tmp_path / "cut", "--resume", "--epochs", "2")
+    history = fit()
+    assert same(whole, model.get_weights())
+    assert [row["epoch"] for row in history] == [1, 2]
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
     one, again, other = (
         weights_after(tmp_path / name, "--epochs", "2", "--seed", seed)
@@ -153,13 +184,22 @@ def test_training_goes_without_validation_images(tmp_path):
     assert set(fit()[0]) == {"epoch", "loss", "accuracy", "learning_rate", "seconds"}
 
 
-def test_a_loss_that_is_not_a_number_names_the_step_and_the_rate():
-    progress = Progress(epoch=1, epochs=4, steps=5)
-    progress.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.05)))
-    progress.on_train_batch_end(0, {"loss": 2.0, "accuracy": 0.1})
-    for loss in (float("nan"), float("inf")):
-        with pytest.raises(BadInput, match=rf"{loss} at step 3 of epoch 2, learning rate 0\.05"):
+def test_a_loss_that_is_not_a_number_or_explodes_names_the_step_and_the_rate():
+    progress = Progress(epoch=1, epochs=4, steps=5, begun={}, held=Held())
+    progress.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.05), variables=()))
+    progress.on_train_batch_end(0, {"loss": 999.0, "accuracy": 0.1})
+    for loss, said in ((float("nan"), "nan"), (float("inf"), "inf"), (1e4, r"1e\+04")):
+        with pytest.raises(BadInput, match=rf"{said} at step 3 of epoch 2, learning rate 0\.05"):
             progress.on_train_batch_end(2, {"loss": loss, "accuracy": 0.1})
+
+
+def test_the_averages_of_an_interrupted_epoch_count_every_step_once():
+    begun = {"step": 3, "loss": 2.0, "accuracy": 0.5, "seconds": 1.0}
+    progress = Progress(epoch=0, epochs=1, steps=4, begun=begun, held=Held())
+    assert progress.averages({}) == {"loss": 2.0, "accuracy": 0.5}
+    progress.set_model(SimpleNamespace(variables=()))
+    progress.on_train_batch_end(0, {"loss": 1.0, "accuracy": 1.0})
+    assert progress.averages(progress.logs) == {"loss": 1.75, "accuracy": 0.625}
 
 
 def test_one_batch_that_is_not_a_number_stops_the_run_within_the_epoch_and_keeps_the_last_checkpoint(tmp_path):
@@ -170,7 +210,7 @@ def test_one_batch_that_is_not_a_number_stops_the_run_within_the_epoch_and_keeps
 
     order = training.Batches(this.dataset.x_train, this.dataset.y_train, batch_size=32, seed=0, epoch=1, augment=None)
     late = {order.order[2 * 32]}  # an image of the third batch
-    with pytest.raises(BadInput, match=r"epoch 2.*, learning rate 0\.05"):
+    with pytest.raises(BadInput, match=r"at step [34] of epoch 2, learning rate 0\.05"):
         fit(broken_from_the_second_epoch_on)
     assert checkpoint.epochs_done(this.path("state.npz")) == 1
 

@@ -27,7 +27,7 @@ from ui import answers, app, canvas, cards, screenshots
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 FIRST, SECOND, FOREIGN, TEXT, GONE = "Figures", "Words", "Tempting", "text.h5, not a model of this project", "Vanishing"
-CHOSEN = (FIRST, SECOND, "grad-cam")
+CHOSEN = (FIRST, SECOND, "hires-cam")
 # Writes the name of every computer that the process looks up or connects to.
 RECORDER = """
 import os, sys
@@ -250,7 +250,7 @@ def test_twenty_at_once_each_get_their_own_answer(page, folder, pictures):
         ]
         answered = [job.result(timeout=60) for job in asked]
         # Another method for the same picture: the page has to remember whose was which.
-        again = [who.submit(SECOND, FIRST, "hires-cam", api_name="/answer") for who in people]
+        again = [who.submit(SECOND, FIRST, "layer-cam", api_name="/answer") for who in people]
         answered_again = [job.result(timeout=60) for job in again]
     for path, answer, later in zip(pictures, answered, answered_again, strict=True):
         probabilities = expected(folder, path)
@@ -258,7 +258,7 @@ def test_twenty_at_once_each_get_their_own_answer(page, folder, pictures):
         assert [name for name, _ in bars(answer)] == [str(k) for k in best]
         assert [name for name, _ in bars(later)] == [WORDS[k] for k in best]
         np.testing.assert_allclose([value for _, value in bars(answer)], probabilities[best], atol=1e-5)
-        assert "(Grad-CAM)" in answer[3] and "(HiResCAM)" in later[3] and not message(answer)
+        assert "(HiResCAM)" in answer[3] and "(LayerCAM)" in later[3] and not message(answer)
 
 
 @pytest.mark.parametrize("name", ["text.png", "enormous.png", "bomb.png", "cut.png"])
@@ -317,6 +317,8 @@ def test_in_a_browser_a_7_is_drawn_explained_and_a_bad_photo_named(
     screenshots.draw(tab)
     tab.locator("#answer1", has_text="says 7").wait_for()
     tab.locator("#answer2", has_text="says seven").wait_for()
+    tab.get_by_role("radio", name="HiResCAM").check()
+    tab.locator("#answer1", has_text="(HiResCAM)").wait_for()
     assert tab.locator("#answer1 figure img").count() == 2
     before = tab.locator("#answer1 figure img").nth(1).get_attribute("src")
     tab.get_by_role("radio", name="Occlusion").check()

@@ -1,0 +1,103 @@
+"""What TensorFlow's deterministic operations cost on this machine, and whether they change anything.
+
+    python benchmarks/determinism.py            # about three minutes on two idle cores
+
+The network of recipe fast takes the same steps in processes with and without the switch, in turn (A B
+A B); medians of single steps, and a digest of the weights at the end. The same digest in all processes
+without the switch means that a run repeats bit for bit without it. Writes
+output/benchmark_determinism.json.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+import cifar100_cnn  # noqa: E402
+from pipeline import artifacts, hardware  # noqa: E402
+from pipeline.cli import flag, parse  # noqa: E402
+from pipeline.errors import BadInput, run  # noqa: E402
+from pipeline.quiet import keras  # noqa: E402
+
+MODES = ("usual", "deterministic")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every knob; each is a flag, see --help."""
+
+    batch_size: int = flag(256, minimum=1)
+    steps: int = flag(20, "timed steps of each process, after three that warm up", minimum=3)
+    rounds: int = flag(3, "processes of each kind", minimum=2)
+    precision: str = flag("auto", choices=("auto", "float32", "bfloat16"))
+    mode: str = flag("", "of one process, used by the benchmark itself", choices=("", *MODES))
+
+
+def steps(config: Config) -> dict:
+    """Seconds of each step in this process, and a digest of the weights after the last."""
+    keras.utils.set_random_seed(0)
+    hardware.use_determinism(config.mode == "deterministic")
+    hardware.use_precision(config.precision)
+    model = cifar100_cnn.build_model(cifar100_cnn.Config())
+    sgd = keras.optimizers.SGD(0.01, momentum=0.85, nesterov=True)
+    model.compile(sgd, "sparse_categorical_crossentropy", jit_compile=False)
+    rng, seconds = np.random.default_rng(0), []
+    for _ in range(3 + config.steps):
+        images = rng.integers(0, 256, (config.batch_size, 32, 32, 3)).astype(np.float32)
+        labels = rng.integers(0, 20, config.batch_size)
+        start = time.perf_counter()
+        model.train_on_batch(images, labels)
+        seconds.append(time.perf_counter() - start)
+    digest = hashlib.sha256(b"".join(weight.tobytes() for weight in model.get_weights())).hexdigest()
+    return {"seconds": seconds[3:], "digest": digest}
+
+
+def in_a_process(config: Config, mode: str) -> dict:
+    """The same in a process of its own: the switch cannot be turned back."""
+    knobs = {**vars(config), "mode": mode}
+    flags = [word for name, value in knobs.items() for word in ("--" + name.replace("_", "-"), str(value))]
+    done = subprocess.run([sys.executable, __file__, *flags], capture_output=True, text=True)
+    if done.returncode:
+        raise BadInput(f"the {mode} process failed: {(done.stderr.strip().splitlines() or ['nothing said'])[-1]}")
+    return json.loads(done.stdout)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Both kinds of process in turn; their steps' medians and digests."""
+    config = parse(Config, argv, about=__doc__)
+    if config.mode:
+        print(json.dumps(steps(config)))
+        return 0
+    found = {mode: [] for mode in MODES}
+    for number in range(config.rounds):
+        for mode in MODES:
+            found[mode].append(in_a_process(config, mode))
+        print(f"{number + 1} of {config.rounds} rounds", flush=True)
+    medians = {mode: float(np.median([s for one in found[mode] for s in one["seconds"]])) for mode in MODES}
+    result = {
+        "seconds_per_step": medians,
+        "deterministic_over_usual": medians["deterministic"] / medians["usual"],
+        "different_weights": {mode: len({one["digest"] for one in found[mode]}) for mode in MODES},
+        "config": vars(config),
+        "hardware": hardware.describe(),
+        "versions": hardware.versions(),
+        "commit": hardware.commit(),
+    }
+    path = PROJECT / "output" / "benchmark_determinism.json"
+    artifacts.write_json(path, result)
+    same = "the same weights in all processes" if result["different_weights"]["usual"] == 1 else "differing weights"
+    print(f"with the switch {result['deterministic_over_usual']:.2f} times as long; without it: {same}")
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,52 @@
+"""Ctrl-C and SIGTERM, held back until a training step is over and the state can be saved."""
+
+import shlex
+import signal
+import sys
+import threading
+
+
+class Interrupted(Exception):
+    """A run that was told to stop and has saved its state; the message says in one line how to go on.
+
+    Args:
+        code: exit code, 130 for Ctrl-C and 143 for SIGTERM.
+        where: "after step 3 of epoch 2".
+    """
+
+    def __init__(self, code: int, where: str):
+        command = shlex.join([*(word for word in sys.argv if word != "--resume"), "--resume"])
+        super().__init__(f"interrupted {where}, the state is saved; go on with: python {command}")
+        self.code = code
+
+
+class Held:
+    """A block in which the first signal only sets `code`; a second one ends the program at once.
+
+    A signal that the process ignores stays ignored: a shell starts its background processes so,
+    that Ctrl-C may stop what runs in the foreground alone.
+
+    Attributes:
+        code: 0, or the exit code of the signal that came.
+    """
+
+    def __init__(self):
+        self.code = 0
+        self.before = {}
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self.before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, frame):
+        if self.code:
+            raise SystemExit(self.code)
+        self.code = 128 + number
+        print("\nfinishing this step, then saving the state; once more ends at once", flush=True)

@@ -1,0 +1,62 @@
+"""A small training run as a process, for tests that do things to it."""
+
+import csv
+import os
+import subprocess
+import sys
+
+import h5py
+from conftest import PROJECT
+
+SMALL = ("--dataset", "digits", "--limit", "256", "--filters", "2", "--batch-size", "32")
+NOBODY = 65534
+
+
+def start(folder, *flags, nobody=False):
+    """mnist_classification.py on few digits, writing to a folder; stdout and stderr are pipes.
+
+    Args:
+        nobody: run as the user nobody, if this is root.
+    """
+    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if nobody and is_root() else []
+    command = [*user, sys.executable, str(PROJECT / "mnist_classification.py"), *SMALL, "--output-dir", str(folder)]
+    environment = {name: value for name, value in os.environ.items() if name != "DATA_DIR"}
+    # Nobody has no home: Keras and Matplotlib would look for one.
+    environment |= {"KERAS_HOME": "/tmp", "MPLCONFIGDIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([*command, *flags], env=environment, **pipes)
+
+
+def is_root():
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def until(process, words):
+    """Read what a process prints up to the line that begins with these words."""
+    while line := process.stdout.readline():
+        if line.strip().startswith(words):
+            return line
+    raise AssertionError(f"ended without {words!r}: {process.stderr.read()}")
+
+
+def finish(process):
+    """(exit code, stdout, stderr)"""
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def model_digest(folder):
+    """The digest of the finished model's weights, architecture and origin."""
+    with h5py.File(folder / "custom_cnn_model.h5") as file:
+        return file.attrs["sha256"]
+
+
+def history(folder):
+    """Rows of the history, without the seconds."""
+    with open(folder / "custom_cnn_history.csv", newline="") as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+def one_line(err, *words):
+    """Whether stderr is one line, begins with error: and has these words."""
+    return len(err.strip().splitlines()) == 1 and err.startswith("error: ") and all(word in err for word in words)

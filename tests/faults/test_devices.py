@@ -1,0 +1,73 @@
+"""More than one device: the same loss curve as on one, nothing dropped; where it cannot be, one line says so."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+from conftest import PROJECT
+from processes import SMALL, finish, history, one_line
+
+import mnist_classification
+from pipeline import errors
+from pipeline.quiet import keras
+
+# --limit 250 of 1,797 digits: 450 test and 135 validation images, of which neither 8 nor 2 divides the last batch.
+FLAGS = (*SMALL, "--limit", "250", "--epochs", "4", "--precision", "float32", "--dropout", "0")
+
+
+def on_jax(folder, devices):
+    environment = {name: value for name, value in os.environ.items() if name != "DATA_DIR"} | {
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+    }
+    command = [sys.executable, str(PROJECT / "mnist_classification.py"), *FLAGS, "--devices", devices]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([*command, "--output-dir", str(folder)], env=environment, **pipes)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not find_spec("jax"), reason="jax is not installed: pip install jax")
+def test_two_devices_give_the_loss_curve_of_one_and_measure_every_test_image(tmp_path, tried):
+    results = {}
+    for devices in ("1", "all"):
+        code, _, err = finish(on_jax(tmp_path / devices, devices))
+        assert code == 0, err
+        results[devices] = json.loads((tmp_path / devices / "custom_cnn_metrics.json").read_text())
+    assert (results["1"]["hardware"]["devices"], results["all"]["hardware"]["devices"]) == (1, 2)
+    curves = [history(tmp_path / devices) for devices in ("1", "all")]
+    largest = max(
+        abs(float(one[name]) - float(two[name]))
+        for one, two in zip(*curves, strict=True)
+        for name in ("loss", "val_loss")
+    )
+    assert 0 <= largest < 1e-3
+    for result in results.values():
+        assert result["n_test"] == sum(map(sum, result["confusion_matrix"])) == 450
+    code, _, err = finish(on_jax(tmp_path / "three", "3"))
+    assert code == 2 and one_line(err, "--devices 3: there are 2")
+    tried(
+        "a run on two logical devices beside one on one (JAX)",
+        times=1,
+        largest_difference_of_a_loss=float(f"{largest:.1e}"),
+    )
+
+
+def test_a_backend_without_data_parallel_says_so_in_one_line(tmp_path, capsys, tried):
+    if keras.backend.backend() == "jax":
+        pytest.skip("this backend can")
+    before = signal.getsignal(signal.SIGTERM)
+    flags = ["--dataset", "digits", "--dry-run", "--output-dir", str(tmp_path), "--devices"]
+    for devices, said in (
+        ("2", "needs the JAX backend"),
+        ("all", "needs the JAX backend"),
+        ("two", "must be a number"),
+    ):
+        assert errors.run(lambda devices=devices: mnist_classification.main([*flags, devices])) == 2
+        assert one_line(capsys.readouterr().err, f"--devices {devices}" if devices != "two" else "--devices", said)
+    signal.signal(signal.SIGTERM, before)
+    tried("more than one device on a backend that cannot", times=3, refused=3)
