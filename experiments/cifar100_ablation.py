@@ -129,7 +129,7 @@ def fill(path: Path, config: Config, runs: list[tuple[str, Idea, int]]) -> list[
         print(f"{path}: left out, not the idea of today: {', '.join(gone)}")
     there = {(row["idea"], row["seed"]) for row in rows}
     todo = [one for one in runs if (one[0], one[2]) not in there]
-    title = f"{dataset.title}, recipe fast, {config.epochs} epochs; {len(dataset.y_train):,} training, "
+    title = f"{dataset.title}, recipe fast, epochs: {config.epochs}; {len(dataset.y_train):,} training, "
     title += f"{len(dataset.y_validation):,} validation images; {about['hardware']['cores']} cores"
     print(f"{title}\n{len(todo)} of {len(runs)} runs to do; writing to {path}", flush=True)
     started, failed = time.monotonic(), []
