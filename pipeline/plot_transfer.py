@@ -115,6 +115,6 @@ def _label(axes, ends: list[tuple]) -> None:
             va="center",
             fontsize=9,
             color=BLACK,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.8, "shrinkA": 0, "shrinkB": 4},
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.8, "shrinkA": 0, "shrinkB": 4, "relpos": (0, 0.5)},
             annotation_clip=False,
         )

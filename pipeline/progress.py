@@ -45,14 +45,15 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         epoch: counted from 0; epochs: of the whole run; steps: of one epoch.
-        begun: step, loss, accuracy and seconds of this epoch before an interruption, or empty.
-        held: the signals so far.
+        begun: step, loss, accuracy and seconds of this epoch before an interruption, if there was one.
+        held: the signals so far, where they are held back.
     """
 
-    def __init__(self, epoch: int, epochs: int, steps: int, begun: dict, held: Held):
+    def __init__(self, epoch: int, epochs: int, steps: int, begun: dict | None = None, held: Held | None = None):
         super().__init__()
-        self.epoch, self.epochs, self.steps, self.begun, self.held = epoch, epochs, steps, begun, held
-        self.step = self.first = begun.get("step", 0)
+        self.epoch, self.epochs, self.steps = epoch, epochs, steps
+        self.begun, self.held = begun or {}, held or Held()
+        self.step = self.first = self.begun.get("step", 0)
         self.logs = {}
         self.terminal = sys.stdout.isatty()
         self.started = self.shown = time.monotonic()

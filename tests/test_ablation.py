@@ -11,7 +11,7 @@ import pytest
 import cifar100_cnn
 from experiments import ablation_table, cifar100_ablation, networks
 from experiments.ideas import IDEAS, VIEWS, Idea, change
-from pipeline import data, report
+from pipeline import data, report, tables
 from pipeline.errors import BadInput
 from pipeline.quiet import keras
 
@@ -128,7 +128,7 @@ def test_a_dry_run_goes_on_where_it_was_interrupted(eagerly, tmp_path, monkeypat
     about = json.loads((tmp_path / "cifar100_ablation.json").read_text())
     assert about["n_validation"] == 24 and about["settings"]["epochs"] == 1
     assert [idea["n"] for idea in about["ideas"] if idea["idea"] in VIEWS] == [3, 3]
-    monkeypatch.setattr(report, "read", lambda name: json.loads((tmp_path / name).read_text()))
+    monkeypatch.setattr(tables, "read", lambda name: json.loads((tmp_path / name).read_text()))
     lines = report.render("<!-- table ablation -->\n<!-- /table -->").splitlines()
     assert len(lines) == 2 + 2 + 1 + 4  # comments, head, reference, ideas
     points = 100 * table[table.idea == "dropout"].difference.iloc[0]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import mnist_classification
-from pipeline import artifacts, comparison, latency, plot_comparison, report, runtimes, statistics
+from pipeline import artifacts, comparison, latency, plot_comparison, runtimes, statistics, tables
 from pipeline.errors import BadInput
 from pipeline.quiet import keras
 
@@ -171,8 +171,8 @@ def test_a_row_for_every_model_runtime_and_batch(result):
 
 
 def test_text_and_markdown_carry_the_measured_figures(result, monkeypatch):
-    monkeypatch.setattr(report, "read", lambda name: result)
-    text, table, tests = comparison.text(result), report.comparison(), report.differences()
+    monkeypatch.setattr(tables, "read", lambda name: result)
+    text, table, tests = comparison.text(result), tables.comparison(), tables.differences()
     for entry_ in result["models"]:
         for timed in entry_["runtimes"]:
             one = timed["batches"]["1"]["median_ms"]

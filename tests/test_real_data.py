@@ -31,7 +31,7 @@ def test_a_short_run_on_mnist_learns_digits(tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     metrics = json.loads((tmp_path / "custom_cnn_metrics.json").read_text())
-    assert (metrics["n_train"], metrics["n_validation"], metrics["n_test"]) == (4000, 6000, 10000)
+    assert (metrics["n_train"], metrics["n_validation"], metrics["n_test"]) == (4000, 5000, 10000)
     assert metrics["test_accuracy"] >= 0.9
     assert len(metrics["config"]["files"]["mnist.npz"]) == 64
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pipeline import report
+from pipeline import report, tables
 
 
 @pytest.mark.parametrize("name", report.TEXTS)
@@ -14,7 +14,7 @@ def test_committed_texts_agree_with_the_result_files(name):
 
 
 def test_a_figure_is_replaced_by_the_measured_one():
-    accuracy = report.read("custom_cnn_metrics.json")["test_accuracy"]
+    accuracy = tables.read("custom_cnn_metrics.json")["test_accuracy"]
     stale = "reached <!-- custom_cnn_metrics.json test_accuracy .4f -->0.1234<!-- / --> here"
     assert f"-->{accuracy:.4f}<!--" in report.render(stale)
     assert report.render(report.render(stale)) == report.render(stale)
@@ -23,8 +23,8 @@ def test_a_figure_is_replaced_by_the_measured_one():
 def test_a_table_is_replaced_and_names_every_run():
     rendered = report.render("<!-- table runs -->\nold\n<!-- /table -->")
     assert "old" not in rendered
-    for prefix in report.RUNS:
-        assert f"{report.read(f'{prefix}_metrics.json')['test_accuracy']:.4f}" in rendered
+    for prefix in tables.RUNS:
+        assert f"{tables.read(f'{prefix}_metrics.json')['test_accuracy']:.4f}" in rendered
 
 
 @pytest.mark.parametrize("name", report.TEXTS)

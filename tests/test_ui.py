@@ -20,7 +20,7 @@ from PIL import Image
 pytest.importorskip("gradio", reason="optional: pip install -r requirements-ui.txt")
 from gradio_client import Client, handle_file
 
-from pipeline import artifacts, explainer, photos
+from pipeline import artifacts, explainer, photos, probe
 from pipeline.errors import BadInput
 from pipeline.quiet import keras
 from ui import answers, app, canvas, cards, screenshots
@@ -176,6 +176,7 @@ def test_what_a_file_says_of_itself_is_text_and_never_markup(folder, pictures):
     evil.write_bytes((folder / "first.h5").read_bytes())
     with h5py.File(evil, "a") as file:
         file.attrs["pipeline"] = content.replace(FIRST, "<script>").replace('"0"', '"<img>"').replace('"7"', '"<img>"')
+        file.attrs[probe.DIGEST] = probe.digest(file)
     answer = answers.answer(evil, pictures[0])
     shown = cards.heading(answer) + cards.pictures(answer, "grad-cam") + cards.message("<script>", alert=True)
     assert "<script>" not in shown and "<img>" not in shown and "&lt;script&gt;" in shown

@@ -40,8 +40,12 @@ def until(process, words):
 
 
 def finish(process):
-    """(exit code, stdout, stderr)"""
-    out, err = process.communicate(timeout=300)
+    """(exit code, stdout, stderr); a process that hangs is killed, and its test fails."""
+    try:
+        out, err = process.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
     return process.returncode, out, err
 
 

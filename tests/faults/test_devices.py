@@ -12,7 +12,7 @@ from conftest import PROJECT
 from processes import SMALL, finish, history, one_line
 
 import mnist_classification
-from pipeline import errors
+from pipeline import errors, runtimes
 from pipeline.quiet import keras
 
 # --limit 250 of 1,797 digits: 450 test and 135 validation images, of which neither 8 nor 2 divides the last batch.
@@ -32,6 +32,7 @@ def on_jax(folder, devices):
 
 @pytest.mark.long
 @pytest.mark.skipif(not find_spec("jax"), reason="jax is not installed: pip install jax")
+@pytest.mark.skipif(runtimes.cores() < 2, reason="two logical devices wait for each other on one core")
 def test_two_devices_give_the_loss_curve_of_one_and_measure_every_test_image(tmp_path, tried):
     results = {}
     for devices in ("1", "all"):

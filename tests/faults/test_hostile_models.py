@@ -147,6 +147,12 @@ def replaced(kind, **names):
     return lambda found: found[kind].update(names)
 
 
+def widened(found):
+    """A change that makes a pooling layer enlarge its images to 10^10 pixels and more instead."""
+    layer = found["MaxPooling2D"]
+    layer |= {"class_name": "UpSampling2D", "config": {"name": layer["config"]["name"], "size": [40000, 40000]}}
+
+
 def with_dataset(plain, path, change):
     path.write_bytes(plain.read_bytes())
     with h5py.File(path, "a") as file:
@@ -180,7 +186,6 @@ def hostile_files(plain, folder, marker):
     secret.write_bytes(bytes(range(256)) * 64)
     pickled = np.void(pickle.dumps(Bomb(marker)))
     files, touched = {}, str(marker)
-    wide = {"name": "block3_pool", "size": [40000, 40000]}
 
     def config(name, change):
         files[name] = with_config(plain, folder / f"{name}.h5", change)
@@ -208,7 +213,7 @@ def hostile_files(plain, folder, marker):
     config("filters", lambda found: found["Conv2D"]["config"].update(filters=10**9))
     config("negative", lambda found: found["Dense"]["config"].update(units=-1))
     config("infinite", lambda found: found["Dense"]["config"].update(units=float("inf")))
-    config("wide output", replaced("MaxPooling2D", class_name="UpSampling2D", config=wide))
+    config("wide output", widened)
     content("deep", lambda file: file.attrs.create("model_config", b"[" * 60000))
     content("no object", lambda file: file.attrs.create("model_config", "[1, 2]"))
     content("pickle as config", lambda file: file.attrs.create("model_config", pickled))
