@@ -117,7 +117,7 @@ class Positions(layers.Layer):
 
 
 def build_transformer(classes: int, *, patch: int = 4, depth: int = 6, width: int = 192, heads: int = 3) -> keras.Model:
-    """A small Vision Transformer (Dosovitskiy et al. 2021, arXiv 2010.11929): as many operations as recipe fast, about.
+    """A small Vision Transformer (Dosovitskiy et al. 2021, arXiv 2010.11929), about as many operations as recipe fast.
 
     Patches of patch x patch pixels, `depth` blocks with the normalisation first, and, instead of a class
     token, the mean of all tokens (Beyer et al. 2022, arXiv 2205.01580).

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 import mnist_classification as mnist
 import resnet50_transfer_learning as resnet
 from pipeline import artifacts, augment, data, plot_transfer, pretrained, recipe, training
+from pipeline.interrupt import Held
 from pipeline.progress import Progress
 from pipeline.quiet import keras
 
@@ -90,11 +91,10 @@ class Steps(training.Batches):
 def learn(model: keras.Model, x, y, batch_size: int, steps: int, seed: int, distort=None) -> None:
     """So many steps of a compiled model, in one go."""
     training.seed_layers(model, seed, 0)
-    progress = Progress(0, 1, steps)
-    batches = Steps(x, y, batch_size, steps, seed, distort)
-    model.fit(batches, shuffle=False, verbose=0, callbacks=[progress])
+    # Held, but not entered: there is no state to save, so a signal may end a row at once.
+    progress = Progress(0, 1, steps, {}, Held())
+    training.one_epoch(model, Steps(x, y, batch_size, steps, seed, distort), None, progress)
     progress.clear()
-    training.refuse_broken_weights(model, 0, float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
 
 
 def fine_tuned(row: Row, x, y, file: Path, of_all: int) -> keras.Model:

@@ -6,11 +6,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from pipeline.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, save
+from pipeline.plots import BLUE, GREEN, GREY, ORANGE, save
 
 # Okabe & Ito's; every point is labelled too, so nothing hangs on the colour.
 COLOURS = {
-    "Keras predict": PURPLE,
+    "Keras predict": "#882255",  # Okabe and Ito's purple is too pale for text
     "Keras call": GREY,
     "ONNX Runtime": BLUE,
     "LiteRT float32": GREEN,
@@ -75,9 +75,11 @@ def _frame(axes, entries: list[dict], batch: str) -> None:
     times = [t["batches"][batch]["median_ms"] / int(batch) for entry in entries for t in entry["runtimes"]]
     ends = [t[key] for entry in entries for t in entry["runtimes"] for key in ("accuracy_low", "accuracy_high")]
     span = max(ends) - min(ends) + 1e-4
-    below, above = (0.1, 0.25) if len(entries) == 1 else (0.55, 0.55)
+    below, above = (0.1, 0.5) if len(entries) == 1 else (0.8, 1.0)  # five labels may stand on each other
     axes.set(xscale="log", xlim=(min(times) / 1.8, max(times) * 6))
     axes.set_ylim(min(ends) - below * span, max(ends) + above * span)
+    low, high = axes.get_ylim()
+    axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= min(high, 1)])
     axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

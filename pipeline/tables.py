@@ -134,6 +134,33 @@ def transfer() -> str:
     return _markdown(rows, left=1)
 
 
+def faithfulness() -> str:
+    """How faithful each method is on its best layer, by deletion and insertion, beside the controls."""
+    table = pd.read_csv(PROJECT / "output" / "gradcam_faithfulness.csv", keep_default_na=False)
+    head = ("model", "method, at its best layer", "map", "deletion area", "insertion area")
+    rows = [(*head, "beats random maps", "beats a centred Gaussian", "likeness with random weights")]
+    table["score"] = table["insertion_area"] - table["deletion_area"]
+    best = table.sort_values("score", ascending=False, kind="stable").drop_duplicates(["model", "method"])
+    for name, found in best.groupby("model", sort=False):
+        for row in found.to_dict("records"):
+            control = row["method"] in ("random", "random pixels", "gaussian")
+            layer = f", {row['layer']}" if row["layer"] else ""
+            alike = row["likeness_100_percent_random"]
+            rows.append(
+                (
+                    name,
+                    f"*{row['method']}* (control)" if control else row["method"] + layer,
+                    row["map"],
+                    f"{row['deletion_area']:.3f}",
+                    f"{row['insertion_area']:.3f}",
+                    "" if row["method"] == "random" else row["beats_random"],
+                    "" if row["method"] == "gaussian" else row["beats_gaussian"],
+                    "" if control or alike == "" else f"{float(alike):.2f}",
+                )
+            )
+    return _markdown(rows, left=3)
+
+
 def differences() -> str:
     """Which models really differ on the test images, by McNemar's test."""
     rows = [("data", "model A", "model B", "only A right", "only B right", "p (McNemar)")]
@@ -182,6 +209,7 @@ TABLES = {
     "custom_cnn_recipes": custom_cnn_recipes,
     "comparison": comparison,
     "differences": differences,
+    "faithfulness": faithfulness,
     "transfer": transfer,
     "faults": faults,
 }
