@@ -30,6 +30,7 @@ from experiments.ideas import IDEAS, VIEWS, Idea, change, told  # noqa: E402
 from pipeline import cli, data, hardware, lock, metrics, training, tta  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
 from pipeline.errors import BadInput, run  # noqa: E402
+from pipeline.interrupt import Held  # noqa: E402
 from pipeline.progress import Progress, clock  # noqa: E402
 from pipeline.quiet import keras  # noqa: E402
 
@@ -88,7 +89,7 @@ def train(idea: Idea, config: cifar100_cnn.Config, dataset: data.Dataset) -> tup
     for epoch in range(config.epochs):
         training.seed_layers(model, config.seed, epoch)
         batches = batches_of(dataset.x_train, dataset.y_train, epoch=epoch, **common)
-        progress = Progress(epoch, config.epochs, len(batches))
+        progress = Progress(epoch, config.epochs, len(batches), {}, Held())
         model.fit(batches, shuffle=False, verbose=0, callbacks=[progress, *averages])
         progress.clear()
         training.refuse_broken_weights(model, epoch, config.learning_rate)
@@ -165,8 +166,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         failed = fill(path, config, runs)
     finally:
-        held.close()
-        path.with_suffix(".lock").unlink(missing_ok=True)
+        lock.let_go(held)
     return 1 if failed else 0
 
 

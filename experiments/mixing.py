@@ -61,7 +61,7 @@ class MixedBatches(training.Batches):
         super().__init__(*args, **kwargs)
         self.mix, self.classes = mix, classes
 
-    def __getitem__(self, step):
-        images, labels = super().__getitem__(step)
-        rng = augment.stream(MIXING, self.seed, self.epoch, step)
+    def __getitem__(self, index):
+        images, labels = super().__getitem__(index)
+        rng = augment.stream(MIXING, self.seed, self.epoch, self.first + index)
         return self.mix(images, np.eye(self.classes, dtype=np.float32)[labels], rng)
