@@ -84,9 +84,9 @@ def cifar100_recipes() -> str:
         "| --- | --- | --: | --: | --: | --: | --: | --: |",
     ]
     for result in read("cifar100_results.json").values():
-        config = result["config"]
+        config, epochs = result["config"], result["runs"][0]["epochs"]
         lines.append(
-            f"| {config['recipe']} | {config['labels']} | {config['epochs']} | {spread(result['test_accuracy'])} "
+            f"| {config['recipe']} | {config['labels']} | {epochs} | {spread(result['test_accuracy'])} "
             f"| {result['test_accuracy']['n']} "
             f"| {spread(result['tta_accuracy']) if 'tta_accuracy' in result else 'not measured'} "
             f"| {spread(result['macro_f1'])} | {clock(result['wall_seconds']['mean'])} |"

@@ -76,3 +76,9 @@ def test_fine_labels_are_a_result_of_their_own(tmp_path):
 def test_a_folder_without_a_finished_run_is_bad_input(tmp_path):
     with pytest.raises(BadInput, match="no finished run"):
         collect_results.main(["--output-dir", str(tmp_path)])
+
+
+def test_a_baseline_counts_as_far_as_it_was_run_and_another_recipe_does_not(tmp_path):
+    finished_run(tmp_path / "runs" / "short baseline", "baseline", 0.5, epochs=6)
+    finished_run(tmp_path / "runs" / "short fast", "fast", 0.8, epochs=6)
+    assert set(collected(tmp_path)) == {"baseline"}
