@@ -141,8 +141,8 @@ def faithfulness() -> str:
     rows = [(*head, "beats random maps", "beats a centred Gaussian", "likeness with random weights")]
     table["score"] = table["insertion_area"] - table["deletion_area"]
     best = table.sort_values("score", ascending=False, kind="stable").drop_duplicates(["model", "method"])
-    for name, found in best.groupby("model", sort=False):
-        for row in found.to_dict("records"):
+    for name in table["model"].unique():
+        for row in best[best["model"] == name].to_dict("records"):
             control = row["method"] in ("random", "random pixels", "gaussian")
             layer = f", {row['layer']}" if row["layer"] else ""
             alike = row["likeness_100_percent_random"]
