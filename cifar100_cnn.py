@@ -1,11 +1,11 @@
 """A CNN from scratch on CIFAR-100 with its 20 coarse labels.
 
-    python cifar100_cnn.py                        # recipe fast
-    python cifar100_cnn.py --recipe sprint        # the same network, a schedule for few minutes
+    python cifar100_cnn.py                        # recipe fast; sprint: the same network, few minutes
+    python cifar100_cnn.py --recipe best          # a deeper network, hours
     python cifar100_cnn.py --recipe baseline      # the description's network and schedule
     python cifar100_cnn.py --dataset shapes       # embedded drawn shapes, no download
 
-Writes cifar100_cnn_scratch.h5 (baseline: also best_..., by validation accuracy) and cifar100_* to output/.
+Writes cifar100_cnn_scratch.h5 and cifar100_*, recipe best cifar100_cnn_best.h5 and cifar100_best_*, to output/.
 """
 
 import sys
@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from pipeline import augment, data, recipe, training, tta
+from pipeline import augment, data, mixing, recipe, training, tta
 from pipeline.cli import flag, parse
 from pipeline.errors import run
 from pipeline.normalization import FusedBatchNormalization
@@ -23,12 +23,21 @@ from pipeline.run import Run
 
 layers = keras.layers
 
+RECIPES = {
+    "fast": {},
+    "sprint": {"epochs": 7, "small_epochs": 4},
+    "best": {"epochs": 150, "small_epochs": 60, "learning_rate": 0.2, "weight_decay": 0.005, "warm_up": 0.1}
+    | {"label_smoothing": 0.1, "shift": 4, "cutmix": 0.5},
+    "baseline": {"epochs": 120, "learning_rate": 1e-3},
+}
+MEAN, STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)  # of the training pixels, in [0, 255]
+
 
 @dataclass(frozen=True)
 class Config:
     """Every knob of a run; each is a flag, see --help."""
 
-    recipe: str = flag("fast", "named set of values for the flags below", choices=("fast", "sprint", "baseline"))
+    recipe: str = flag("fast", "named set of values for the flags below", choices=tuple(RECIPES))
     dataset: str = flag("cifar100", "real CIFAR-100, or drawn shapes", choices=("cifar100", "shapes"))
     labels: str = flag("coarse", "to train on; fine: 100 classes, then added up", choices=("coarse", "fine"))
     epochs: int = flag(25, minimum=1)
@@ -39,6 +48,7 @@ class Config:
     warm_up: float = flag(0.2, "fast: share of the steps until the peak", minimum=0, maximum=0.95)
     label_smoothing: float = flag(0.2, "fast: share of the target spread over all classes", minimum=0, maximum=0.95)
     shift: int = flag(2, "fast: largest random move in pixels", minimum=0, maximum=16)
+    cutmix: float = flag(0.0, "fast: share of the batches with a part of another image each", minimum=0, maximum=1)
     small_epochs: int = flag(12, "fast: first epochs, at most half, at 24x24 pixels", minimum=0)
     tta: bool = flag(False, "also test with flips and shifts of each image, chosen on validation images")
     validation: float = flag(0.1, "share of the training images held out for validation", minimum=0.01, maximum=0.9)
@@ -53,11 +63,6 @@ class Config:
     resume: bool = flag(False)
 
 
-RECIPES = {"fast": {}, "sprint": {"epochs": 7, "small_epochs": 4}, "baseline": {"epochs": 120, "learning_rate": 1e-3}}
-TTA = {"flip": tta.mirrored, "flip and shift": tta.mirrored_and_shifted}
-MEAN, STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)  # of the training pixels, in [0, 255]
-
-
 def build_baseline(classes: int) -> keras.Model:
     """The description's network: 64, 128, 256 filters, 1.29 M parameters; raw pixels in."""
 
@@ -69,8 +74,7 @@ def build_baseline(classes: int) -> keras.Model:
     for block, (filters, dropout) in enumerate(((64, 0.2), (128, 0.3), (256, 0.4)), 1):
         for part in (1, 2):
             name = f"block{block}_conv{part}"
-            penalty = keras.regularizers.L2(1e-4)
-            start = {"kernel_initializer": "he_normal", "kernel_regularizer": penalty}
+            start = {"kernel_initializer": "he_normal", "kernel_regularizer": keras.regularizers.L2(1e-4)}
             x = normalised(layers.Conv2D(filters, 3, padding="same", **start, name=name)(x), name)
         x = layers.MaxPooling2D(name=f"block{block}_pool")(x)
         x = layers.Dropout(dropout, name=f"block{block}_dropout")(x)
@@ -81,11 +85,11 @@ def build_baseline(classes: int) -> keras.Model:
     return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(logits), name="cifar100_cnn")
 
 
-def build_fast(classes: int) -> keras.Model:
+def build_fast(classes: int, widths: tuple = (96, 256, 288), convolutions: int = 2) -> keras.Model:
     """After airbench (Jordan 2024, arXiv 2404.00498): few operations before the first pooling.
 
-    A 2x2 convolution with fixed whitening filters, then three blocks of two convolutions, pooled
-    after the first, with a shortcut around the second. ReLU instead of GELU, which is slow on a CPU.
+    A 2x2 convolution with fixed whitening filters, then three blocks of two or three convolutions, pooled
+    after the first, with a shortcut around the others. ReLU instead of GELU, which is slow on a CPU.
     """
 
     conv = partial(layers.Conv2D, kernel_size=3, padding="same", use_bias=False)
@@ -93,12 +97,14 @@ def build_fast(classes: int) -> keras.Model:
     pixels = keras.Input((None, None, 3), name="pixels")  # smaller images at first
     x = layers.Normalization(mean=MEAN, variance=np.square(STD), dtype="float32", name="normalise")(pixels)
     x = layers.Conv2D(24, 2, activation="relu", name="whiten")(x)
-    for block, filters in enumerate((96, 256, 288), 1):
+    for block, filters in enumerate(widths, 1):
         x = layers.MaxPooling2D(name=f"block{block}_pool")(conv(filters, name=f"block{block}_conv1")(x))
         x = shortcut = layers.ReLU(name=f"block{block}_relu1")(norm(name=f"block{block}_bn1")(x))
-        x = norm(name=f"block{block}_bn2")(conv(filters, name=f"block{block}_conv2")(x))
-        x = layers.Add(name=f"block{block}_add")([x, shortcut])
-        x = layers.ReLU(name=f"block{block}_relu2")(x)
+        for part in range(2, convolutions + 1):
+            x = norm(name=f"block{block}_bn{part}")(conv(filters, name=f"block{block}_conv{part}")(x))
+            if part == convolutions:
+                x = layers.Add(name=f"block{block}_add")([x, shortcut])
+            x = layers.ReLU(name=f"block{block}_relu{part}")(x)
     x = layers.GlobalMaxPooling2D(dtype="float32", name="maximum")(x)
     x = layers.Rescaling(1 / 9, dtype="float32", name="temper")(x)  # keeps the first softmaxes flat
     logits = layers.Dense(classes, use_bias=False, dtype="float32", name="logits")(x)
@@ -107,15 +113,8 @@ def build_fast(classes: int) -> keras.Model:
 
 def build_model(config: Config) -> keras.Model:
     """The recipe's network, at its random start."""
-    return (build_baseline if config.recipe == "baseline" else build_fast)(100 if config.labels == "fine" else 20)
-
-
-def add_up(model: keras.Model, superclass: np.ndarray) -> keras.Model:
-    """Probabilities of the 20 superclasses from those of the 100 fine classes (arXiv 1901.07012)."""
-    add = layers.Dense(20, use_bias=False, dtype="float32", name="superclasses")
-    summed = keras.Model(model.input, add(model.output), name=model.name)
-    add.kernel.assign(np.eye(20, dtype=np.float32)[superclass])
-    return summed
+    build = {"baseline": build_baseline, "best": partial(build_fast, widths=(96, 192, 224), convolutions=3)}
+    return build.get(config.recipe, build_fast)(100 if config.labels == "fine" else 20)
 
 
 def augmentation(config: Config) -> training.Augment:
@@ -127,9 +126,8 @@ def augmentation(config: Config) -> training.Augment:
     def move(images: np.ndarray, rng: np.random.Generator, indices: np.ndarray, epoch: int) -> np.ndarray:
         images = augment.shift(images, rng, config.shift)
         images = augment.alternating_flip(images, indices, epoch, config.seed)
-        return augment.shrink(images, 24) if epoch < small_epochs else images
+        return augment.shrink(images, 24) if epoch < min(config.small_epochs, (config.epochs + 1) // 2) else images
 
-    small_epochs = min(config.small_epochs, (config.epochs + 1) // 2)
     return distort if config.recipe == "baseline" else move
 
 
@@ -157,22 +155,24 @@ def main(argv: list[str] | None = None) -> int:
     """Data, model, fit, evaluate, save."""
     config = parse(Config, argv, recipes=RECIPES, about=__doc__)
     dataset = data.prepare(config)
-    this = Run("cifar100", "cifar100_cnn_scratch.h5", "CNN from scratch", config, dataset)
+    prefix, kind = ("cifar100_best", "best") if config.recipe == "best" else ("cifar100", "scratch")
+    this = Run(prefix, f"cifar100_cnn_{kind}.h5", "CNN from scratch", config, dataset)
     if this.already_finished():
         return 0
     model = build_model(config)
     lessons = data.with_fine_labels(dataset) if config.labels == "fine" else dataset
     rules = {"epochs": config.epochs, "augment": augmentation(config), "name": "state"}
     if config.recipe == "baseline":
-        best = this.folder / f"best_{this.model_path.name}"
-        rules |= {"plateau": prepare_baseline(model, config), "on_best": lambda: this.save(model, best)}
+        save_best = partial(this.save, model, this.folder / f"best_{this.model_path.name}")
+        rules |= {"plateau": prepare_baseline(model, config), "on_best": save_best}
     else:
         prepare_fast(model, config, dataset)
-    history = training.fit(this, model, lessons, **rules)
+        rules |= {"mix": mixing.cutmix_until(config.epochs - 10, config.cutmix)} if config.cutmix else {}
+    history = training.fit(this, model, mixing.with_shares(lessons) if "mix" in rules else lessons, **rules)
     temperature = recipe.scale_temperature(model, lessons.x_validation, lessons.y_validation)
     if config.labels == "fine":
-        model = add_up(model, data.superclasses(dataset))
-    this.finish(model, history, views=TTA if config.tta else None, temperature=temperature)
+        model = recipe.add_up(model, data.superclasses(dataset))
+    this.finish(model, history, views=tta.VIEWS if config.tta else None, temperature=temperature)
     return 0
 
 

@@ -4,7 +4,8 @@
 
 Looks in output/ and output/runs/*/, takes the runs on real data with the recipe's own settings, and
 writes output/<prefix>_results.json and <prefix>_time_to_accuracy.png. Seeds whose folder is gone stay
-in the file as they were. The default recipe's best seed on validation becomes the model in output/.
+in the file as they were. The default recipe's best seed on validation becomes the model in output/; so
+does that of CIFAR-100's recipe best, beside it.
 """
 
 import dataclasses
@@ -24,6 +25,7 @@ from pipeline.cli import flag, parse
 from pipeline.errors import BadInput, run
 
 SCRIPTS = {"cifar100": cifar100_cnn, "custom_cnn": mnist_classification}
+SHIPPED = {"cifar100": ("fast", "best"), "custom_cnn": ("default",)}
 TITLES = {"cifar100": "CIFAR-100, 20 superclasses, coarse labels", "custom_cnn": "MNIST"}
 GOALS = {"cifar100": (0.75, "0.75, the description's own result (on test images)")}
 # May differ from run to run without being another recipe.
@@ -46,9 +48,9 @@ def settings(script, recipe: str) -> dict:
     return cli.recorded(dataclasses.replace(script.Config(recipe=name), **values))
 
 
-def entry(folder: Path, prefix: str, metrics: dict) -> dict:
+def entry(path: Path, metrics: dict) -> dict:
     """One seed's figures, with its validation accuracy against seconds of training."""
-    history = pd.read_csv(folder / f"{prefix}_history.csv")
+    history = pd.read_csv(path.with_name(path.name.replace("_metrics.json", "_history.csv")))
     kept = ("seed", "test_accuracy", "test_loss", "macro_f1", "validation_accuracy", "epochs", "n_train", "parameters")
     seconds = np.cumsum(history["seconds"]).round(1)
     return {
@@ -71,26 +73,26 @@ def spread(values: list[float]) -> dict:
 
 
 def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
-    """The results of one family, and the folder of each (recipe, seed) that is there."""
-    script, path, folders = SCRIPTS[prefix], folder / f"{prefix}_results.json", {}
+    """The results of one family, and the metrics file of each (recipe, seed) that is there."""
+    script, path, files = SCRIPTS[prefix], folder / f"{prefix}_results.json", {}
+    usual = cli.recorded(script.Config())
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     seeds = {name: {row["seed"]: row for row in old["runs"]} for name, old in earlier.items()}
-    for place in [folder, *sorted((folder / "runs").glob("*"))]:
-        if not (place / f"{prefix}_metrics.json").exists():
-            continue
-        metrics = json.loads((place / f"{prefix}_metrics.json").read_text(encoding="utf-8"))
+    for file in [*folder.glob(f"{prefix}*_metrics.json"), *sorted((folder / "runs").glob(f"*/{prefix}*_metrics.json"))]:
+        metrics = json.loads(file.read_text(encoding="utf-8"))
         recipe = metrics["recipe"]
         own = settings(script, recipe)
         free = OWN | ({"epochs"} if recipe == "baseline" else set())  # it stops by itself
-        differs = sorted(key for key in own.keys() - free if metrics["config"].get(key) != own[key])
+        had = usual | metrics["config"]  # a knob that is newer than the run was at its default
+        differs = sorted(key for key in own.keys() - free if had[key] != own[key])
         if differs:
-            print(f"{place}: left out, not the recipe {recipe} of today ({', '.join(differs)})")
+            print(f"{file.parent}: left out, not the recipe {recipe} of today ({', '.join(differs)})")
             continue
-        if earlier.get(recipe, {}).get("config", own) != own:
+        if usual | earlier.get(recipe, {}).get("config", own) != own:
             print(f"{recipe}: earlier seeds dropped, they ran with other settings")
             earlier.pop(recipe), seeds.pop(recipe)
-        seeds.setdefault(recipe, {})[metrics["seed"]] = entry(place, prefix, metrics)
-        folders[recipe, metrics["seed"]] = place
+        seeds.setdefault(recipe, {})[metrics["seed"]] = entry(file, metrics)
+        files[recipe, metrics["seed"]] = file
     results = {}
     for recipe, of_seed in sorted(seeds.items()):
         rows = [of_seed[seed] for seed in sorted(of_seed)]
@@ -105,19 +107,19 @@ def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
             "config": settings(script, recipe),
             "runs": rows,
         }
-    return results, folders
+    return results, files
 
 
-def ship(prefix: str, results: dict, folders: dict, folder: Path) -> None:
-    """Copy the default recipe's best run on validation to output/, unless it lies there."""
-    recipe = SCRIPTS[prefix].Config().recipe
-    best = folders.get((recipe, results.get(recipe, {}).get("best_on_validation")))
-    if best is None or best == folder:
+def ship(recipe: str, results: dict, files: dict, folder: Path) -> None:
+    """Copy a recipe's best run on validation to output/, unless it lies there."""
+    best = files.get((recipe, results.get(recipe, {}).get("best_on_validation")))
+    if best is None or best.parent == folder:
         return
-    for file in (*best.glob(f"{prefix}_*"), *best.glob("*.h5")):
+    prefix = best.name.removesuffix("metrics.json")
+    for file in (*best.parent.glob(f"{prefix}*"), *best.parent.glob("*.h5")):
         with artifacts.replacing(folder / file.name) as temporary:
             shutil.copyfile(file, temporary)
-    print(f"{folder}: now holds the run of {best}, the best of its recipe on validation")
+    print(f"{folder}: now holds the run of {best.parent}, the best of its recipe on validation")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -125,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = Path(parse(Config, argv, about=__doc__).output_dir)
     found = False
     for prefix in SCRIPTS:
-        results, folders = collect(prefix, folder)
+        results, files = collect(prefix, folder)
         if not results:
             continue
         found = True
@@ -133,7 +135,8 @@ def main(argv: list[str] | None = None) -> int:
         coarse = {name: result["runs"] for name, result in results.items() if not name.endswith("-fine")}
         path = folder / f"{prefix}_time_to_accuracy.png"
         plots.time_to_accuracy(coarse, TITLES[prefix], path, GOALS.get(prefix))
-        ship(prefix, results, folders, folder)
+        for recipe in SHIPPED[prefix]:
+            ship(recipe, results, files, folder)
         for recipe, result in results.items():
             figures = result["test_accuracy"]
             deviation = "" if figures["std"] is None else f" ± {figures['std']:.4f}"

@@ -25,7 +25,8 @@ import numpy as np
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from pipeline import artifacts, data, hardware, training  # noqa: E402
+from pipeline import artifacts, data, hardware  # noqa: E402
+from pipeline.batches import Batches  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
 from pipeline.errors import run  # noqa: E402
 from pipeline.quiet import keras  # noqa: E402
@@ -71,9 +72,7 @@ def measure(config: Config) -> dict:
     chosen = rng.integers(0, len(dataset.x_train), size * count)
     images, labels = dataset.x_train[chosen], dataset.y_train[chosen]
     if config.way == "pipeline":
-        batches = training.Batches(
-            images, labels, batch_size=size, seed=0, epoch=0, augment=cifar100_cnn.augmentation(script)
-        )
+        batches = Batches(images, labels, batch_size=size, seed=0, epoch=0, augment=cifar100_cnn.augmentation(script))
         model.fit(batches, shuffle=False, verbose=0, callbacks=[clock])
     else:
         model.fit(images.astype(np.float32), labels, batch_size=size, shuffle=False, verbose=0, callbacks=[clock])

@@ -16,7 +16,6 @@ import dataclasses
 import sys
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +24,10 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 import cifar100_cnn  # noqa: E402
-from experiments import ablation_table, mixing, optimization  # noqa: E402
+from experiments import ablation_table, optimization  # noqa: E402
 from experiments.ideas import IDEAS, VIEWS, Idea, change, told  # noqa: E402
-from pipeline import cli, data, hardware, lock, metrics, training, tta  # noqa: E402
+from pipeline import cli, data, hardware, lock, metrics, mixing, training, tta  # noqa: E402
+from pipeline.batches import Batches  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
 from pipeline.errors import BadInput, run  # noqa: E402
 from pipeline.interrupt import Held  # noqa: E402
@@ -74,21 +74,21 @@ def train(idea: Idea, config: cifar100_cnn.Config, dataset: data.Dataset) -> tup
     keras.utils.set_random_seed(config.seed)
     model = idea.build(len(dataset.class_names))
     idea.prepare(model, config, dataset)
-    batches_of, move = training.Batches, cifar100_cnn.augmentation(config)
-    if idea.mix:
-        loss = keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing)
-        model.compile(model.optimizer, loss=loss, metrics=["accuracy"], jit_compile=model.jit_compile)
-        batches_of = partial(mixing.MixedBatches, mix=idea.mix, classes=len(dataset.class_names))
+    move = cifar100_cnn.augmentation(config)
+    lessons = mixing.with_shares(dataset) if idea.mix else dataset
 
     def augment(images, rng, **place):
         return move(idea.distort(images, rng) if idea.distort else images, rng, **place)
 
+    def mix(images, labels, rng, epoch):
+        return idea.mix(images, labels, rng)
+
     averages = [optimization.Average(idea.average)] if idea.average else []
-    common = {"batch_size": config.batch_size, "seed": config.seed, "augment": augment}
+    common = {"batch_size": config.batch_size, "seed": config.seed, "augment": augment, "mix": idea.mix and mix}
     started = time.monotonic()
     for epoch in range(config.epochs):
         training.seed_layers(model, config.seed, epoch)
-        batches = batches_of(dataset.x_train, dataset.y_train, epoch=epoch, **common)
+        batches = Batches(lessons.x_train, lessons.y_train, epoch=epoch, **common)
         progress = Progress(epoch, config.epochs, len(batches), {}, Held())
         model.fit(batches, shuffle=False, verbose=0, callbacks=[progress, *averages])
         progress.clear()

@@ -1,4 +1,4 @@
-"""Augmentations that the recipes do not use: RandAugment, colour jitter, cutout.
+"""Augmentations that the recipes do not use: RandAugment, colour jitter, cutout, MixUp.
 
 Whole batches of raw pixels in, (n, h, w, 3) in [0, 255]; the same shape and range out, float32. Every
 draw comes from the generator `rng`. Strengths are one number per image, (n,).
@@ -154,3 +154,14 @@ def cutout(images: np.ndarray, rng: np.random.Generator, *, side: int, fill=(129
     in_columns = (column >= left[:, None]) & (column < left[:, None] + side)
     hole = in_rows[:, :, None, None] & in_columns[:, None, :, None]
     return np.where(hole, np.float32(fill), images.astype(np.float32))
+
+
+def mixup(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator, *, alpha: float):
+    """Weighted mean of two images and of their labels (Zhang et al. 2018, arXiv 1710.09412).
+
+    Args:
+        labels: shares (n, classes) float32 whose rows sum to 1.
+        alpha: the batch's share is drawn from Beta(alpha, alpha); small: mostly near 0 or 1.
+    """
+    share, partner = np.float32(rng.beta(alpha, alpha)), rng.permutation(len(images))
+    return share * images + (1 - share) * images[partner], share * labels + (1 - share) * labels[partner]

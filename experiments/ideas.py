@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import cifar100_cnn
-from experiments import distortions, mixing, networks, optimization
-from pipeline import augment
+from experiments import distortions, networks, optimization
+from pipeline import augment, mixing, tta
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ IDEAS = {
     "RandAugment": Idea("added", distort=partial(distortions.rand_augment, operations=1, level=0.3)),
     "colour jitter": Idea("added", distort=partial(distortions.colour_jitter, strength=0.3)),
     "cutout": Idea("added", distort=partial(distortions.cutout, side=8)),
-    "MixUp": Idea("added", mix=partial(mixing.mixup, alpha=0.2)),
+    "MixUp": Idea("added", mix=partial(distortions.mixup, alpha=0.2)),
     "CutMix": Idea("added", mix=partial(mixing.cutmix, alpha=1.0, probability=0.5)),
     "dropout": Idea("added", build=partial(networks.build, dropout=0.3)),
     "DropBlock": Idea("added", build=partial(networks.build, drop_block=0.1)),
@@ -60,7 +60,7 @@ IDEAS = {
     ),
 }
 # Of the reference's models, without another training.
-VIEWS = {f"test-time {name}": views for name, views in cifar100_cnn.TTA.items()}
+VIEWS = {f"test-time {name}": views for name, views in tta.VIEWS.items()}
 
 
 def change(idea: Idea) -> str:

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 import mnist_classification as mnist
 import resnet50_transfer_learning as resnet
 from pipeline import artifacts, augment, data, plot_transfer, pretrained, recipe, training
+from pipeline.batches import Batches
 from pipeline.interrupt import Held
 from pipeline.progress import Progress
 from pipeline.quiet import keras
@@ -75,7 +76,7 @@ def draw(dataset: data.Dataset, row: Row) -> np.ndarray:
     return train_test_split(everything, train_size=row.images, random_state=row.seed, stratify=y)[0]
 
 
-class Steps(training.Batches):
+class Steps(Batches):
     """A number of batches from one shuffled pass after the other, however few images there are."""
 
     def __init__(self, images, labels, batch_size: int, steps: int, seed: int, distort: training.Augment | None):

@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.quiet import keras
 
 # What a generator is for comes first in its seed: NumPy takes (1, 2) and (1, 2, 0) for the same.
-ORDER, AUGMENTATION, FLIPS, DROPOUT = 1, 2, 3, 4
+ORDER, AUGMENTATION, FLIPS, DROPOUT, MIXING = 1, 2, 3, 4, 5
 
 
 def stream(purpose: int, seed: int, *place: int) -> np.random.Generator:

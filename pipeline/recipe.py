@@ -55,9 +55,10 @@ class Plateau:
 
 
 class SmoothedCrossEntropy(keras.losses.Loss):
-    """Cross-entropy of probabilities against integer labels, softened (Szegedy et al. 2016, section 7).
+    """Cross-entropy of probabilities against softened labels (Szegedy et al. 2016, section 7).
 
-    The target is 1 - label_smoothing on the true class plus label_smoothing / classes on every one.
+    Labels are integers (n,) or, of mixed images, shares (n, classes) whose rows sum to 1. The target is
+    1 - label_smoothing on the true class plus label_smoothing / classes on every one.
 
     Args:
         label_smoothing: share of the target spread evenly, in [0, 1).
@@ -69,8 +70,9 @@ class SmoothedCrossEntropy(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         classes = y_pred.shape[-1]
-        target = keras.ops.one_hot(keras.ops.reshape(keras.ops.cast(y_true, "int32"), (-1,)), classes)
-        target = target * (1 - self.label_smoothing) + self.label_smoothing / classes
+        if len(y_true.shape) == 1 or y_true.shape[-1] == 1:
+            y_true = keras.ops.one_hot(keras.ops.reshape(keras.ops.cast(y_true, "int32"), (-1,)), classes)
+        target = y_true * (1 - self.label_smoothing) + self.label_smoothing / classes
         return keras.losses.categorical_crossentropy(target, y_pred)
 
 
@@ -101,6 +103,20 @@ def start_as_identity(layer) -> None:
     kernel[..., :channels] = 0
     kernel[middle, middle, np.arange(channels), np.arange(channels)] = 1
     layer.kernel.assign(kernel)
+
+
+def add_up(model: keras.Model, superclass: np.ndarray) -> keras.Model:
+    """Probabilities of superclasses from those of the finer classes (arXiv 1901.07012).
+
+    Args:
+        model: ends in probabilities (n, classes).
+        superclass: (classes,) int, where each class belongs.
+    """
+    membership = np.eye(superclass.max() + 1, dtype=np.float32)[superclass]
+    add = keras.layers.Dense(membership.shape[1], use_bias=False, dtype="float32", name="superclasses")
+    summed = keras.Model(model.input, add(model.output), name=model.name)
+    add.kernel.assign(membership)
+    return summed
 
 
 def scale_temperature(model, images: np.ndarray, labels: np.ndarray) -> float:

@@ -11,72 +11,14 @@ import numpy as np
 
 from pipeline import augment as augmentation
 from pipeline import checkpoint, devices
+from pipeline.batches import Batches, InOrder
 from pipeline.errors import BadInput
 from pipeline.interrupt import Held, Interrupted
 from pipeline.progress import HEADER, Progress, table_row
 from pipeline.quiet import keras
 from pipeline.recipe import Plateau
 
-Augment = Callable[..., np.ndarray]
-
-
-# Two threads prepare batches beside the training step. With one, Keras hands the work to an
-# autotuned tf.data pipeline, whose end waits for a timer of TensorFlow 2.21 that fires 10 ms, 20 ms,
-# ... 41 s, 82 s after its start: an epoch of 45 seconds then took 82.
-THREADS = {"workers": 2, "max_queue_size": 4}
-
-
-class Batches(keras.utils.PyDataset):
-    """One epoch's shuffled, augmented batches.
-
-    A last, smaller batch is left out; another shuffle brings its images back in the next epoch.
-
-    Args:
-        images: (n, h, w, c) uint8.
-        labels: (n,) int.
-        augment: function of (images, rng, indices, epoch), or None.
-        first: step to begin with, counted from 0.
-    """
-
-    def __init__(self, images, labels, *, batch_size: int, seed: int, epoch: int, augment, first: int = 0):
-        super().__init__(**THREADS)
-        self.first = first
-        self.images, self.labels, self.augment = images, labels, augment
-        self.seed, self.epoch = seed, epoch
-        self.size = min(batch_size, len(images))
-        self.order = augmentation.stream(augmentation.ORDER, seed, epoch).permutation(len(images))
-
-    def __len__(self):
-        return len(self.images) // self.size - self.first
-
-    def __getitem__(self, index):
-        step = self.first + index
-        chosen = self.order[step * self.size : (step + 1) * self.size]
-        images = self.images[chosen]
-        if self.augment:
-            rng = augmentation.stream(augmentation.AUGMENTATION, self.seed, self.epoch, step)
-            images = self.augment(images, rng=rng, indices=chosen, epoch=self.epoch)
-        return devices.mine(images.astype(np.float32, copy=False)), devices.mine(self.labels[chosen])
-
-
-class InOrder(keras.utils.PyDataset):
-    """All images in their order, 500 at a time, as they are.
-
-    Args:
-        images: (n, h, w, c) uint8.
-        labels: (n,) int.
-    """
-
-    def __init__(self, images, labels):
-        super().__init__(**THREADS)
-        self.images, self.labels = images, labels
-
-    def __len__(self):
-        return -(-len(self.images) // 500)
-
-    def __getitem__(self, step):
-        chosen = slice(500 * step, 500 * (step + 1))
-        return self.images[chosen].astype(np.float32), self.labels[chosen]
+Augment = Callable[..., np.ndarray]  # (images, rng, indices, epoch) -> images
 
 
 def seed_layers(model, seed: int, epoch: int) -> None:
@@ -125,6 +67,7 @@ def fit(
     epochs: int,
     augment: Augment | None,
     name: str,
+    mix: Callable[..., tuple] | None = None,
     plateau: Plateau | None = None,
     on_best: Callable[[], None] | None = None,
 ) -> list[dict]:
@@ -136,6 +79,7 @@ def fit(
         epochs: passes over the training images, at most.
         augment: function of (images, rng, indices, epoch) on whole batches, train only.
         name: of the state file in the run's folder.
+        mix: function of (images, labels, rng, epoch) after it, for labels (n, classes).
         plateau: rule for a constant learning rate and early stopping; with it, the weights of the
             best validation loss are restored at the end.
         on_best: called after each epoch with a new best validation accuracy.
@@ -172,6 +116,7 @@ def fit(
                 seed=config.seed,
                 epoch=epoch,
                 augment=augment,
+                mix=mix,
                 first=begun.get("step", 0),
             )
             progress = Progress(epoch, epochs, batches.first + len(batches), begun, held)

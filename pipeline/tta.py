@@ -24,6 +24,9 @@ def mirrored_and_shifted(images: np.ndarray) -> list[np.ndarray]:
     return [view for images in moved for view in mirrored(images)]
 
 
+VIEWS = {"flip": mirrored, "flip and shift": mirrored_and_shifted}
+
+
 def predict(model, images: np.ndarray, views: Views, what: str = "") -> np.ndarray:
     """Mean probabilities (n, classes) over the views of raw pixels (n, h, w, c) in [0, 255]."""
     return np.mean([artifacts.predict(model, view, what=what) for view in views(images)], axis=0)

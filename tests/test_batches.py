@@ -3,12 +3,13 @@
 import numpy as np
 
 from pipeline import augment, training
+from pipeline.batches import Batches
 from pipeline.quiet import keras
 
 
 def batches(epoch, seed=0, n=50, augment=None):
     images = np.arange(n, dtype=np.uint8)[:, None, None, None]
-    return training.Batches(images, np.arange(n), batch_size=8, seed=seed, epoch=epoch, augment=augment)
+    return Batches(images, np.arange(n), batch_size=8, seed=seed, epoch=epoch, augment=augment)
 
 
 def shown(one):

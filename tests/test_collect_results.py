@@ -11,7 +11,7 @@ import collect_results
 from pipeline.errors import BadInput
 
 
-def finished_run(folder: Path, recipe="fast", accuracy=0.8, validation=0.7, seed=0, **changed):
+def finished_run(folder: Path, recipe="fast", accuracy=0.8, validation=0.7, seed=0, prefix="cifar100", **changed):
     """What a finished run leaves that the collector reads; the model is a few bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     config = collect_results.settings(collect_results.SCRIPTS["cifar100"], recipe)
@@ -20,10 +20,11 @@ def finished_run(folder: Path, recipe="fast", accuracy=0.8, validation=0.7, seed
     metrics |= {"macro_f1": accuracy, "validation_accuracy": validation, "epochs": 2, "n_train": 45000}
     metrics |= {"parameters": 1000, "wall_seconds": 100.0, "training_seconds": 90.0, "commit": "abc"}
     metrics["hardware"] = {"processor": "one", "cores": 2, "accelerator": "none"}
-    (folder / "cifar100_metrics.json").write_text(json.dumps(metrics))
+    (folder / f"{prefix}_metrics.json").write_text(json.dumps(metrics))
     history = pd.DataFrame({"seconds": [40.0, 50.0], "val_accuracy": [0.5, validation]})
-    history.to_csv(folder / "cifar100_history.csv", index=False)
-    (folder / "cifar100_cnn_scratch.h5").write_text(f"model {recipe} {seed}")
+    history.to_csv(folder / f"{prefix}_history.csv", index=False)
+    model = {"cifar100": "cifar100_cnn_scratch.h5", "cifar100_best": "cifar100_cnn_best.h5"}[prefix]
+    (folder / model).write_text(f"model {recipe} {seed}")
 
 
 def collected(folder):
@@ -82,3 +83,28 @@ def test_a_baseline_counts_as_far_as_it_was_run_and_another_recipe_does_not(tmp_
     finished_run(tmp_path / "runs" / "short baseline", "baseline", 0.5, epochs=6)
     finished_run(tmp_path / "runs" / "short fast", "fast", 0.8, epochs=6)
     assert set(collected(tmp_path)) == {"baseline"}
+
+
+def test_the_best_recipe_ships_beside_the_default_one_under_its_own_name(tmp_path):
+    finished_run(tmp_path / "runs" / "fast", "fast")
+    for seed, validation in enumerate((0.82, 0.84)):
+        finished_run(tmp_path / "runs" / f"best {seed}", "best", 0.85, validation, seed, prefix="cifar100_best")
+    results = collected(tmp_path)
+    assert set(results) == {"fast", "best"} and results["best"]["test_accuracy"]["n"] == 2
+    assert (tmp_path / "cifar100_cnn_best.h5").read_text() == "model best 1"
+    assert json.loads((tmp_path / "cifar100_metrics.json").read_text())["recipe"] == "fast"
+    assert json.loads((tmp_path / "cifar100_best_metrics.json").read_text())["recipe"] == "best"
+    assert set(collected(tmp_path)) == {"fast", "best"}
+
+
+def test_a_run_from_before_a_knob_was_there_counts_with_the_knob_at_its_default(tmp_path):
+    finished_run(tmp_path / "runs" / "old")
+    path = tmp_path / "runs" / "old" / "cifar100_metrics.json"
+    metrics = json.loads(path.read_text())
+    del metrics["config"]["cutmix"]
+    path.write_text(json.dumps(metrics))
+    assert set(collected(tmp_path)) == {"fast"}
+    del metrics["config"]["momentum"], metrics["config"]["epochs"]
+    metrics["recipe"] = "sprint"
+    path.write_text(json.dumps(metrics))
+    assert "sprint" not in collected(tmp_path)

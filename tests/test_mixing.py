@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from experiments import mixing
-from pipeline import augment, training
+from experiments import distortions
+from pipeline import augment, data, mixing, recipe
+from pipeline.batches import Batches
 from pipeline.quiet import keras
 
 
@@ -19,7 +20,7 @@ def test_mixup_weighs_images_and_labels_alike(batch):
     images, labels = batch
     shares = []
     for seed in range(200):
-        mixed, soft = mixing.mixup(images, labels, np.random.default_rng(seed), alpha=0.2)
+        mixed, soft = distortions.mixup(images, labels, np.random.default_rng(seed), alpha=0.2)
         assert mixed.dtype == soft.dtype == np.float32
         np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-6)
         np.testing.assert_allclose(mixed[:, 0, 0, 0], soft @ np.arange(8), rtol=1e-5, atol=1e-5)
@@ -53,40 +54,52 @@ def test_cutmix_leaves_some_batches_as_they_are(batch):
     assert 0.63 < np.mean(kept) < 0.77
 
 
-def mixed_batches(mix, epoch=1):
+def test_cutmix_ends_with_whole_images(batch):
+    mix = mixing.cutmix_until(140, 1.0)
+    assert mix(*batch, rng=np.random.default_rng(0), epoch=139)[0] is not batch[0]
+    assert mix(*batch, rng=np.random.default_rng(0), epoch=140)[0] is batch[0]
+
+
+def test_shares_are_the_labels_of_training_and_validation_one_hot():
+    dataset = data.split(data.load("digits"))
+    shared = mixing.with_shares(dataset)
+    for part in ("y_train", "y_validation"):
+        assert getattr(shared, part).dtype == np.float32
+        np.testing.assert_array_equal(getattr(shared, part), np.eye(10)[getattr(dataset, part)])
+    np.testing.assert_array_equal(shared.y_test, dataset.y_test)
+
+
+def batches(mix, labels, epoch=1):
     images = np.random.default_rng(0).integers(0, 256, (20, 6, 6, 1), dtype=np.uint8)
-    common = {"batch_size": 8, "seed": 4, "epoch": epoch, "augment": None}
-    arguments = (images, np.arange(20) % 3)
-    return mixing.MixedBatches(*arguments, mix=mix, classes=3, **common), training.Batches(*arguments, **common)
+    return Batches(images, labels, batch_size=8, seed=4, epoch=epoch, augment=None, mix=mix)
 
 
-def test_mixed_batches_mix_the_usual_ones_with_a_stream_of_their_own():
-    def keep(images, labels, rng):
+def test_mixed_batches_are_the_usual_ones_with_a_stream_of_their_own():
+    def keep(images, labels, rng, epoch):
         draws.append(rng.integers(2**62))
+        assert epoch == 1
         return images, labels
 
-    draws = []
-    mixed, usual = mixed_batches(keep)
+    draws, labels = [], np.arange(20) % 3
+    mixed, usual = batches(keep, np.eye(3)[labels]), batches(None, labels)
     assert len(mixed) == len(usual) == 2
     for step in range(2):
-        images, labels = usual[step]
+        images, classes = usual[step]
         same, shares = mixed[step]
         np.testing.assert_array_equal(same, images)
-        np.testing.assert_array_equal(shares, np.eye(3)[labels])
-    expected = [augment.stream(mixing.MIXING, 4, 1, step).integers(2**62) for step in range(2)]
+        np.testing.assert_array_equal(shares, np.eye(3)[classes])
+    expected = [augment.stream(augment.MIXING, 4, 1, step).integers(2**62) for step in range(2)]
     assert draws == expected
-    taken = (augment.ORDER, augment.AUGMENTATION, augment.FLIPS, augment.DROPOUT)
-    assert mixing.MIXING not in taken
+    assert augment.MIXING not in (augment.ORDER, augment.AUGMENTATION, augment.FLIPS, augment.DROPOUT)
 
 
 def test_a_model_trains_on_label_shares():
     """Softmax regression on one mixed batch: the gradient of its bias is the mean of p - shares."""
-    mixed, _ = mixed_batches(lambda images, labels, rng: (images / 255, 0.5 * labels + 0.5 / 3))
+    mixed = batches(lambda images, labels, **_: (images / 255, 0.5 * labels + 0.5 / 3), np.eye(3)[np.arange(20) % 3])
     pixels = keras.Input((6, 6, 1))
     dense = keras.layers.Dense(3, activation="softmax", kernel_initializer="zeros")
     model = keras.Model(pixels, dense(keras.layers.Flatten()(pixels)))
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.2)
-    model.compile(keras.optimizers.SGD(1.0), loss=loss, metrics=["accuracy"], jit_compile=False)
+    model.compile(keras.optimizers.SGD(1.0), recipe.SmoothedCrossEntropy(0.2), metrics=["accuracy"], jit_compile=False)
     images, shares = mixed[0]
     model.train_on_batch(images, shares)
     target = 0.8 * shares + 0.2 / 3

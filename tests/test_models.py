@@ -12,7 +12,7 @@ from conftest import PROJECT
 import cifar100_cnn
 import mnist_classification
 import resnet50_transfer_learning
-from pipeline import artifacts
+from pipeline import artifacts, recipe
 from pipeline.quiet import keras
 
 layers = keras.layers
@@ -49,6 +49,17 @@ def test_the_baseline_has_the_parameters_of_its_description(baseline):
     convolutions = sum(9 * i * o + o + BATCH_NORM * o for i, o in itertools.pairwise(widths))
     dense = 256 * 512 + 512 + BATCH_NORM * 512
     assert baseline.count_params() == convolutions + dense + 512 * 20 + 20 == 1_292_884
+
+
+def test_the_best_cifar_network_is_deeper_and_fits_in_ten_megabytes():
+    model = cifar100_cnn.build_model(cifar100_cnn.Config(recipe="best"))
+    total, channels = 2 * 2 * 3 * 24 + 24, 24
+    for width in (96, 192, 224):
+        total += 9 * channels * width + 2 * 9 * width * width + 3 * (BATCH_NORM - 1) * width
+        channels = width
+    assert model.count_params() == total + channels * 20 and 4 * total < 10e6
+    shortcuts = [layer for layer in model.layers if isinstance(layer, layers.Add)]
+    assert len(shortcuts) == 3 and len(of_kind(model, layers.Conv2D)) == 10
 
 
 def test_the_fast_cifar_network_has_the_parameters_of_its_widths(fast):
@@ -111,7 +122,7 @@ def test_models_take_raw_pixels_and_give_probabilities(name, shape, classes, req
 def test_a_model_of_fine_classes_adds_their_probabilities_up():
     model = cifar100_cnn.build_model(cifar100_cnn.Config(labels="fine"))
     superclass = np.random.default_rng(0).permutation(np.arange(100) % 20)
-    summed = cifar100_cnn.add_up(model, superclass)
+    summed = recipe.add_up(model, superclass)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.float32)
     fine, coarse = np.asarray(model(pixels)), np.asarray(summed(pixels))
     assert fine.shape == (3, 100) and coarse.shape == (3, 20)

@@ -8,6 +8,7 @@ import pytest
 
 import mnist_classification as mnist
 from pipeline import artifacts, augment, checkpoint, data, lock, metrics, recipe, training
+from pipeline.batches import Batches
 from pipeline.cli import parse
 from pipeline.errors import BadInput
 from pipeline.interrupt import Held, Interrupted
@@ -208,7 +209,7 @@ def test_one_batch_that_is_not_a_number_stops_the_run_within_the_epoch_and_keeps
     def broken_from_the_second_epoch_on(images, indices, epoch, rng):
         return np.full(images.shape, np.nan) if epoch == 1 and set(indices) & late else images
 
-    order = training.Batches(this.dataset.x_train, this.dataset.y_train, batch_size=32, seed=0, epoch=1, augment=None)
+    order = Batches(this.dataset.x_train, this.dataset.y_train, batch_size=32, seed=0, epoch=1, augment=None)
     late = {order.order[2 * 32]}  # an image of the third batch
     with pytest.raises(BadInput, match=r"at step [34] of epoch 2, learning rate 0\.05"):
         fit(broken_from_the_second_epoch_on)
