@@ -34,10 +34,11 @@ class Config:
     )
     head_epochs: int = flag(10, "passes of the new head over the frozen features", minimum=1)
     head_learning_rate: float = flag(2e-3, "Adam's rate for the head alone", minimum=0)
-    epochs: int = flag(6, minimum=1)
+    epochs: int = flag(6, "passes of fine-tuning", minimum=1)
+    upper_epochs: int = flag(3, "of these, the first ones, with conv1 to conv3 still frozen", minimum=0)
     batch_size: int = flag(512, minimum=1)  # Adam over 23.6 M weights costs as much as 128 images do: fewer steps
-    learning_rate: float = flag(5e-4, "peak rate of fine-tuning (Adam, warm-up, cosine decay)", minimum=0)
-    warm_up: float = flag(0.1, "share of the fine-tuning steps until the peak", minimum=0, maximum=0.95)
+    learning_rate: float = flag(5e-4, "peak rate of fine-tuning (Adam, one cycle); half for all stages", minimum=0)
+    warm_up: float = flag(0.1, "share of a phase's steps until the peak", minimum=0, maximum=0.95)
     dropout: float = flag(0.2, "share of the features dropped before the classifier", minimum=0, maximum=0.95)
     shift: float = flag(0.08, "largest random move, as a fraction of the side", minimum=0, maximum=0.5)
     rotation: float = flag(0.03, "largest random rotation, as a fraction of a full turn", minimum=0, maximum=1)
@@ -55,6 +56,7 @@ class Config:
 
 
 RECIPES = {"default": {}}
+EARLY = ("conv1", "conv2", "conv3")  # stages that hold edges and textures, of use for digits as they are
 MEAN_BGR = (103.939, 116.779, 123.68)  # of the Caffe ImageNet weights, subtracted and nothing else
 
 
@@ -101,11 +103,12 @@ def compile_with(model: keras.Model, rate) -> None:
     model.compile(keras.optimizers.Adam(rate), loss=loss, metrics=["accuracy"], jit_compile=recipe.JIT)
 
 
-def compile_fine_tuning(model: keras.Model, config: Config, steps: int) -> None:
-    """Every layer but BatchNorm learns; its statistics come from far more images than ours."""
+def compile_fine_tuning(model: keras.Model, config: Config, steps: int, frozen: tuple[str, ...] = ()) -> None:
+    """Every layer learns but those of frozen stages and BatchNorm, whose statistics come from more images than ours."""
     for layer in model.layers:
-        layer.trainable = not isinstance(layer, layers.BatchNormalization)
-    compile_with(model, recipe.one_cycle(config.learning_rate, steps, config.warm_up))
+        layer.trainable = not isinstance(layer, layers.BatchNormalization) and not layer.name.startswith(frozen)
+    peak = config.learning_rate if frozen else config.learning_rate / 2
+    compile_with(model, recipe.one_cycle(peak, steps, config.warm_up))
 
 
 def train_head(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]:
@@ -122,20 +125,29 @@ def train_head(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dic
                 backbone, dataset.x_validation, what="validation images through the backbone"
             ),
         )
-    print("phase one: the head on frozen features")
+    print("phase 1: the head on frozen features")
     return training.fit(this, head, dataset, epochs=config.head_epochs, augment=None, name="head_state")
 
 
 def fine_tune(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]:
-    """Phase two: the whole network at a low rate."""
-    config = this.config
-    compile_fine_tuning(model, config, recipe.total_steps(dataset, config))
-    print("phase two: fine-tuning")
-    return training.fit(this, model, dataset, epochs=config.epochs, augment=augmentation(config), name="state")
+    """Phases two and three, gradual unfreezing (Howard and Ruder 2018, arXiv 1801.06146, 3.3).
+
+    conv4 and conv5 learn first, so that what the fresh layers get wrong does not reach the early stages.
+    """
+    config, history = this.config, []
+    upper = min(config.upper_epochs, config.epochs - 1)
+    phases = {"conv4, conv5": (upper, EARLY, "upper_state"), "all stages": (config.epochs - upper, (), "state")}
+    for number, (phase, (epochs, frozen, name)) in enumerate(phases.items(), 2):
+        if epochs:
+            compile_fine_tuning(model, config, recipe.total_steps(dataset, config) * epochs // config.epochs, frozen)
+            print(f"phase {number}: fine-tuning {phase}")
+            rows = training.fit(this, model, dataset, epochs=epochs, augment=augmentation(config), name=name)
+            history += [{**row, "phase": phase} for row in rows]
+    return history
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Data, model, weights, two phases, evaluate, save."""
+    """Data, model, weights, three phases, evaluate, save."""
     config = parse(Config, argv, recipes=RECIPES, about=__doc__)
     dataset = data.prepare(config)
     file = pretrained.find(config.weights)
@@ -150,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     print(pretrained.summary(loaded))
     pretrained.calibrate(model, dataset.x_train[:512], loaded["fresh"])
     history = [{**row, "phase": "head"} for row in train_head(this, model, dataset)]
-    history += [{**row, "phase": "fine-tuning"} for row in fine_tune(this, model, dataset)]
+    history += fine_tune(this, model, dataset)
     this.finish(model, history, weights=loaded)
     return 0
 

@@ -114,8 +114,10 @@ def fine_tuned(row: Row, x, y, file: Path, of_all: int) -> keras.Model:
     features = artifacts.predict(keras.Model(model.input, model.get_layer("features").output), x)
     batch, steps = budget(row.images, of_all, config.batch_size, config.head_epochs)
     learn(head, features, y, batch, steps, row.seed)
-    resnet.compile_fine_tuning(model, config, row.steps)
-    learn(model, x, y, row.batch_size, row.steps, row.seed, distort)
+    upper = row.steps * config.upper_epochs // config.epochs
+    for steps, frozen in ((upper, resnet.EARLY), (row.steps - upper, ())):
+        resnet.compile_fine_tuning(model, config, steps, frozen)
+        learn(model, x, y, row.batch_size, steps, row.seed, distort)
     return model
 
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import PROJECT, STEM, batch_norm, write_weights
 
 import resnet50_transfer_learning as resnet
-from pipeline import artifacts, data, pretrained
+from pipeline import artifacts, data, pretrained, training
 from pipeline.cli import parse
 from pipeline.errors import BadInput
 from pipeline.quiet import keras
@@ -156,8 +156,9 @@ def test_calibrating_gives_fresh_batch_norms_the_statistics_of_their_inputs_and_
         np.testing.assert_array_equal(value, wanted)
 
 
-def test_phase_one_moves_the_head_alone_and_phase_two_everything_but_batch_norm(tmp_path):
-    flags = "--dataset digits --weights none --limit 64 --batch-size 32 --head-epochs 2 --epochs 1 --precision float32"
+def test_each_phase_moves_its_own_layers_and_none_moves_batch_norm(tmp_path, monkeypatch):
+    flags = "--dataset digits --weights none --limit 64 --batch-size 32 --head-epochs 2 --epochs 2 --upper-epochs 1"
+    flags += " --precision float32"
     config = parse(resnet.Config, [*flags.split(), "--output-dir", str(tmp_path)])
     this = Run("resnet50", "resnet50_model.h5", "ResNet50", config, data.prepare(config))
     model = resnet.build_model(config)
@@ -173,6 +174,17 @@ def test_phase_one_moves_the_head_alone_and_phase_two_everything_but_batch_norm(
     assert len(resnet.train_head(this, model, this.dataset)) == 2
     middle = weights()
     assert moved(start, middle) == {"logits"}
-    assert len(resnet.fine_tune(this, model, this.dataset)) == 1
     norms = {layer.name for layer in model.layers if isinstance(layer, layers.BatchNormalization)}
-    assert len(norms) == 53 and moved(middle, weights()) == set(start) - norms
+    early = {name for name in start if name.startswith(("conv1", "conv2", "conv3"))}
+    seen, fit = [middle], training.fit
+
+    def watched(*args, **kwargs):
+        rows = fit(*args, **kwargs)
+        seen.append(weights())
+        return rows
+
+    monkeypatch.setattr(training, "fit", watched)
+    history = resnet.fine_tune(this, model, this.dataset)
+    assert [row["phase"] for row in history] == ["conv4, conv5", "all stages"] and len(norms) == 53
+    assert moved(middle, seen[1]) == set(start) - norms - early
+    assert moved(seen[1], seen[2]) == set(start) - norms
