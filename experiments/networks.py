@@ -19,7 +19,6 @@ def build(
     classes: int,
     *,
     widths: tuple[int, ...] = (96, 256, 288),
-    convolutions: int = 2,
     shortcut: bool = True,
     activation: str = "relu",
     dropout: float = 0.0,
@@ -29,7 +28,6 @@ def build(
 
     Args:
         widths: filters per block.
-        convolutions: per block; the shortcut goes around all but the first.
         shortcut: whether there is one.
         activation: after each batch normalisation.
         dropout: share of the features set to zero before the last layer.
@@ -44,11 +42,10 @@ def build(
     for block, filters in enumerate(widths, 1):
         x = layers.MaxPooling2D(name=f"block{block}_pool")(conv(filters, name=f"block{block}_conv1")(x))
         x = before = active(name=f"block{block}_relu1")(norm(name=f"block{block}_bn1")(x))
-        for part in range(2, convolutions + 1):
-            x = norm(name=f"block{block}_bn{part}")(conv(filters, name=f"block{block}_conv{part}")(x))
-            if part == convolutions and shortcut:
-                x = layers.Add(name=f"block{block}_add")([x, before])
-            x = active(name=f"block{block}_relu{part}")(x)
+        x = norm(name=f"block{block}_bn2")(conv(filters, name=f"block{block}_conv2")(x))
+        if shortcut:
+            x = layers.Add(name=f"block{block}_add")([x, before])
+        x = active(name=f"block{block}_relu2")(x)
         if drop_block and block < len(widths):
             x = DropBlock(drop_block, name=f"block{block}_drop")(x)
     x = layers.GlobalMaxPooling2D(dtype="float32", name="maximum")(x)

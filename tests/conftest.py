@@ -10,6 +10,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import h5py
 import numpy as np
+import page_folder
 import pytest
 
 from pipeline import data, hardware
@@ -36,6 +37,21 @@ def digits():
 @pytest.fixture(scope="session")
 def shapes():
     return data.load("shapes")
+
+
+@pytest.fixture(scope="module")
+def folder(digits, tmp_path_factory):
+    return page_folder.fill(tmp_path_factory.mktemp("output"), digits)
+
+
+@pytest.fixture(scope="module")
+def pictures(digits, tmp_path_factory):
+    return page_folder.twenty_digits(tmp_path_factory.mktemp("pictures"), digits)
+
+
+@pytest.fixture(scope="module")
+def bad_pictures(tmp_path_factory):
+    return page_folder.bad_files(tmp_path_factory.mktemp("bad"))
 
 
 def write_weights(path, weights, group="/"):

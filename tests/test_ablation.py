@@ -40,7 +40,9 @@ def smaller(idea):
     if idea.build is networks.build_transformer:
         return dataclasses.replace(idea, build=partial(idea.build, depth=1, width=16, heads=2))
     widths = (12, 24, 24) if "widths" in given else (8, 16, 16)
-    return dataclasses.replace(idea, build=partial(networks.build, **{**given, "widths": widths}))
+    return dataclasses.replace(
+        idea, build=partial(getattr(idea.build, "func", idea.build), **given | {"widths": widths})
+    )
 
 
 def test_there_are_the_ideas_that_were_asked_for_each_with_a_change_of_its_own():

@@ -29,8 +29,6 @@ def test_without_a_change_the_network_is_recipe_fasts():
         ({"shortcut": False}, 2_334_648),
         ({"dropout": 0.3}, 2_334_648),
         ({"activation": "gelu"}, 2_334_648),
-        # a third convolution with its three numbers of batch normalisation per block
-        ({"convolutions": 3}, 2_334_648 + sum(9 * f * f + 3 * f for f in (96, 256, 288))),
         (
             {"widths": (8, 16, 24)},
             24 * 13 + sum(9 * f * (before + f) + 6 * f for before, f in ((24, 8), (8, 16), (16, 24))) + 24 * 20,
@@ -39,6 +37,11 @@ def test_without_a_change_the_network_is_recipe_fasts():
 )
 def test_variants_have_the_parameters_they_should(change, parameters):
     assert networks.build(20, **change).count_params() == parameters
+
+
+def test_a_third_convolution_brings_its_weights_and_three_numbers_of_batch_normalisation_per_block():
+    deeper = cifar100_cnn.build_fast(20, convolutions=3)
+    assert deeper.count_params() == 2_334_648 + sum(9 * f * f + 3 * f for f in (96, 256, 288))
 
 
 def test_a_network_without_shortcuts_adds_nothing():

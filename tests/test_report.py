@@ -33,3 +33,15 @@ def test_no_accuracy_stands_in_the_text_without_a_source(name):
     free = report.TABLE.sub("", report.FIGURE.sub("", text))
     # What looks like a measured accuracy or loss: four decimals, or a percentage with decimals.
     assert not re.findall(r"\b0\.\d{4}\b|\b\d+\.\d+ ?%", free)
+
+
+def test_the_baselines_table_says_where_it_was_best_and_when_the_rate_fell(monkeypatch):
+    best = {"loss": 0.9, "val_loss": 0.95, "accuracy": 0.7, "val_accuracy": 0.74}
+    last = {"loss": 0.5, "val_loss": 1.25, "accuracy": 0.9, "val_accuracy": 0.73}
+    plateau = {"best_epoch": 40, "rate_fell_before_epochs": [46, 52], "best": best, "last": last}
+    run = {"epochs": 60, "test_accuracy": 0.745, "test_loss": 0.96, "macro_f1": 0.744, "plateau": plateau}
+    monkeypatch.setattr(tables, "read", lambda name: {"baseline": {"runs": [run]}})
+    rows = tables.baseline().splitlines()
+    assert rows[2] == "| best epoch | 40 | 0.9000 | 0.9500 | 0.7000 | 0.7400 |"
+    assert rows[3] == "| last epoch | 60 | 0.5000 | 1.2500 | 0.9000 | 0.7300 |"
+    assert "0.7450" in rows[-1] and rows[-1].endswith("halved before these epochs: 46, 52.")

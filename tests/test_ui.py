@@ -1,7 +1,6 @@
 """The page answers, in a browser and for many at once, says what is wrong in words, and calls nobody."""
 
 import base64
-import io
 import json
 import os
 import socket
@@ -11,22 +10,18 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from conftest import PROJECT
+from page_folder import FIRST, FOREIGN, GONE, SECOND, TEXT, WORDS, expected
 from PIL import Image
 
 pytest.importorskip("gradio", reason="optional: pip install -r requirements-ui.txt")
 from gradio_client import Client, handle_file
 
-from pipeline import artifacts, explainer, photos, probe
 from pipeline.errors import BadInput
-from pipeline.quiet import keras
-from ui import answers, app, canvas, cards, screenshots
+from ui import app, screenshots
 
-WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-FIRST, SECOND, FOREIGN, TEXT, GONE = "Figures", "Words", "Tempting", "text.h5, not a model of this project", "Vanishing"
 CHOSEN = (FIRST, SECOND, "hires-cam")
 # Writes the name of every computer that the process looks up or connects to.
 RECORDER = """
@@ -39,72 +34,6 @@ def record(event, arguments):
         os.write(file, f"{{arguments[1][0]}}\\n".encode())
 sys.addaudithook(record)
 """
-
-
-def train(digits) -> keras.Model:
-    """A small network that reads the embedded digits, moved a little, well enough for a drawn 7."""
-    keras.utils.set_random_seed(0)
-    layers, pixels = keras.layers, keras.Input((28, 28, 1))
-    x = layers.Rescaling(1 / 255)(pixels)
-    x = layers.Conv2D(12, 5, strides=2, padding="same", activation="relu")(x)
-    x = layers.Conv2D(24, 3, strides=2, padding="same", activation="relu")(x)
-    model = keras.Model(pixels, layers.Softmax()(layers.Dense(10)(layers.Flatten()(x))), name="small")
-    model.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy", jit_compile=False)
-    moves = ((0, 0), (2, 0), (-2, 0), (0, 2), (0, -2))
-    images = np.concatenate([np.roll(digits.x_train, move, (1, 2)) for move in moves]).astype(np.float32)
-    model.fit(images, np.tile(digits.y_train, len(moves)), batch_size=64, epochs=3, verbose=0)
-    return model
-
-
-@pytest.fixture(scope="module")
-def folder(digits, tmp_path_factory):
-    """A folder as output/: two good models, one that would run code, a text; one vanishes later."""
-    folder = tmp_path_factory.mktemp("output")
-    (folder / "demo").mkdir()
-    model = train(digits)
-    for path, title, names in (
-        (folder / "first.h5", FIRST, list("0123456789")),
-        (folder / "demo" / "second.h5", SECOND, WORDS),
-        (folder / "demo" / "vanishing.h5", GONE, WORDS),
-    ):
-        about = {"title": title, "dataset": "digits", "class_names": names, "prefix": "custom_cnn"}
-        artifacts.save_model(model, path, image_shape=(28, 28, 1), **about)
-    pixels = keras.Input((28, 28, 1))
-    scores = keras.layers.Dense(10)(keras.layers.Flatten()(keras.layers.Lambda(lambda x: x * 2)(pixels)))
-    keras.Model(pixels, keras.layers.Softmax()(scores)).save(folder / "demo" / "tempting.h5")
-    with h5py.File(folder / "demo" / "tempting.h5", "a") as file, h5py.File(folder / "first.h5") as good:
-        file.attrs["pipeline"] = good.attrs["pipeline"].replace(FIRST, FOREIGN)
-    (folder / "demo" / "text.h5").write_text("no model")
-    Image.new("RGB", (300, 200), "navy").save(folder / "custom_cnn_confusion_matrix.png")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def pictures(digits, tmp_path_factory):
-    """Twenty test digits as PNG files."""
-    folder = tmp_path_factory.mktemp("pictures")
-    paths = [folder / f"{k}.png" for k in range(20)]
-    for path, image in zip(paths, digits.x_test, strict=False):
-        Image.fromarray(image[..., 0]).save(path)
-    return paths
-
-
-@pytest.fixture(scope="module")
-def bad_pictures(tmp_path_factory):
-    """Name to file: what people upload by accident or on purpose."""
-    folder = tmp_path_factory.mktemp("bad")
-    (folder / "text.png").write_text("this is a text")
-    Image.new("1", (9000, 9000)).save(folder / "enormous.png")
-    Image.new("L", (60, 60), 200).save(folder / "blank.png")
-    Image.effect_noise((90, 90), 80).save(folder / "cut.png")
-    (folder / "cut.png").write_bytes((folder / "cut.png").read_bytes()[:900])
-    bomb = io.BytesIO()
-    Image.new("1", (8, 8)).save(bomb, "BMP")
-    header = bytearray(bomb.getvalue())
-    header[18:26] = (60000).to_bytes(4, "little") * 2
-    (folder / "bomb.png").write_bytes(header)
-    (folder / "script.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\nshowpage\n")
-    return {path.name: path for path in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")
@@ -128,12 +57,6 @@ def drawing(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def expected(folder: Path, path: Path) -> np.ndarray:
-    """(10,) probabilities, by the shortest way."""
-    pixels, _ = photos.read_digit(path)
-    return artifacts.predict(artifacts.load_model(folder / "first.h5"), pixels[None])[0]
-
-
 def bars(answer) -> list[tuple[str, float]]:
     """(class, probability) of each bar of the first model."""
     return [(one["label"], one["confidence"]) for one in answer[2].get("confidences", ())]
@@ -142,81 +65,6 @@ def bars(answer) -> list[tuple[str, float]]:
 def message(answer) -> str:
     said = answer[0]
     return said["value"] if said["visible"] else ""
-
-
-def test_an_answer_is_the_models_own(folder, pictures):
-    for path in pictures[:3]:
-        answer = answers.answer(folder / "demo" / "second.h5", path, method="layer-cam")
-        probabilities = expected(folder, path)
-        best = np.argsort(-probabilities)[:5]
-        assert list(answer.top()) == [WORDS[k] for k in best]
-        np.testing.assert_allclose(list(answer.top().values()), probabilities[best], atol=1e-6)
-        maps = explainer.Explainer(artifacts.load_model(folder / "first.h5"))
-        np.testing.assert_allclose(answer.heat, maps(answer.seen[None], method="layer-cam")[0], atol=1e-5)
-        assert answer.seen.shape == (28, 28, 1) and answer.milliseconds > 0
-        shown = cards.overlay(answer)
-        assert np.array_equal(shown[answer.heat == 0], answer.seen.repeat(3, axis=2)[answer.heat == 0])
-        assert (shown[answer.heat == 1] != answer.seen.repeat(3, axis=2)[answer.heat == 1]).any()
-
-
-def test_models_of_both_folders_are_named_by_what_they_say_they_are(folder):
-    assert {FIRST, SECOND, FOREIGN, TEXT} <= set(answers.models(folder))
-    with pytest.raises(BadInput, match="make demo"):
-        answers.models(folder / "nowhere")
-
-
-def test_every_method_is_explained_in_words():
-    assert list(cards.METHODS) == list(explainer.METHODS)
-
-
-def test_what_a_file_says_of_itself_is_text_and_never_markup(folder, pictures):
-    with h5py.File(folder / "first.h5") as file:
-        content = file.attrs["pipeline"]
-    evil = folder.parent / "evil.h5"
-    evil.write_bytes((folder / "first.h5").read_bytes())
-    with h5py.File(evil, "a") as file:
-        file.attrs["pipeline"] = content.replace(FIRST, "<script>").replace('"0"', '"<img>"').replace('"7"', '"<img>"')
-        file.attrs[probe.DIGEST] = probe.digest(file)
-    answer = answers.answer(evil, pictures[0])
-    shown = cards.heading(answer) + cards.pictures(answer, "grad-cam") + cards.message("<script>", alert=True)
-    assert "<script>" not in shown and "<img>" not in shown and "&lt;script&gt;" in shown
-
-
-def test_a_vote_of_models_is_answered_without_a_heat_map(folder, pictures, tmp_path):
-    one = artifacts.load_model(folder / "first.h5")
-    vote = keras.Model(one.input, keras.layers.Average()([one.output, one.output]), name="vote")
-    about = {"title": "Vote", "dataset": "digits", "class_names": WORDS}
-    artifacts.save_model(vote, tmp_path / "vote.h5", image_shape=(28, 28, 1), **about)
-    answer = answers.answer(tmp_path / "vote.h5", pictures[0])
-    np.testing.assert_allclose(answer.probabilities, expected(folder, pictures[0]), atol=1e-6)
-    shown = cards.pictures(answer, "grad-cam")
-    assert "No heat map" in shown and shown.count("<figure>") == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("text.png", "not a picture"),
-        ("script.png", "not a picture"),
-        ("enormous.png", "9,000 x 9,000 pixels"),
-        ("bomb.png", "pixels"),
-        ("blank.png", "no digit"),
-        ("cut.png", "damaged"),
-    ],
-)
-def test_a_bad_picture_is_answered_with_words_that_name_it_without_its_folder(folder, bad_pictures, name, says):
-    with pytest.raises(BadInput, match=says) as problem:
-        answers.answer(folder / "first.h5", bad_pictures[name])
-    assert name in str(problem.value) and "/" not in str(problem.value)
-
-
-@pytest.mark.parametrize("value", ["nonsense", "data:image/png;base64,***", "data:text/html;base64,aGVsbG8="])
-def test_what_is_no_drawing_is_refused(value, tmp_path):
-    with pytest.raises(BadInput):
-        canvas.save(value, tmp_path)
-    with pytest.raises(BadInput):
-        canvas.save("data:image/png;base64," + "A" * (canvas.LARGEST + 4), tmp_path)
-    assert canvas.save("", tmp_path) is None and not list(tmp_path.iterdir())
 
 
 def test_a_port_in_use_is_bad_input():
