@@ -132,10 +132,11 @@ def train_head(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dic
 def fine_tune(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]:
     """Phases two and three, gradual unfreezing (Howard and Ruder 2018, arXiv 1801.06146, 3.3).
 
-    conv4 and conv5 learn first, so that what the fresh layers get wrong does not reach the early stages.
+    conv4 and conv5 learn first, so that what the fresh layers get wrong does not reach the early stages. A random
+    start has nothing to protect.
     """
     config, history = this.config, []
-    upper = min(config.upper_epochs, config.epochs - 1)
+    upper = 0 if config.weights == "none" else min(config.upper_epochs, config.epochs - 1)
     phases = {"conv4, conv5": (upper, EARLY, "upper_state"), "all stages": (config.epochs - upper, (), "state")}
     for number, (phase, (epochs, frozen, name)) in enumerate(phases.items(), 2):
         if epochs:

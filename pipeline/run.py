@@ -112,6 +112,7 @@ class Run:
             views: test-time augmentations to choose from, reported beside the single pass; see tta.measure.
             extra: further plain entries of metrics.json.
         """
+        self.epochs = len(history)  # of all phases
         with devices.undivided():
             self.save(model)
             saved = artifacts.load_model(self.model_path)
