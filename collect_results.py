@@ -62,7 +62,22 @@ def entry(path: Path, metrics: dict) -> dict:
         "cores": metrics["hardware"]["cores"],
         "accelerator": metrics["hardware"]["accelerator"],
         "commit": metrics["commit"],
+        **({"plateau": plateau(history)} if metrics["recipe"] == "baseline" else {}),
         "curve": [list(point) for point in zip(seconds, history["val_accuracy"].round(4), strict=True)],
+    }
+
+
+def plateau(history: pd.DataFrame) -> dict:
+    """Where the baseline stopped getting better, when its rate fell, and how far train and validation part there.
+
+    Training accuracy is that of the training steps, with augmentation and dropout.
+    """
+    rates, best = history["learning_rate"].to_numpy(), int(history["val_loss"].to_numpy().argmin())
+    return {
+        "best_epoch": best + 1,
+        "rate_fell_before_epochs": [int(epoch) + 2 for epoch in np.flatnonzero(np.diff(rates) < 0)],
+        "best": history.iloc[best][["accuracy", "loss", "val_accuracy", "val_loss"]].astype(float).round(4).to_dict(),
+        "last": history.iloc[-1][["accuracy", "loss", "val_accuracy", "val_loss"]].astype(float).round(4).to_dict(),
     }
 
 

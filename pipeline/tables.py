@@ -94,6 +94,19 @@ def cifar100_recipes() -> str:
     return "\n".join(lines)
 
 
+def baseline() -> str:
+    """How the description's own schedule went: its best epoch, its rate, train against validation."""
+    rows = [("", "epoch", "training loss", "validation loss", "training accuracy", "validation accuracy")]
+    (run,) = read("cifar100_results.json")["baseline"]["runs"]
+    for name, epoch in (("best", run["plateau"]["best_epoch"]), ("last", run["epochs"])):
+        at = run["plateau"][name]
+        figures = (at["loss"], at["val_loss"], at["accuracy"], at["val_accuracy"])
+        rows.append((f"{name} epoch", str(epoch), *(f"{value:.4f}" for value in figures)))
+    fell = ", ".join(str(epoch) for epoch in run["plateau"]["rate_fell_before_epochs"]) or "none so far"
+    reached = f"Test accuracy {run['test_accuracy']:.4f}, loss {run['test_loss']:.4f}, macro F1 {run['macro_f1']:.4f}"
+    return f"{_markdown(rows, left=1)}\n\n{reached}. The learning rate was halved before these epochs: {fell}."
+
+
 def custom_cnn_recipes() -> str:
     """What each recipe of mnist_classification.py reached, over its seeds."""
     rows = [("recipe", "parameters", "epochs", "test accuracy", "n", "training", "whole process")]
@@ -205,6 +218,7 @@ def _markdown(rows: list[tuple[str, ...]], left: int) -> str:
 TABLES = {
     "runs": runs,
     "ablation": ablation,
+    "baseline": baseline,
     "cifar100_recipes": cifar100_recipes,
     "custom_cnn_recipes": custom_cnn_recipes,
     "comparison": comparison,

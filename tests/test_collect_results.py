@@ -21,7 +21,8 @@ def finished_run(folder: Path, recipe="fast", accuracy=0.8, validation=0.7, seed
     metrics |= {"parameters": 1000, "wall_seconds": 100.0, "training_seconds": 90.0, "commit": "abc"}
     metrics["hardware"] = {"processor": "one", "cores": 2, "accelerator": "none"}
     (folder / f"{prefix}_metrics.json").write_text(json.dumps(metrics))
-    history = pd.DataFrame({"seconds": [40.0, 50.0], "val_accuracy": [0.5, validation]})
+    history = pd.DataFrame({"seconds": [40.0, 50.0], "val_accuracy": [0.5, validation], "accuracy": [0.4, 0.9]})
+    history = history.assign(learning_rate=[1e-3, 5e-4], loss=[2.0, 0.5], val_loss=[1.5, 1.7])
     history.to_csv(folder / f"{prefix}_history.csv", index=False)
     model = {"cifar100": "cifar100_cnn_scratch.h5", "cifar100_best": "cifar100_cnn_best.h5"}[prefix]
     (folder / model).write_text(f"model {recipe} {seed}")
@@ -82,7 +83,11 @@ def test_a_folder_without_a_finished_run_is_bad_input(tmp_path):
 def test_a_baseline_counts_as_far_as_it_was_run_and_another_recipe_does_not(tmp_path):
     finished_run(tmp_path / "runs" / "short baseline", "baseline", 0.5, epochs=6)
     finished_run(tmp_path / "runs" / "short fast", "fast", 0.8, epochs=6)
-    assert set(collected(tmp_path)) == {"baseline"}
+    results = collected(tmp_path)
+    assert set(results) == {"baseline"}
+    plateau = results["baseline"]["runs"][0]["plateau"]
+    assert plateau["best_epoch"] == 1 and plateau["rate_fell_before_epochs"] == [2]
+    assert plateau["last"] == {"accuracy": 0.9, "loss": 0.5, "val_accuracy": 0.7, "val_loss": 1.7}
 
 
 def test_the_best_recipe_ships_beside_the_default_one_under_its_own_name(tmp_path):
