@@ -2,10 +2,11 @@
 
     python model_comparison.py                             # models in output/
     python model_comparison.py --output-dir output/demo    # those of the demo
+    python model_comparison.py my_model.h5 other.h5        # these, your own among them
 
 Each model runs in every runtime that is installed: Keras predict(), Keras' direct call, and what
 export_model.py wrote beside the model, in ONNX Runtime and LiteRT. Writes model_comparison.png, .csv
-and .json to the folder of the models.
+and .json to the output folder.
 """
 
 import sys
@@ -25,6 +26,7 @@ from pipeline.progress import counter
 class Config:
     """Every knob; each is a flag, see --help."""
 
+    models: tuple[str, ...] = flag((), "saved .h5 models; default: all in the output folder", positional="MODEL")
     rounds: int = flag(20, "turns of each runtime at each batch size", minimum=1)
     threads: int = flag(0, "processor threads of each runtime; 0: one per core", minimum=0)
     data_dir: str | None = flag(None)
@@ -78,7 +80,7 @@ def measure(path: Path, rounds: int, threads: int, data_dir: str | None) -> tupl
         arithmetic -> fastest product in GFLOP/s, taken in the same turns.
     """
     about, model = artifacts.about_model(path), artifacts.load_model(path)
-    dataset = data.load(about["dataset"], data_dir)
+    operations, dataset = latency.multiply_accumulates(model), data.load(about["dataset"], data_dir)
     sources = runnable(path)
     right = {file: classes(file, dataset.x_test) == dataset.y_test for file in dict.fromkeys(sources.values())}
     # The yardstick: products of square matrices of this side. Without the hardware bfloat16 is emulated, slowly.
@@ -101,7 +103,7 @@ def measure(path: Path, rounds: int, threads: int, data_dir: str | None) -> tupl
         "dataset": about["dataset"],
         "n_test": len(dataset.y_test),
         "parameters": model.count_params(),
-        "multiply_accumulates": latency.multiply_accumulates(model),
+        "multiply_accumulates": operations,
         "runtimes": [
             {
                 "runtime": runtime,
@@ -123,7 +125,9 @@ def main(argv: list[str] | None = None) -> int:
     folder, threads = Path(config.output_dir), config.threads or runtimes.cores()
     if threads > runtimes.cores():
         raise BadInput(f"--threads must be at most {runtimes.cores()}, the cores there are, got {threads}")
-    measured = [measure(path, config.rounds, threads, config.data_dir) for path in artifacts.finished_models(folder)]
+    paths = [Path(model) for model in config.models] or artifacts.finished_models(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    measured = [measure(path, config.rounds, threads, config.data_dir) for path in paths]
     entries, right, peaks = (list(part) for part in zip(*measured, strict=True))
     peak = {kind: max(one[kind] for one in peaks) for kind in peaks[0]}
     for entry in entries:

@@ -37,9 +37,10 @@ def check(path: Path) -> None:
     """
     try:
         status = path.stat()
+    except FileNotFoundError as error:
+        raise BadInput(f"{path} does not exist") from error
     except OSError as error:
-        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        raise BadInput(f"{path} {reason}") from error
+        raise BadInput(f"{path} cannot be read ({error.strerror})") from error
     if not stat.S_ISREG(status.st_mode):
         raise BadInput(f"{path} is not a file")
     if wrong := _probed(str(path.resolve()), status.st_mtime_ns, status.st_size):

@@ -45,9 +45,17 @@ def test_multiply_accumulates_know_stride_and_valid_padding_and_refuse_what_they
     pixels = keras.Input((9, 9, 2))
     x = layers.Conv2D(4, 3, strides=2)(pixels)  # 4x4 places
     assert latency.multiply_accumulates(keras.Model(pixels, x)) == 4 * 4 * 3 * 3 * 2 * 4
-    x = layers.DepthwiseConv2D(3)(x)
-    with pytest.raises(NotImplementedError, match="DepthwiseConv2D"):
+    x = layers.Conv2DTranspose(4, 3)(x)
+    with pytest.raises(BadInput, match="Conv2DTranspose"):
         latency.multiply_accumulates(keras.Model(pixels, x))
+
+
+def test_multiply_accumulates_of_convolutions_channel_by_channel():
+    pixels = keras.Input((9, 9, 4))
+    depthwise = keras.Model(pixels, layers.DepthwiseConv2D(3, depth_multiplier=2)(pixels))  # 7x7 places
+    assert latency.multiply_accumulates(depthwise) == 7 * 7 * 3 * 3 * 4 * 2
+    separable = keras.Model(pixels, layers.SeparableConv2D(6, 3, strides=2)(pixels))  # 4x4 places
+    assert latency.multiply_accumulates(separable) == 4 * 4 * (3 * 3 * 4 + 4 * 6)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,83 @@
+"""A model of your own on MNIST: copy this file beside the other scripts, then change the network.
+
+    cp docs/own_model.py my_model.py       # on Windows: copy docs\\own_model.py my_model.py
+    python my_model.py --dataset digits    # embedded digits, no download
+    python my_model.py                     # real MNIST
+
+Writes my_model.h5 and its pictures and figures, prefix my_model, where the other scripts write theirs.
+"""
+
+import sys
+from dataclasses import dataclass
+
+from pipeline import augment, data, recipe, training
+from pipeline.cli import flag, parse
+from pipeline.errors import run
+from pipeline.quiet import keras
+from pipeline.run import Run
+
+layers = keras.layers
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every knob of a run; each is a flag, see --help. The shared modules need all but learning_rate."""
+
+    learning_rate: float = flag(3e-3, "peak of the one-cycle schedule (AdamW)", minimum=0)
+    recipe: str = flag("default", "named set of values for the other flags", choices=("default",))
+    dataset: str = flag("mnist", "real MNIST, or scikit-learn's digits", choices=("mnist", "digits"))
+    epochs: int = flag(10, minimum=1)
+    batch_size: int = flag(128, minimum=1)
+    validation: float = flag(0.1, "share of the training images held out for validation", minimum=0.01, maximum=0.9)
+    seed: int = flag(0, minimum=0, maximum=2**32 - 1)
+    limit: int | None = flag(None, minimum=1)
+    precision: str = flag("auto", choices=("auto", "float32", "bfloat16"))
+    data_dir: str | None = flag(None)
+    output_dir: str | None = flag(None)
+    devices: str = flag("1")
+    deterministic: bool = flag(False)
+    dry_run: bool = flag(False)
+    resume: bool = flag(False)
+
+
+def build_model() -> keras.Model:
+    """Two residual blocks (He et al. 2015, arXiv 1512.03385); raw pixels in [0, 255] in, probabilities out."""
+    pixels = keras.Input((28, 28, 1), name="pixels")
+    x = layers.Rescaling(1 / 255, dtype="float32", name="normalise")(pixels)
+    for number, filters in enumerate((16, 32), start=1):
+        shortcut = layers.Conv2D(filters, 3, strides=2, padding="same", name=f"block{number}_down")(x)
+        x = layers.BatchNormalization(momentum=0.9, name=f"block{number}_bn1")(shortcut)
+        x = layers.ReLU(name=f"block{number}_relu1")(x)
+        x = layers.Conv2D(filters, 3, padding="same", name=f"block{number}_conv")(x)
+        x = layers.Add(name=f"block{number}_add")([shortcut, x])
+        x = layers.BatchNormalization(momentum=0.9, name=f"block{number}_bn2")(x)
+        x = layers.ReLU(name=f"block{number}_relu2")(x)
+    x = layers.GlobalAveragePooling2D(name="average")(x)
+    logits = layers.Dense(10, dtype="float32", name="logits")(x)
+    return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(logits), name="my_model")
+
+
+def moved(images, rng, **_):
+    """Training images, each moved by up to two pixels."""
+    return augment.shift(images, rng, pixels=2, mode="constant")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Data, model, fit, evaluate, save."""
+    config = parse(Config, argv, about=__doc__)
+    dataset = data.prepare(config)
+    this = Run("my_model", "my_model.h5", "My model", config, dataset)
+    if this.already_finished():
+        return 0
+    model = build_model()
+    rate = recipe.one_cycle(config.learning_rate, recipe.total_steps(dataset, config), warm_up=0.2)
+    loss = recipe.SmoothedCrossEntropy()
+    model.compile(keras.optimizers.AdamW(rate), loss, metrics=["accuracy"], jit_compile=recipe.JIT)
+    history = training.fit(this, model, dataset, epochs=config.epochs, augment=moved, name="state")
+    recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation)
+    this.finish(model, history)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
