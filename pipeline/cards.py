@@ -74,8 +74,10 @@ def card(prefix: str, run: dict, folder: Path) -> str:
         figures.append(f"Mean confidence {errors['mean_confidence']:.3f}, expected calibration error {error}")
     for entry in comparison.get("models", []):
         if (entry["title"], entry["file"]) == (title, file):
-            figures += _speed(entry, f"{comparison['hardware']['processor']}, threads: {comparison['threads']}")
-    data = [f"{about['data']}: {run['n_train']:,} training, {run['n_validation']:,} validation, {run['n_test']:,} test"]
+            machine = f"{comparison['hardware']['processor']}, threads: {comparison['threads']}"
+            figures.append("\n  - ".join([f"Speed, medians on {machine}:", *_speed(entry)]))
+    parts = f"{run['n_train']:,} training, {run['n_validation']:,} validation and {run['n_test']:,} test images"
+    data = [f"{about['data']}; {parts}"]
     data += [f"`{name}`, SHA-256 `{digest}`" for name, digest in run["config"]["files"].items()]
     return TEMPLATE.read_text(encoding="utf-8").format(
         title=title,
@@ -120,11 +122,11 @@ def _accuracy(run: dict) -> list[str]:
     return lines
 
 
-def _speed(entry: dict, machine: str) -> list[str]:
+def _speed(entry: dict) -> list[str]:
     lines = []
     for timed in entry["runtimes"]:
         one, many = timed["batches"]["1"]["median_ms"], timed["batches"]["256"]["images_per_second"]
-        speed = f"one image in {one:.2f} ms (median), {many:,.0f} images/s in batches of 256 ({machine})"
+        speed = f"one image in {one:.2f} ms, batches of 256 at {many:,.0f} images/s"
         size = f"{timed['file_megabytes']:.1f} MB, test accuracy {timed['test_accuracy']:.4f}"
         lines.append(f"`{timed['file']}` in {timed['runtime']}: {speed}; {size}")
     return lines

@@ -75,8 +75,8 @@ def _frame(axes, entries: list[dict], batch: str) -> None:
     times = [t["batches"][batch]["median_ms"] / int(batch) for entry in entries for t in entry["runtimes"]]
     ends = [t[key] for entry in entries for t in entry["runtimes"] for key in ("accuracy_low", "accuracy_high")]
     span = max(ends) - min(ends) + 1e-4
-    below, above = (0.1, 0.55) if len(entries) == 1 else (1.0, 1.3)  # five labels may stand on each other
-    axes.set(xscale="log", xlim=(min(times) / 1.8, max(times) * 6))
+    below, above = (0.1, 0.55) if len(entries) == 1 else (1.4, 1.5)  # five labels may stand on each other
+    axes.set(xscale="log", xlim=(min(times) / 2.2, max(times) * 6))
     axes.set_ylim(min(ends) - below * span, max(ends) + above * span)
     low, high = axes.get_ylim()
     axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= min(high, 1)])

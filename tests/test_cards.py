@@ -93,11 +93,13 @@ def test_figures_are_those_of_the_result_files(tmp_path):
     assert "(flip; these views are not in the file): 0.9394" in figures
     assert "3 seeds of the recipe, mean ± sample standard deviation: 0.7123 ± 0.0032" in figures
     assert "this and that" in figures and "0.818, expected calibration error 0.043" in figures
-    assert "`some.onnx` in Some Runtime: one image in 4.44 ms" in figures and "4,321 images/s" in figures
-    assert "Slide rule, threads: 4" in figures and "7.8 MB, test accuracy 0.6667" in figures
+    assert "Speed, medians on Slide rule, threads: 4:\n  - `some.onnx` in Some Runtime: one image in 4.44 ms" in figures
+    assert "4,321 images/s; 7.8 MB, test accuracy 0.6667" in figures
     assert "98,765 parameters" in model and "1:05 (float32; Abacus, cores: 3" in model and "0.586" in model
     assert "2 of 3 layers from `start.h5`" in model
-    assert "1,234 training, 56 validation, 1,000 test" in section(card, "Data") and "`feed`" in section(card, "Data")
+    assert "1,234 training, 56 validation and 1,000 test images" in section(card, "Data") and "`feed`" in section(
+        card, "Data"
+    )
 
 
 def test_what_was_not_measured_or_is_of_another_model_is_left_out(tmp_path):
