@@ -6,7 +6,21 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.style import BLUE, COLOURS, GREEN, GREY, MARKERS, ORANGE, SMALL, heading, save, share_table, show, wrapped
+from pipeline.style import (
+    BLUE,
+    COLOURS,
+    GREEN,
+    GREY,
+    LINES,
+    MARKERS,
+    ORANGE,
+    SMALL,
+    heading,
+    save,
+    share_table,
+    show,
+    wrapped,
+)
 
 
 def data_overview(images, class_names, counts: dict, what: str, title: str, path: Path) -> None:
@@ -140,7 +154,7 @@ def time_to_accuracy(
     machines = sorted({f"{row['processor']}, {row['cores']} cores" for rows in runs.values() for row in rows})
     heading(figure, f"Validation accuracy against training time: {title}", "; ".join(machines))
     axes = figure.subplots()
-    styles = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False)
+    styles = zip(*map(itertools.cycle, (COLOURS, MARKERS, LINES)), strict=False)
     if goal:
         axes.axhline(goal[0], color=GREY, ls="--", lw=1)
         axes.annotate(
@@ -151,9 +165,9 @@ def time_to_accuracy(
             textcoords="offset points",
             color=GREY,
         )
-    for (recipe, rows), (colour, marker) in zip(runs.items(), styles, strict=False):
+    for (recipe, rows), (colour, marker, line) in zip(runs.items(), styles, strict=False):
         for row in rows:
-            axes.plot(*zip(*row["curve"], strict=True), color=colour, lw=1, alpha=0.7)
+            axes.plot(*zip(*row["curve"], strict=True), color=colour, ls=line, lw=1, alpha=0.7)
         ends = [row["curve"][-1] for row in rows]
         axes.plot(*zip(*ends, strict=True), marker, color=colour, ls="", label=f"{recipe}, n = {len(rows)}")
     axes.set(xlabel="training time (s)", ylabel="validation accuracy", xscale="log")

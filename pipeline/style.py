@@ -21,6 +21,7 @@ SKY, AMBER, BLACK = "#56B4E9", "#E69F00", "#000000"
 WINE, NAVY, GREY, LIGHT = "#882255", "#003B5C", "#555555", "#D9D9D9"
 # For any number of series: as pairs they repeat only after all 56.
 COLOURS, MARKERS = (BLUE, ORANGE, GREEN, PURPLE, BLACK, SKY, AMBER), ("o", "s", "^", "D", "v", "P", "X", "*")
+LINES = ("-", "--", ":", "-.")
 TITLE, TEXT, SMALL = 12, 10, 9  # points
 DARK = 70  # percent of seaborn's Blues from which white text is easier to read than black
 
@@ -50,7 +51,7 @@ def heading(figure, what: str, title: str, **place) -> None:
 
 def title_lines(what: str, title: str, inches: float) -> list[str]:
     """What a picture shows, and below it what it was made on, in lines that fit its width."""
-    columns = int(10 * inches)  # a letter of a title is about a twelfth of an inch wide
+    columns = int(11 * inches)  # a letter of a title is about a twelfth of an inch wide
     return [line for text in (what, title) for line in balanced(text, columns)]
 
 
