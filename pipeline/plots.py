@@ -6,21 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.style import (
-    BLUE,
-    COLOURS,
-    GREEN,
-    GREY,
-    LINES,
-    MARKERS,
-    ORANGE,
-    SMALL,
-    heading,
-    save,
-    share_table,
-    show,
-    wrapped,
-)
+from pipeline.style import BLUE, GREEN, GREY, ORANGE, SERIES, SMALL, heading, save, share_table, show, wrapped
 
 
 def data_overview(images, class_names, counts: dict, what: str, title: str, path: Path) -> None:
@@ -154,7 +140,7 @@ def time_to_accuracy(
     machines = sorted({f"{row['processor']}, {row['cores']} cores" for rows in runs.values() for row in rows})
     heading(figure, f"Validation accuracy against training time: {title}", "; ".join(machines))
     axes = figure.subplots()
-    styles = zip(*map(itertools.cycle, (COLOURS, MARKERS, LINES)), strict=False)
+    styles = zip(*map(itertools.cycle, SERIES), strict=False)
     if goal:
         axes.axhline(goal[0], color=GREY, ls="--", lw=1)
         axes.annotate(
@@ -169,7 +155,8 @@ def time_to_accuracy(
         for row in rows:
             axes.plot(*zip(*row["curve"], strict=True), color=colour, ls=line, lw=1, alpha=0.7)
         ends = [row["curve"][-1] for row in rows]
-        axes.plot(*zip(*ends, strict=True), marker, color=colour, ls="", label=f"{recipe}, n = {len(rows)}")
+        axes.plot(*zip(*ends, strict=True), color=colour, marker=marker, ls="")
+        axes.plot([], [], color=colour, marker=marker, ls=line, lw=1, label=f"{recipe}, n = {len(rows)}")
     axes.set(xlabel="training time (s)", ylabel="validation accuracy", xscale="log")
     low, high = axes.get_xlim()
     steps = [digit * 10**power for power in range(6) for digit in (1, 2, 5)]

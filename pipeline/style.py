@@ -19,9 +19,12 @@ BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, AMBER, BLACK = "#56B4E9", "#E69F00", "#000000"
 # Beside these: a dark purple and a dark blue, and two greys, for what stands back and for bands.
 WINE, NAVY, GREY, LIGHT = "#882255", "#003B5C", "#555555", "#D9D9D9"
-# For any number of series: as pairs they repeat only after all 56.
-COLOURS, MARKERS = (BLUE, ORANGE, GREEN, PURPLE, BLACK, SKY, AMBER), ("o", "s", "^", "D", "v", "P", "X", "*")
-LINES = ("-", "--", ":", "-.")
+# Colours, markers and lines for any number of series: as pairs colours and markers repeat only after all 56.
+SERIES = (
+    (BLUE, ORANGE, GREEN, PURPLE, BLACK, SKY, AMBER),
+    ("o", "s", "^", "D", "v", "P", "X", "*"),
+    ("-", "--", ":", "-."),
+)
 TITLE, TEXT, SMALL = 12, 10, 9  # points
 DARK = 70  # percent of seaborn's Blues from which white text is easier to read than black
 
