@@ -6,6 +6,7 @@ DEMO := --output-dir output/demo
 .PHONY: demo ui test faults train report format clean
 
 demo: .venv/installed-export
+	$(BIN)/python data_overview.py shapes digits $(DEMO)
 	$(BIN)/python cifar100_cnn.py --dataset shapes --epochs 5 --batch-size 64 $(DEMO)
 	$(BIN)/python mnist_classification.py --dataset digits --epochs 10 --batch-size 64 $(DEMO)
 	$(BIN)/python resnet50_transfer_learning.py --dataset digits --weights none --epochs 2 --batch-size 64 $(DEMO)
@@ -30,6 +31,7 @@ faults: .venv/installed-dev
 
 # Everything on real data, in order; each run goes on where it was interrupted.
 train: .venv/installed-export
+	$(BIN)/python data_overview.py
 	for seed in 0 1 2; do \
 	  $(BIN)/python cifar100_cnn.py --tta --seed $$seed --resume --output-dir output/runs/cifar100-fast-seed$$seed && \
 	  $(BIN)/python cifar100_cnn.py --recipe sprint --seed $$seed --resume && \
@@ -47,7 +49,7 @@ train: .venv/installed-export
 	-$(BIN)/python experiments/cifar100_ablation.py  # 1 where an idea's training failed; the others are there
 	$(MAKE) report
 
-# The figures in README.md and technical_report.md, from the result files in output/.
+# The figures in README.md and technical_report.md, and the model cards, from the result files in output/.
 report: .venv/installed
 	$(BIN)/python -m pipeline.report
 

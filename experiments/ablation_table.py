@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from pipeline import artifacts
 from pipeline.errors import BadInput
-from pipeline.plots import BLUE, GREEN, GREY, ORANGE, heading, save
+from pipeline.style import BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE, SMALL, heading, save
 
 REFERENCE = "reference"
 COLUMNS = ("idea", "accuracy", "difference", "seconds", "kind", "change", "seed", "validation_loss")
@@ -21,7 +21,6 @@ KINDS = {
     "removed": (ORANGE, "s", "a part left out"),
 }
 LOWEST = -8.0  # points; what lies below is drawn at the edge, with its number
-BAND = "#d9d9d9"
 
 
 def read(path: Path, settings: dict) -> list[dict]:
@@ -105,7 +104,7 @@ def picture(rows: list[dict], found: dict, title: str, path: Path) -> None:
     for row in rows:
         points.setdefault(row["idea"], []).append(max(100 * row["difference"], LOWEST))
     figure = Figure(figsize=(9, 2.6 + 0.3 * len(ideas)), layout="constrained")
-    heading(figure, "What each idea changes after a short training", title, 80)
+    heading(figure, "What each idea changes after a short training", title)
     axes = figure.subplots()
     beside = {"xycoords": ("axes fraction", "data"), "va": "center", "ha": "right"}
     for place, idea in zip(range(len(ideas), 0, -1), ideas, strict=True):
@@ -119,24 +118,24 @@ def picture(rows: list[dict], found: dict, title: str, path: Path) -> None:
         offset = {"xytext": (move, 0), "textcoords": "offset points", "va": "center", "ha": align}
         axes.annotate(f"{difference:+.1f}".replace("-", "−"), (end, place), **offset)
         axes.annotate(f"{idea['times_reference_seconds']:.1f}", (1.06, place), **beside)
-    axes.plot(points[REFERENCE], [0] * reference["n"], "|", color="black", markersize=12, markeredgewidth=2)
+    axes.plot(points[REFERENCE], [0] * reference["n"], "|", color=BLACK, markersize=12, markeredgewidth=2)
     axes.annotate("1.0", (1.06, 0), **beside)
     axes.annotate("training\ntime (×)", (1.06, 1), xycoords="axes fraction", va="bottom", ha="right")
     if reference["std"]:
         width = 200 * reference["std"]
-        axes.axvspan(-width, width, color=BAND, lw=0, zorder=0)
+        axes.axvspan(-width, width, color=LIGHT, lw=0, zorder=0)
         said = f"reference ± 2 standard deviations\nof its {reference['n']} seeds (± {width:.1f} points)"
-        above = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center", "va": "bottom", "fontsize": 9}
+        above = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center", "va": "bottom", "fontsize": SMALL}
         axes.annotate(said, (0, 1), xycoords=("data", "axes fraction"), **above)
     axes.axvline(0, color=GREY, lw=1)
     for colour, shape, label in KINDS.values():
         axes.plot([], [], shape, color=colour, markersize=8, label=label)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     names = [f"reference ({reference['n']} seeds)", *reversed([idea["idea"] for idea in ideas])]
     axes.set_yticks(range(len(names)), names)
     every = [value for own in points.values() for value in own]
     axes.set(ylim=(-0.7, len(ideas) + 0.7), xlim=(min(every) - 1, max(every) + 1))
     axes.set_xlabel(f"difference to the reference's validation accuracy of {reference['mean']:.1%} (percentage points)")
-    axes.grid(axis="x", alpha=0.3)
+    axes.grid(True, axis="x")
     axes.tick_params(axis="y", length=0)
     save(figure, path)

@@ -5,20 +5,19 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.plots import BLUE, GREEN, GREY, ORANGE, heading, save, show
+from pipeline.style import AMBER, BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, SMALL, heading, save, show, title_lines
 
 # An example on a sheet: raw image (h, w, c), caption, and its heat maps (h, w) in [0, 1].
 Example = tuple[np.ndarray, str, list[np.ndarray]]
 CELL, CAPTION = 1.35, 0.4  # inches: side of an image, height of the caption above it
-# Okabe & Ito's remaining colours, and a marker each, so that no line is known by its colour alone.
 STYLES = {
     "grad-cam": (BLUE, "o"),
-    "grad-cam++": ("#56B4E9", "s"),
+    "grad-cam++": (SKY, "s"),
     "hires-cam": (GREEN, "^"),
     "layer-cam": (ORANGE, "D"),
-    "eigen-cam": ("#CC79A7", "v"),
-    "score-cam": ("#E69F00", "P"),
-    "occlusion": ("black", "X"),
+    "eigen-cam": (PURPLE, "v"),
+    "score-cam": (AMBER, "P"),
+    "occlusion": (BLACK, "X"),
     "random": (GREY, "None"),
     "gaussian": (GREY, "."),
 }
@@ -33,17 +32,19 @@ def sheet(groups: list[list[str]], rows: list[list[Example | str]], what: str, t
         what, title: what the picture shows, and what it was made on.
     """
     widths = [1 + 2 * len(names) for names in groups]
-    width, height = 0.9 + sum(widths) * CELL + 0.4 * len(groups), 1.1 + len(rows) * (CELL + CAPTION)
+    width = 0.9 + sum(widths) * CELL + 0.4 * len(groups)
+    top = 0.6 + 0.2 * len(title_lines(what, title, width))  # inches, of all titles
+    height = top + 0.1 + len(rows) * (CELL + CAPTION)
     figure = Figure(figsize=(width, height))
-    figure.text(0.5, 1 - 0.1 / height, what + "\n" + title, ha="center", va="top", fontsize=12)
+    heading(figure, what, title, y=1 - 0.1 / height)
     shown, left = None, 0.1
     for group, names in enumerate(groups):
         heads = ["image", *(head for name in names for head in (f"map for\n{name}", "overlay"))]
         for column, head in enumerate(heads):
             x = (left + (column + 0.5) * CELL) / width
-            figure.text(x, 1 - 0.95 / height, head, ha="center", va="bottom", fontsize=8.5, color=GREY)
+            figure.text(x, 1 - (top - 0.05) / height, head, ha="center", va="bottom", fontsize=SMALL, color=GREY)
         for line, row in enumerate(rows):
-            bottom = height - 1.0 - (line + 1) * (CELL + CAPTION)
+            bottom = height - top - (line + 1) * (CELL + CAPTION)
 
             def cell(column, bottom=bottom, left=left):
                 side = 0.96 * CELL
@@ -52,42 +53,44 @@ def sheet(groups: list[list[str]], rows: list[list[Example | str]], what: str, t
                 return axes
 
             if isinstance(row[group], str):
-                cell(0).text(0, 0.5, row[group], va="center", fontsize=8.5, color=GREY)
+                cell(0).text(0, 0.5, row[group], va="center", fontsize=SMALL, color=GREY)
                 continue
             image, caption, maps = row[group]
             first = cell(0)
             show(first, image)
-            first.set_title(caption, fontsize=8.5, loc="left", pad=3)
+            first.set_title(caption, fontsize=SMALL, loc="left", pad=3, parse_math=False)
             for index, heat in enumerate(maps):
                 map_, overlay = cell(1 + 2 * index), cell(2 + 2 * index)
                 shown = map_.imshow(heat, cmap="inferno", vmin=0, vmax=1)
                 if not heat.any():
-                    map_.text(0.5, 0.5, "zero:\nno positive\nevidence", transform=map_.transAxes, fontsize=8)
+                    map_.text(0.5, 0.5, "zero:\nno positive\nevidence", transform=map_.transAxes, fontsize=SMALL)
                     map_.texts[0].set(color="white", ha="center", va="center")
                 show(overlay, image)
                 overlay.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.7 * heat)
         left += widths[group] * CELL + 0.4
     if shown:
-        tall = min(4.0, height - 1.0 - CAPTION)
+        tall = min(4.0, height - top - CAPTION)
         bar = figure.add_axes(
-            ((left - 0.25) / width, (height - 1.0 - CAPTION - tall) / height, 0.15 / width, tall / height)
+            ((left - 0.25) / width, (height - top - CAPTION - tall) / height, 0.15 / width, tall / height)
         )
-        figure.colorbar(shown, cax=bar).set_label("evidence (1: maximum)", fontsize=9)
+        figure.colorbar(shown, cax=bar).set_label("evidence (1: maximum)")
     save(figure, path)
 
 
 def faithfulness(models: list[tuple[dict, list[dict]]], path: Path) -> None:
-    """A row of panels per model: deletion curves, insertion curves, gains over random, sanity check.
+    """A part per model: deletion curves, insertion curves and sanity check below each other, gains beside them.
 
     Args:
         models: ({"title", "curves": {(method, layer): (deletion, insertion)}}, the rows of the table) for each.
     """
-    heights = [2.2 + 0.2 * len(rows) for _, rows in models]
-    figure = Figure(figsize=(22, sum(heights)), layout="constrained")
+    heights = [max(9.5, 2.2 + 0.23 * len(rows)) for _, rows in models]
+    figure = Figure(figsize=(13, sum(heights)), layout="constrained")
     parts = np.atleast_1d(figure.subfigures(len(models), 1, height_ratios=heights))
     for part, (about, rows) in zip(parts, models, strict=True):
-        heading(part, "Faithfulness of explanations", about["title"], 150)
-        deletion, insertion, gains, sanity = part.subplots(1, 4, width_ratios=(1, 1, 1.4, 1))
+        heading(part, "Faithfulness of explanations", about["title"])
+        names = ("deletion", "insertion", "sanity")
+        panels = part.subplot_mosaic([[name, "gains"] for name in names], width_ratios=(1, 1.5))
+        deletion, insertion, sanity = (panels[name] for name in names)
         best = best_layers(rows)
         for row in best:
             style = style_of(row)
@@ -98,18 +101,22 @@ def faithfulness(models: list[tuple[dict, list[dict]]], path: Path) -> None:
             if likeness:
                 shares = [int(key.split("_")[1]) for key in likeness]
                 sanity.plot(shares, list(likeness.values()), **style)
-        deletion.set(xlabel="pixels deleted, most important first (%)", ylabel="probability of the predicted class")
-        deletion.set_title("Deletion: the lower the better", fontsize=10)
-        insertion.set(xlabel="pixels inserted, most important first (%)", ylabel="probability of the predicted class")
-        insertion.set_title("Insertion: the higher the better", fontsize=10)
-        sanity.set(xlabel="layers randomised from the top (%; 0: the logits)", ylabel="rank correlation with the map")
-        sanity.set_title("Sanity: likeness has to go", fontsize=10)
+        probability = "probability of the\npredicted class"
+        deletion.set(xlabel="pixels deleted, most important first (%)", ylabel=probability)
+        deletion.set_title("Deletion: the lower the better")
+        insertion.set(xlabel="pixels inserted, most important first (%)", ylabel=probability)
+        insertion.set_title("Insertion: the higher the better")
+        sanity.set(xlabel="layers randomised from the top (%; 0: the logits)", ylabel="rank correlation\nwith the map")
+        sanity.set_title("Sanity: likeness has to go")
         sanity.axhline(0, color=GREY, lw=0.8)
         for axes in (deletion, insertion, sanity):
-            axes.grid(alpha=0.3)
+            axes.grid(True)
         sanity.set_ylim(-1.05, 1.05)
-        deletion.legend(frameon=False, fontsize=8, title="best layer of each")
-        draw_gains(gains, rows)
+        lines = deletion.get_legend_handles_labels()
+        part.legend(
+            *lines, loc="outside lower center", ncols=4, fontsize=SMALL, title="curves: best layer of each method"
+        )
+        draw_gains(panels["gains"], rows)
     save(figure, path)
 
 
@@ -149,11 +156,11 @@ def draw_gains(axes, rows: list[dict]) -> None:
     labels = [f"{row['method']} {row['layer']}".strip() for row in rows]
     verdicts = {"yes": "", "no": " (no better than random)"}
     marks = [verdicts.get(row["beats_random"], f" (better {row['beats_random']})") for row in rows]
-    axes.set_yticks(places, [label + mark for label, mark in zip(labels, marks, strict=True)], fontsize=8)
+    axes.set_yticks(places, [label + mark for label, mark in zip(labels, marks, strict=True)], fontsize=SMALL)
     for text, mark in zip(axes.get_yticklabels(), marks, strict=True):
-        text.set_color(GREY if mark else "black")
+        text.set_color(GREY if mark else BLACK)
     axes.axvline(0, color=GREY, lw=0.8)
     axes.set(xlabel="gain in area over smooth random maps, 95 % interval", ylim=(-0.7, len(rows) - 0.3))
-    axes.set_title("Above 0: more faithful than chance", fontsize=10)
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
-    axes.grid(alpha=0.3)
+    axes.set_title("Above 0: more faithful than chance")
+    axes.legend(loc="lower right")
+    axes.grid(True)

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import seaborn
 from matplotlib.figure import Figure
 
-from pipeline.plots import BLUE, GREY, heading, save, show, wrapped
+from pipeline.style import BLUE, GREY, SMALL, heading, save, share_table, show, wrapped
 
 
 def confused_pairs(images, y_true, predicted, pairs, class_names, title: str, path: Path) -> None:
@@ -17,7 +16,7 @@ def confused_pairs(images, y_true, predicted, pairs, class_names, title: str, pa
         pairs: [(a, b), ...] as metrics.confused_pairs gives them.
     """
     shown = 5
-    figure = Figure(figsize=(15, 1.25 * len(pairs) + 1.2), layout="constrained")
+    figure = Figure(figsize=(13, 1.1 * len(pairs) + 1), layout="constrained")
     heading(figure, "Classes taken for each other most often, with the first such test images", title)
     widths = [2.6, *[1] * shown, 2.6, *[1] * shown]
     grid = figure.subplots(len(pairs), 2 + 2 * shown, squeeze=False, gridspec_kw={"width_ratios": widths})
@@ -27,7 +26,7 @@ def confused_pairs(images, y_true, predicted, pairs, class_names, title: str, pa
         for start, true, guess in ((0, a, b), (1 + shown, b, a)):
             found = np.flatnonzero((y_true == true) & (predicted == guess))
             text = f"{wrapped(class_names[true], 22)}\ntaken for\n{wrapped(class_names[guess], 22)}\n{len(found)} times"
-            line[start].text(0.5, 0.5, text, ha="center", va="center", fontsize=9)
+            line[start].text(0.5, 0.5, text, ha="center", va="center", fontsize=SMALL)
             for axes, index in zip(line[start + 1 :], found[:shown], strict=False):
                 show(axes, images[index])
     save(figure, path)
@@ -48,20 +47,8 @@ def fine_accuracy(names, shares: np.ndarray, superclass_names, title: str, path:
     figure = Figure(figsize=(11, 0.52 * len(order) + 1.8), layout="constrained")
     heading(figure, "Fine classes: share of test images put into the right superclass", title)
     axes = figure.subplots()
-    seaborn.heatmap(
-        100 * values,
-        ax=axes,
-        annot=np.array(cells),
-        fmt="",
-        annot_kws={"fontsize": 8},
-        cmap="Blues",
-        vmin=0,
-        vmax=100,
-        linewidths=0.5,
-        xticklabels=False,
-        yticklabels=[f"{superclass_names[row]}  {shares[row].mean():.0%}" for row in order],
-        cbar_kws={"shrink": 0.5, "label": "right superclass (%)"},
-    )
+    rows = [f"{superclass_names[row]}  {shares[row].mean():.0%}" for row in order]
+    share_table(axes, 100 * values, cells, "right superclass (%)", linewidths=0.5, xticklabels=False, yticklabels=rows)
     axes.set(xlabel="fine classes of the superclass, worst to best", ylabel="superclass and its mean")
     save(figure, path)
 
@@ -73,15 +60,16 @@ def reliability(count, accuracy, error: float, title: str, path: Path) -> None:
         count, accuracy: per range of confidence, see metrics.reliability; error: the expected one.
     """
     figure = Figure(figsize=(6.5, 7), layout="constrained")
-    heading(figure, f"Reliability: expected calibration error {error:.3f}", title, 60)
+    heading(figure, f"Reliability: expected calibration error {error:.3f}", title)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     edges = np.linspace(0, 1, len(count) + 1)
     upper.plot([0, 1], [0, 1], color=GREY, ls="--", label="as sure as right")
     upper.bar(edges[:-1], accuracy, np.diff(edges), align="edge", color=BLUE, edgecolor="white", label="accuracy")
     upper.set(ylabel="share right", ylim=(0, 1), xlim=(0, 1))
-    upper.legend(frameon=False, loc="upper left")
+    upper.legend(loc="upper left")
     lower.bar(edges[:-1], count, np.diff(edges), align="edge", color=BLUE, edgecolor="white")
     lower.set(xlabel="confidence: probability of the predicted class", ylabel="test images", yscale="log")
+    lower.yaxis.set_major_formatter("{x:,g}")
     save(figure, path)
 
 
@@ -93,8 +81,8 @@ def every_wrong(images, y_true, probabilities, class_names, title: str, path: Pa
     """
     columns = min(6, len(images))
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(1.9 * columns, 2.1 * rows + 1), layout="constrained")
-    heading(figure, f"All {len(images)} test images that the model gets wrong", title, 14 * columns)
+    figure = Figure(figsize=(max(5, 1.9 * columns), 2.1 * rows + 1), layout="constrained")
+    heading(figure, f"All {len(images)} test images that the model gets wrong", title)
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")
     for axes, image, label, row in zip(figure.axes, images, y_true, probabilities, strict=False):
@@ -102,7 +90,7 @@ def every_wrong(images, y_true, probabilities, class_names, title: str, path: Pa
         guess = row.argmax()
         axes.set_title(
             f"true {class_names[label]} ({row[label]:.0%})\npredicted {class_names[guess]} ({row[guess]:.0%})",
-            fontsize=9,
+            fontsize=SMALL,
         )
     save(figure, path)
 
@@ -128,5 +116,5 @@ def both_wrong(images, y_true, probabilities: dict, class_names, data: str, path
         for name, of_model in probabilities.items():
             guess = of_model[index].argmax()
             lines.append(f"{name}: {class_names[guess]} ({of_model[index, guess]:.0%})")
-        axes.set_title("\n".join(lines), fontsize=9)
+        axes.set_title("\n".join(lines), fontsize=SMALL)
     save(figure, path)

@@ -6,17 +6,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from pipeline.plots import BLUE, GREEN, GREY, ORANGE, save
+from pipeline.style import BLUE, GREEN, GREY, ORANGE, SMALL, WINE, heading, save
 
-# Okabe & Ito's; every point is labelled too, so nothing hangs on the colour.
+# Every point is labelled too, so nothing hangs on the colour.
 COLOURS = {
-    "Keras predict": "#882255",  # Okabe and Ito's purple is too pale for text
+    "Keras predict": WINE,
     "Keras call": GREY,
     "ONNX Runtime": BLUE,
     "LiteRT float32": GREEN,
     "LiteRT int8": ORANGE,
 }
-LABEL_WIDTH = 0.17  # as a share of the axis
+LABEL_WIDTH, LABEL_HEIGHT = 0.19, 27  # as a share of the axis, and in points
 BATCHES = (("1", "one image at a time: ms per image"), ("256", "batches of 256: ms per image"))
 
 
@@ -48,11 +48,11 @@ def draw(result: dict, path: Path) -> None:
     datasets = list(dict.fromkeys(entry["dataset"] for entry in result["models"]))
     largest = max(timed["file_megabytes"] for entry in result["models"] for timed in entry["runtimes"])
     figure = Figure(figsize=(6.4 * len(BATCHES), 1.4 + 4.6 * len(datasets)), layout="constrained")
-    figure.suptitle(
-        "Which model, in which runtime? Further left is faster, further up is more often right\n"
-        "Median times; area is file size, bands are 95 % intervals of the accuracy\n"
+    heading(
+        figure,
+        "Which model, in which runtime? Further left is faster, further up is more often right",
+        "Median times; area is file size, bands are 95 % intervals of the accuracy; "
         f"{result['hardware']['processor']}, {threads(result['threads'])}",
-        fontsize=12,
     )
     grid = figure.subplots(len(datasets), len(BATCHES), squeeze=False)
     for line, dataset in zip(grid, datasets, strict=True):
@@ -65,7 +65,7 @@ def draw(result: dict, path: Path) -> None:
             for rank, entry in enumerate(entries):
                 _series(axes, entry, batch, largest, above=rank == 0)
             answers = "\n".join(_answer(entry, batch) for entry in entries)
-            axes.set_title(f"Fastest on {dataset}\n{answers}", fontsize=9.5, loc="left")
+            axes.set_title(f"Fastest on {dataset}\n{answers}", loc="left")
             axes.set(xlabel=label, ylabel=f"test accuracy ({entries[0]['n_test']:,} images)")
     save(figure, path)
 
@@ -75,15 +75,15 @@ def _frame(axes, entries: list[dict], batch: str) -> None:
     times = [t["batches"][batch]["median_ms"] / int(batch) for entry in entries for t in entry["runtimes"]]
     ends = [t[key] for entry in entries for t in entry["runtimes"] for key in ("accuracy_low", "accuracy_high")]
     span = max(ends) - min(ends) + 1e-4
-    below, above = (0.1, 0.5) if len(entries) == 1 else (0.8, 1.0)  # five labels may stand on each other
-    axes.set(xscale="log", xlim=(min(times) / 1.8, max(times) * 6))
+    below, above = (0.1, 0.55) if len(entries) == 1 else (1.4, 1.5)  # five labels may stand on each other
+    axes.set(xscale="log", xlim=(min(times) / 2.2, max(times) * 6))
     axes.set_ylim(min(ends) - below * span, max(ends) + above * span)
     low, high = axes.get_ylim()
     axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= min(high, 1)])
     axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.grid(axis="x", alpha=0.3)
+    axes.grid(True, axis="x")
 
 
 def _series(axes, entry: dict, batch: str, largest: float, above: bool) -> None:
@@ -104,17 +104,18 @@ def _series(axes, entry: dict, batch: str, largest: float, above: bool) -> None:
         place = (np.log(x) - low) / (high - low)
         height = next((level for level, end in enumerate(ends) if place - end > LABEL_WIDTH), len(ends))
         ends[height : height + 1] = [place]
+        offset = {"xytext": (0, (26 + LABEL_HEIGHT * height) * (1 if above else -1)), "textcoords": "offset points"}
+        # The line apart from its label, below all of them: it may pass under other labels, never over.
+        line = {"arrowstyle": "-", "color": colour, "lw": 0.9, "shrinkA": 0, "shrinkB": 2}
+        axes.annotate("", (x, y), **offset, arrowprops=line, zorder=2)
         axes.annotate(
             f"{timed['runtime']}\n{timed['file_megabytes']:.1f} MB",
             (x, y),
-            xytext=(0, (26 + 25 * height) * (1 if above else -1)),
-            textcoords="offset points",
+            **offset,
             ha="center",
             va="bottom" if above else "top",
-            fontsize=8,
-            color=colour,
+            fontsize=SMALL,
             zorder=5,
-            bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkA": 0, "shrinkB": 2},
+            bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
         )
     axes.annotate(entry["name"], points[-1][:2], xytext=(20, 0), textcoords="offset points", va="center", weight="bold")

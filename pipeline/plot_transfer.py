@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.isotonic import isotonic_regression
 
-from pipeline.plots import BLACK, BLUE, GREEN, GREY, ORANGE, heading, save
 from pipeline.progress import clock
+from pipeline.style import BLACK, BLUE, GREEN, GREY, NAVY, ORANGE, SKY, SMALL, heading, save
 
 WAYS = ("random start", "pretrained", "frozen conv4", "frozen conv5", "custom CNN")
 RANDOM, PRETRAINED, CONV4, CONV5, CUSTOM = WAYS
@@ -16,8 +16,8 @@ RANDOM, PRETRAINED, CONV4, CONV5, CUSTOM = WAYS
 STYLES = {
     (RANDOM, 32): (ORANGE, "s", "--"),
     (PRETRAINED, 32): (BLUE, "o", "-"),
-    (CONV4, 32): ("#56B4E9", "^", "-."),
-    (CONV4, 64): ("#003B5C", "v", "-."),
+    (CONV4, 32): (SKY, "^", "-."),
+    (CONV4, 64): (NAVY, "v", "-."),
     (CONV5, 32): (GREY, "x", ":"),
     (CONV5, 64): (GREY, "+", ":"),
     (CUSTOM, 28): (GREEN, "D", "-"),
@@ -56,7 +56,6 @@ def draw(table: pd.DataFrame, data: str, path: Path) -> None:
         figure,
         f"What ImageNet weights bring on {data}: test accuracy against training images{spread}",
         f"weights: {weights}; m:ss: training on all images ({machine})",
-        100,
     )
     axes = figure.add_axes((0.07, 0.09, 0.6, 0.78))  # fixed: the labels beside it are placed by its measures
     shown = table.assign(test_accuracy=table["test_accuracy"].clip(0.02, 0.9995))
@@ -93,7 +92,7 @@ def _axes(axes, shown: pd.DataFrame) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_minor_formatter("")
     axes.minorticks_off()
-    axes.grid(alpha=0.3)
+    axes.grid(True)
 
 
 def _label(axes, ends: list[tuple]) -> None:
@@ -113,7 +112,7 @@ def _label(axes, ends: list[tuple]) -> None:
             xytext=(to_the_edge + 14, place - height),
             textcoords="offset points",
             va="center",
-            fontsize=9,
+            fontsize=SMALL,
             color=BLACK,
             arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.8, "shrinkA": 0, "shrinkB": 4, "relpos": (0, 0.5)},
             annotation_clip=False,

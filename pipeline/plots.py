@@ -1,35 +1,56 @@
 """Numbers to PNG. Computes nothing but the layout; every figure says what it was made on."""
 
-import textwrap
+import itertools
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-import seaborn
 from matplotlib.figure import Figure
 
-from pipeline.artifacts import replacing
-
-# Okabe & Ito's colours, told apart by colour-blind readers, and different in grey.
-BLUE, ORANGE, GREEN, PURPLE, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#555555"
-matplotlib.rcParams.update({"font.size": 10, "axes.grid": False, "axes.spines.top": False, "axes.spines.right": False})
+from pipeline.style import BLUE, GREEN, GREY, ORANGE, SERIES, SMALL, heading, save, share_table, show, wrapped
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure at 120 dots per inch, atomically."""
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120, bbox_inches="tight", facecolor="white")
+def data_overview(images, class_names, counts: dict, what: str, title: str, path: Path) -> None:
+    """A row per class: its sample images, and a bar for how many images of it each part of the data holds.
 
+    Args:
+        images: (classes, n, h, w, 1 or 3) raw pixels.
+        counts: name of the part -> (classes,) numbers of images.
+        what, title: the data set's name, and where samples and parts come from.
+    """
+    classes, shown, height, width, channels = images.shape
+    tiles = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
+    mosaic = tiles.transpose(0, 2, 1, 3, 4).reshape(classes * (height + 2), shown * (width + 2), channels)
+    side, panel, gap, bottom = 0.5, 1.4, 0.2, 0.4  # inches: of a sample, of a bar's space
+    names = 0.3 + 0.08 * max(map(len, class_names))
+    inches = (names + shown * side + len(counts) * (gap + panel), 1.2 + classes * side + bottom)
+    figure = Figure(figsize=inches)
+    heading(figure, f"Samples and class balance: {what}", title, y=1 - 0.1 / inches[1])
 
-def heading(figure: Figure, what: str, title: str, width: int = 90) -> None:
-    """Two-line title: what the picture shows, and the model, data and recipe it was made on."""
-    figure.suptitle(what + "\n" + textwrap.fill(title, width), fontsize=12)
+    def column(left, wide):
+        return figure.add_axes((left / inches[0], bottom / inches[1], wide / inches[0], classes * side / inches[1]))
+
+    middle = np.arange(classes) + 0.5
+    samples = column(names, shown * side)
+    show(samples, mosaic, extent=(0, shown, classes, 0))
+    samples.axis("on")
+    samples.spines[:].set_visible(False)
+    samples.tick_params(length=0)
+    samples.set_yticks(middle, class_names)
+    samples.set_xticks([])
+    for place, (part, of_class) in enumerate(counts.items()):
+        axes = column(names + shown * side + gap + place * (gap + panel), panel)
+        bars = axes.barh(middle, of_class, color=BLUE)
+        axes.bar_label(bars, fmt="{:,.0f}", padding=3)
+        axes.set(ylim=(classes, 0), xlim=(0, 1.5 * max(of_class)), xticks=[], yticks=[], xlabel="images per class")
+        axes.spines["bottom"].set_visible(False)
+        axes.set_title(f"{part}: {sum(of_class):,}")
+    save(figure, path)
 
 
 def training_curves(history: list[dict], title: str, path: Path) -> None:
     """Loss, accuracy and learning rate against the epoch, train and validation."""
     figure = Figure(figsize=(13, 4), layout="constrained")
-    heading(figure, "Training curves", title, 120)
+    heading(figure, "Training curves", title)
     loss, accuracy, rate = figure.subplots(1, 3)
     epochs = np.arange(1, len(history) + 1)  # phases follow each other on one axis
     for axes, key, label in ((loss, "loss", "loss (nats)"), (accuracy, "accuracy", "accuracy")):
@@ -40,14 +61,15 @@ def training_curves(history: list[dict], title: str, path: Path) -> None:
         if held_out:
             axes.plot(*zip(*held_out, strict=True), color=ORANGE, marker="s", markersize=3, ls="--", label="validation")
         axes.set(xlabel="epoch", ylabel=label, ylim=(0, None) if key == "loss" else None)
-        axes.legend(frameon=False)
-        axes.grid(alpha=0.3)
+        axes.legend()
+        axes.grid(True)
     steps = [(epoch, row["learning_rate"]) for epoch, row in zip(epochs, history, strict=True) if row["learning_rate"]]
     rate.plot(*zip(*steps, strict=True), color=GREEN, marker=".")  # a rate of zero has no place on a log axis
     phases = [row.get("phase") for row in history]
     starts = [i for i in range(1, len(phases)) if phases[i] != phases[i - 1]]
     rate.set(xlabel="epoch", ylabel="learning rate after the epoch", yscale="log")
-    rate.grid(alpha=0.3)
+    rate.yaxis.set_major_formatter("{x:g}")
+    rate.grid(True)
     for axes in (loss, accuracy, rate):
         axes.set_xlim(0.5, len(history) + 0.5)
         for start in starts:
@@ -63,7 +85,7 @@ def confusion_matrix(matrix: np.ndarray, class_names, title: str, path: Path) ->
     """Counts with row percentages; colour is the row percentage."""
     n = len(class_names)
     percent = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    side = 2.5 + 0.62 * n
+    side = 2.5 + 0.5 * n
     figure = Figure(figsize=(side + 2, side), layout="constrained")
     heading(figure, "Confusion matrix: count, and share of the true class in percent", title)
     axes = figure.subplots()
@@ -71,35 +93,11 @@ def confusion_matrix(matrix: np.ndarray, class_names, title: str, path: Path) ->
         [f"{count}\n{share:.1f}" if count else "" for count, share in zip(*row, strict=True)]
         for row in zip(matrix, percent, strict=True)
     ]
-    seaborn.heatmap(
-        percent,
-        ax=axes,
-        annot=np.array(cells),
-        fmt="",
-        annot_kws={"fontsize": 7.5},
-        cmap="Blues",
-        vmin=0,
-        vmax=100,
-        square=True,
-        xticklabels=class_names,
-        yticklabels=class_names,
-        cbar_kws={"shrink": 0.6, "label": "share of the true class (%)"},
-    )
+    names = {"xticklabels": class_names, "yticklabels": class_names}
+    share_table(axes, percent, cells, "share of the true class (%)", square=True, **names)
     axes.tick_params(axis="x", rotation=90 if n > 10 else 0)
-    axes.tick_params(axis="y", rotation=0)
     axes.set(xlabel="predicted class", ylabel="true class")
     save(figure, path)
-
-
-def show(axes, image: np.ndarray) -> None:
-    """Draw one raw image (h, w, 1 or 3) without axes."""
-    axes.imshow(np.squeeze(image).astype(np.uint8), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    axes.axis("off")
-
-
-def wrapped(text: str, width: int = 20) -> str:
-    """Break a long class name over lines."""
-    return textwrap.fill(text, width)
 
 
 def examples(images, y_true, probabilities, right, wrong, class_names, title: str, path: Path) -> None:
@@ -117,14 +115,14 @@ def examples(images, y_true, probabilities, right, wrong, class_names, title: st
     for line, (name, part) in zip(grid, rows, strict=True):
         for axes in line:
             axes.axis("off")
+        line[0].text(-0.04, 0.5, name, rotation=90, va="center", ha="right", transform=line[0].transAxes, weight="bold")
         for axes, index in zip(line, part, strict=False):
             guess = probabilities[index].argmax()
             show(axes, images[index])
             axes.set_title(
                 f"{wrapped('true: ' + class_names[y_true[index]], 26)}\n"
                 f"{wrapped('predicted: ' + class_names[guess], 26)} ({probabilities[index, guess]:.0%})",
-                fontsize=9,
-                color=GREY if name == "right" else ORANGE,
+                fontsize=SMALL,
             )
     save(figure, path)
 
@@ -140,9 +138,9 @@ def time_to_accuracy(
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
     machines = sorted({f"{row['processor']}, {row['cores']} cores" for rows in runs.values() for row in rows})
-    heading(figure, f"Validation accuracy against training time: {title}", "; ".join(machines), 80)
+    heading(figure, f"Validation accuracy against training time: {title}", "; ".join(machines))
     axes = figure.subplots()
-    styles = zip((BLUE, ORANGE, GREEN, PURPLE, BLACK), ("o", "s", "^", "D", "v"), strict=True)
+    styles = zip(*map(itertools.cycle, SERIES), strict=False)
     if goal:
         axes.axhline(goal[0], color=GREY, ls="--", lw=1)
         axes.annotate(
@@ -153,17 +151,18 @@ def time_to_accuracy(
             textcoords="offset points",
             color=GREY,
         )
-    for (recipe, rows), (colour, marker) in zip(runs.items(), styles, strict=False):
+    for (recipe, rows), (colour, marker, line) in zip(runs.items(), styles, strict=False):
         for row in rows:
-            axes.plot(*zip(*row["curve"], strict=True), color=colour, lw=1, alpha=0.7)
+            axes.plot(*zip(*row["curve"], strict=True), color=colour, ls=line, lw=1, alpha=0.7)
         ends = [row["curve"][-1] for row in rows]
-        axes.plot(*zip(*ends, strict=True), marker, color=colour, ls="", label=f"{recipe}, n = {len(rows)}")
+        axes.plot(*zip(*ends, strict=True), color=colour, marker=marker, ls="")
+        axes.plot([], [], color=colour, marker=marker, ls=line, lw=1, label=f"{recipe}, n = {len(rows)}")
     axes.set(xlabel="training time (s)", ylabel="validation accuracy", xscale="log")
     low, high = axes.get_xlim()
     steps = [digit * 10**power for power in range(6) for digit in (1, 2, 5)]
     axes.set_xticks([step for step in steps if low <= step <= high])
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, loc="lower right")
+    axes.grid(True)
+    axes.legend(loc="lower right")
     save(figure, path)

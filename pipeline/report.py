@@ -1,4 +1,6 @@
-"""Put measured figures into README.md and technical_report.md: python -m pipeline.report [--check].
+"""Put measured figures into README.md and technical_report.md, and write the model cards.
+
+    python -m pipeline.report [--check]
 
 A figure in the text stands between two comments that name its source, and is replaced in place:
 
@@ -6,11 +8,13 @@ A figure in the text stands between two comments that name its source, and is re
 
 The first word is a file in output/, the second a path of keys into it, the third a Python format.
 A whole table stands between <!-- table NAME --> and <!-- /table -->; NAME is a function of pipeline.tables.
+The cards, output/<prefix>_model_card.md, are by pipeline.cards.
 """
 
 import re
 import sys
 
+from pipeline.cards import cards
 from pipeline.progress import clock
 from pipeline.tables import PROJECT, TABLES, read
 
@@ -34,13 +38,12 @@ def render(text: str) -> str:
 
 
 def main() -> int:
-    """Rewrite the texts; with --check only compare, exit code 1 where they differ."""
+    """Rewrite the texts and cards; with --check only compare, exit code 1 where they differ."""
+    texts = {PROJECT / name: render((PROJECT / name).read_text(encoding="utf-8")) for name in TEXTS}
     stale = []
-    for name in TEXTS:
-        path = PROJECT / name
-        text = path.read_text(encoding="utf-8")
-        if (new := render(text)) != text:
-            stale.append(name)
+    for path, new in {**texts, **cards(PROJECT / "output")}.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != new:
+            stale.append(path.relative_to(PROJECT).as_posix())
             if "--check" not in sys.argv:
                 path.write_text(new, encoding="utf-8")
     print(f"{'differs from output/' if '--check' in sys.argv else 'rewritten'}: {', '.join(stale) or 'nothing'}")

@@ -1,0 +1,79 @@
+"""What the models learn from: samples of every class, and how many images of it each part of the data holds.
+
+    python data_overview.py                                         # CIFAR-100 and MNIST
+    python data_overview.py shapes digits --output-dir output/demo  # the embedded data
+
+Writes <data set>_data.png. Validation images are held out as by the script that trains on the data set.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import cifar100_cnn
+import mnist_classification
+from pipeline import data, plots
+from pipeline.cli import flag, parse
+from pipeline.errors import BadInput, run
+
+SHOWN = 10  # samples of each class
+# Data set -> the script whose validation part is counted.
+SCRIPTS = {"cifar100": cifar100_cnn, "mnist": mnist_classification}
+SCRIPTS |= {"shapes": cifar100_cnn, "digits": mnist_classification}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every knob; each is a flag, see --help."""
+
+    datasets: tuple[str, ...] = flag((), f"of {', '.join(SCRIPTS)}; default: the first two", positional="DATASET")
+    data_dir: str | None = flag(None)
+    output_dir: str = flag("output", "folder for the pictures")
+
+
+def samples(dataset: data.Dataset) -> np.ndarray:
+    """(classes, SHOWN) indices of the first training images of each class, as many of each of its fine classes."""
+    kinds = dataset.y_train if dataset.fine_train is None else dataset.fine_train
+    rows = []
+    for label in range(len(dataset.class_names)):
+        own = np.unique(kinds[dataset.y_train == label])
+        rows.append(np.concatenate([np.flatnonzero(kinds == kind)[: SHOWN // len(own)] for kind in own]))
+    return np.stack(rows)
+
+
+def picture(dataset: data.Dataset, script, path: Path) -> None:
+    """Draw one data set, with the validation part that a training script holds out."""
+    parts = data.split(dataset, script.Config().validation)
+    labels = {"training": parts.y_train, "validation": parts.y_validation, "test": parts.y_test}
+    counts = {part: np.bincount(y, minlength=len(dataset.class_names)) for part, y in labels.items()}
+    height, width, channels = dataset.image_shape
+    colours = "grey" if channels == 1 else "RGB"
+    chosen = samples(dataset)
+    which = f"{SHOWN} training images of each class"
+    if dataset.fine_train is not None:
+        fine = len(np.unique(dataset.fine_train))
+        which = f"{chosen.size // fine} training images of each of the {fine} fine classes"
+    title = f"{height}×{width} pixels, {colours}; samples: the first {which}; "
+    title += f"validation images are held out as in {script.__name__}.py"
+    plots.data_overview(dataset.x_train[chosen], dataset.class_names, counts, dataset.title, title, path)
+    print(f"{path}: {', '.join(f'{len(y):,} {part}' for part, y in labels.items())} images")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """One picture per data set."""
+    config = parse(Config, argv, about=__doc__)
+    names = config.datasets or ("cifar100", "mnist")
+    for name in names:
+        if name not in SCRIPTS:
+            raise BadInput(f"there is no data set {name}; choose from {', '.join(SCRIPTS)}")
+    folder = Path(config.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        picture(data.load(name, config.data_dir), SCRIPTS[name], folder / f"{name}_data.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

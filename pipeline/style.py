@@ -1,0 +1,96 @@
+"""One look for every picture: colours, sizes, font, title, images, and how a file is written.
+
+A colour never stands alone for what it means: a marker, a line style or a label says it too, so that a picture
+can be read in grey. Text is black or grey, nine points at least, so that it can be read at half size.
+"""
+
+import textwrap
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import seaborn
+from matplotlib.figure import Figure
+
+from pipeline.artifacts import replacing
+
+# Okabe & Ito's colours (2008), told apart by colour-blind readers.
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+SKY, AMBER, BLACK = "#56B4E9", "#E69F00", "#000000"
+# Beside these: a dark purple and a dark blue, and two greys, for what stands back and for bands.
+WINE, NAVY, GREY, LIGHT = "#882255", "#003B5C", "#555555", "#D9D9D9"
+# Colours, markers and lines for any number of series: as pairs colours and markers repeat only after all 56.
+SERIES = (
+    (BLUE, ORANGE, GREEN, PURPLE, BLACK, SKY, AMBER),
+    ("o", "s", "^", "D", "v", "P", "X", "*"),
+    ("-", "--", ":", "-."),
+)
+TITLE, TEXT, SMALL = 12, 10, 9  # points
+DARK = 70  # percent of seaborn's Blues from which white text is easier to read than black
+
+matplotlib.rcParams.update(
+    {
+        "font.family": "DejaVu Sans",  # comes with Matplotlib and has every sign that the pictures use
+        "font.size": TEXT,
+        "axes.titlesize": TEXT,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "grid.alpha": 0.3,
+        "legend.frameon": False,
+    }
+)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure at 120 dots per inch, atomically."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120, bbox_inches="tight", facecolor="white")
+
+
+def heading(figure, what: str, title: str, **place) -> None:
+    """Title of a figure or a part of one, wrapped to its width; `place` is of Matplotlib's suptitle()."""
+    figure.suptitle("\n".join(title_lines(what, title, figure.bbox.width / figure.dpi)), fontsize=TITLE, **place)
+
+
+def title_lines(what: str, title: str, inches: float) -> list[str]:
+    """What a picture shows, and below it what it was made on, in lines that fit its width."""
+    columns = int(11 * inches)  # a letter of a title is about a twelfth of an inch wide
+    return [line for text in (what, title) for line in balanced(text, columns)]
+
+
+def balanced(text: str, columns: int) -> list[str]:
+    """As few lines of `columns` letters as will do, none of them much shorter than the others."""
+    lines = textwrap.wrap(text, columns)
+    while columns > 1 and len(narrower := textwrap.wrap(text, columns - 1)) == len(lines):
+        lines, columns = narrower, columns - 1
+    return lines
+
+
+def wrapped(text: str, columns: int) -> str:
+    """Break a long class name over lines."""
+    return textwrap.fill(text, columns)
+
+
+def show(axes, image: np.ndarray, **place) -> None:
+    """Draw raw pixels (h, w, 1 or 3) in [0, 255] without axes."""
+    axes.imshow(np.squeeze(image).astype(np.uint8), cmap="gray", vmin=0, vmax=255, interpolation="nearest", **place)
+    axes.axis("off")
+
+
+def share_table(axes, percent: np.ndarray, cells: list[list[str]], label: str, **options) -> None:
+    """A table of shares in percent as colours, with a text in each cell; options are seaborn.heatmap's."""
+    seaborn.heatmap(
+        percent,
+        ax=axes,
+        annot=np.array(cells),
+        fmt="",
+        annot_kws={"fontsize": TEXT},
+        cmap="Blues",
+        vmin=0,
+        vmax=100,
+        cbar_kws={"shrink": 0.5, "label": label},
+        **options,
+    )
+    for text, share in zip(axes.texts, percent.flat, strict=True):
+        text.set_color("white" if share > DARK else BLACK)
+    axes.tick_params(axis="y", rotation=0)

@@ -1,0 +1,186 @@
+"""Every picture in one look: text large enough, its colours readable, its signs in the font, its title inside."""
+
+import ast
+import re
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import PROJECT
+from matplotlib import font_manager
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from experiments import ablation_table, ideas
+from pipeline import cam_plots, embedded, error_plots, names, plot_comparison, plot_transfer, plots, style
+
+TITLE = "Some network with a rather long name on some data set (recipe default, 20 epochs, seed 0)"
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+LABELS, GUESSES = np.arange(20) % 10, np.arange(20) // 2
+PROBABILITIES = np.eye(10)[GUESSES]
+CLASSES = names.CIFAR100_COARSE[:10]
+MACHINE = {"processor": "a processor", "cores": 2}
+
+
+def history():
+    rows = ({"loss": 1 / n, "accuracy": 1 - 1 / n, "learning_rate": 0.1**n, "val_loss": 2 / n} for n in range(1, 6))
+    return [
+        {**row, "val_accuracy": row["accuracy"] / 2, "phase": "head" if n < 3 else "tail"} for n, row in enumerate(rows)
+    ]
+
+
+def comparison():
+    def timed(name, ms):
+        batch = {"median_ms": ms, "times_keras_predict": 40 / ms}
+        figures = {"test_accuracy": 0.9, "accuracy_low": 0.88, "accuracy_high": 0.92, "file_megabytes": ms}
+        return {"runtime": name, **figures, "batches": {"1": batch, "256": batch}}
+
+    ms = {"Keras predict": 40, "Keras call": 10, "ONNX Runtime": 2, "LiteRT float32": 2.1, "LiteRT int8": 0.5}
+    entry = {"dataset": "mnist", "n_test": 1000, "runtimes": [timed(*pair) for pair in ms.items()]}
+    models = [{**entry, "name": name} for name in ("custom_cnn", "resnet50")]
+    return {"models": models, "hardware": MACHINE, "threads": 2}
+
+
+def transfer():
+    rows = [
+        {"way": way, "size": size, "images": images, "seed": seed, "test_accuracy": 0.5 + place / 40 + seed / 100}
+        for place, (way, size) in enumerate(plot_transfer.STYLES)
+        for images in (100, 1000)
+        for seed in (0, 1)
+    ]
+    return pd.DataFrame(rows).assign(covers="conv1 to conv4", weights="some.h5", training_seconds=60.0, **MACHINE)
+
+
+def ablation():
+    entry = {"change": "", "validation_loss": 1.0, "seconds": 9.0, "epochs": 5, "parameters": 10, "commit": "abc"}
+    kinds = {"reference": "reference", "MixUp": "added", "ViT": "replaced", "no shifts": "removed"}
+    accuracies = [("reference", 0.7), ("reference", 0.71), ("MixUp", 0.72), ("ViT", 0.4), ("no shifts", 0.69)]
+    rows = [{**entry, "idea": i, "kind": kinds[i], "accuracy": a, "seed": s} for s, (i, a) in enumerate(accuracies)]
+    return ablation_table.merged([], rows)
+
+
+def faithfulness():
+    row = {"deletion_gain_over_random": 0.1, "insertion_gain_over_random": 0.2, "likeness_0_percent_random": 0.5}
+    row |= {"deletion_gain_over_random_error": 0.01, "insertion_gain_over_random_error": 0.02}
+    row |= {"deletion_area": 0.2, "insertion_area": 0.6, "beats_random": "in deletion alone"}
+    rows = [{**row, "method": method, "layer": "block3_conv2_relu"} for method in cam_plots.STYLES]
+    curves = {(one["method"], one["layer"]): (np.linspace(1, 0, 7), np.linspace(0, 1, 7)) for one in rows}
+    return [({"title": TITLE, "curves": curves}, rows)]
+
+
+def example(maps):
+    return IMAGES[0], "a$^$.png\npredicted: fish (50%)", maps
+
+
+HEAT = [np.zeros((32, 32)), np.full((32, 32), 0.5)]
+RUN = {"curve": [[1.0, 0.5], [9.0, 0.8]], **MACHINE}
+DRAWINGS = {
+    "training curves": lambda path: plots.training_curves(history(), TITLE, path),
+    "confusion matrix": lambda path: plots.confusion_matrix(np.diag(range(10, 20)), CLASSES, TITLE, path),
+    "examples": lambda path: plots.examples(
+        IMAGES, LABELS, PROBABILITIES, np.arange(7), np.arange(3), CLASSES, TITLE, path
+    ),
+    "time to accuracy": lambda path: plots.time_to_accuracy({"fast": [RUN]}, "MNIST", path, (0.75, "a goal")),
+    "data": lambda path: plots.data_overview(
+        IMAGES[:, None], names.CIFAR100_COARSE, {"training": np.arange(20)}, "some data", TITLE, path
+    ),
+    "confused pairs": lambda path: error_plots.confused_pairs(
+        IMAGES, LABELS, GUESSES, [(0, 1), (2, 4)], CLASSES, TITLE, path
+    ),
+    "fine classes": lambda path: error_plots.fine_accuracy(
+        np.reshape(names.CIFAR100_FINE, (20, 5)), RNG.random((20, 5)), names.CIFAR100_COARSE, TITLE, path
+    ),
+    "reliability": lambda path: error_plots.reliability(np.arange(5), np.linspace(0, 1, 5), 0.01, TITLE, path),
+    "every wrong": lambda path: error_plots.every_wrong(IMAGES[:7], LABELS, PROBABILITIES, CLASSES, TITLE, path),
+    "both wrong": lambda path: error_plots.both_wrong(
+        IMAGES[:7], LABELS, {"custom CNN": PROBABILITIES, "ResNet50": PROBABILITIES}, CLASSES, "MNIST", path
+    ),
+    "heat maps": lambda path: cam_plots.sheet(
+        [["predicted class"]], [[example(HEAT[:1])], ["none is wrong"], [example(HEAT[1:])]], "Evidence", TITLE, path
+    ),
+    "faithfulness": lambda path: cam_plots.faithfulness(faithfulness(), path),
+    "comparison": lambda path: plot_comparison.draw(comparison(), path),
+    "transfer": lambda path: plot_transfer.draw(transfer(), "MNIST", path),
+    "ablation": lambda path: ablation_table.picture(ablation(), ablation_table.summary(ablation()), TITLE, path),
+}
+MODULES = (plots, error_plots, cam_plots, plot_comparison, plot_transfer, ablation_table)
+
+
+@pytest.fixture(params=DRAWINGS)
+def figure(request, monkeypatch, tmp_path):
+    """Each picture with made-up data, laid out as it is saved."""
+    figures = []
+    for module in MODULES:
+        monkeypatch.setattr(module, "save", lambda figure, path: figures.append(figure))
+    DRAWINGS[request.param](tmp_path / "no.png")
+    FigureCanvasAgg(figures[0]).draw()
+    return figures[0]
+
+
+def test_text_can_be_read_at_half_size_and_in_grey_and_the_title_is_inside(figure):
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    assert min(text.get_fontsize() for text in texts) >= style.SMALL >= 9
+    assert {to_hex(text.get_color()).upper() for text in texts} <= {style.BLACK, style.GREY, "#FFFFFF"}
+    titled = [part for part in (figure, *figure.subfigs) if part.get_suptitle()]
+    assert titled
+    for part in titled:
+        box = next(text for text in part.texts if text.get_text() == part.get_suptitle()).get_window_extent()
+        assert part.bbox.x0 <= box.x0 and box.x1 <= part.bbox.x1
+        below = [axes.get_tightbbox().y1 for axes in part.axes if axes.get_tightbbox()]
+        assert box.y0 >= max(below) - 1, "nothing reaches into the title"
+
+
+def test_a_title_is_broken_into_lines_of_like_length():
+    assert style.balanced("one two three four five", 20) == ["one two three", "four five"]
+    assert style.balanced("one two", 20) == ["one two"]
+    lines = style.title_lines("What it shows", TITLE, 6)
+    assert lines[0] == "What it shows" and " ".join(lines[1:]) == TITLE and len(lines) == 3
+
+
+def test_cells_have_the_text_colour_that_contrasts_more():
+    def luminance(colour):  # WCAG 2.2
+        value = np.asarray(matplotlib.colors.to_rgb(colour))
+        return np.dot(
+            [0.2126, 0.7152, 0.0722], np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+        )
+
+    axes = Figure().subplots()
+    percent = np.linspace(0, 100, 21).reshape(3, 7)
+    style.share_table(axes, percent, [["text"] * 7] * 3, "share (%)")
+    (cells, *_) = axes.collections
+    for text, cell in zip(axes.texts, cells.get_facecolors(), strict=True):
+        light, dark = sorted((luminance(text.get_color()), luminance(cell[:3])), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.1
+
+
+def test_no_recipe_is_left_out_of_time_to_accuracy_and_no_two_look_alike(monkeypatch, tmp_path):
+    figures = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
+    plots.time_to_accuracy({f"recipe {n}": [RUN] for n in range(12)}, "MNIST", tmp_path / "no.png")
+    handles, labels = figures[0].axes[0].get_legend_handles_labels()
+    assert labels == [f"recipe {n}, n = 1" for n in range(12)]
+    assert len({(handle.get_color(), handle.get_marker()) for handle in handles}) == 12
+
+
+def test_the_font_has_every_sign_that_is_used():
+    path = font_manager.findfont(matplotlib.rcParams["font.family"][0], fallback_to_default=False)
+    known = {chr(code) for code in font_manager.get_font(path).get_charmap()} | {"\n"}
+    used = set("".join([*names.CIFAR100_COARSE, *names.CIFAR100_FINE, *embedded.SHAPE_NAMES]))
+    for name in [module.__file__ for module in (*MODULES, style, ideas)] + [*PROJECT.glob("*.py")]:
+        with open(name, encoding="utf-8") as file:
+            strings = (node.value for node in ast.walk(ast.parse(file.read())) if isinstance(node, ast.Constant))
+            used |= set("".join(value for value in strings if isinstance(value, str)))
+    assert {"×", "±", "−"} <= used and used <= known
+
+
+def test_colours_and_sizes_are_set_in_one_place():
+    own = re.compile(r"fontsize=\d|[\"']#[0-9A-Fa-f]{6}[\"']|rcParams|dpi=|frameon|import seaborn")
+    sources = [
+        path for folder in (".", "pipeline", "experiments", "benchmarks") for path in (PROJECT / folder).glob("*.py")
+    ]
+    found = {path.name for path in sources if own.search(path.read_text(encoding="utf-8"))}
+    assert found == {"style.py"}
