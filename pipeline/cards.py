@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.markdown import spread
 from pipeline.progress import clock
 from pipeline.statistics import wilson
-from pipeline.tables import spread
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
 # Prefix -> the saved file, and the script that makes it.

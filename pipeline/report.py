@@ -1,4 +1,4 @@
-"""Put measured figures into README.md and technical_report.md, and write the model cards.
+"""Put measured figures into README.md, technical_report.md and docs/, and write the model cards.
 
     python -m pipeline.report [--check]
 
@@ -15,10 +15,11 @@ import re
 import sys
 
 from pipeline.cards import cards
+from pipeline.markdown import PROJECT, read
 from pipeline.progress import clock
-from pipeline.tables import PROJECT, TABLES, read
+from pipeline.tables import TABLES
 
-TEXTS = ("README.md", "technical_report.md", "docs/reliability.md")
+TEXTS = ("README.md", "technical_report.md", "docs/reliability.md", "docs/scaling.md")
 FIGURE = re.compile(r"<!-- (\S+\.json) (\S+) (\S+) -->(.*?)<!-- / -->", re.DOTALL)
 TABLE = re.compile(r"<!-- table (\w+) -->\n(.*?)<!-- /table -->", re.DOTALL)
 

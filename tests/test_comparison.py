@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import mnist_classification
-from pipeline import artifacts, comparison, latency, plot_comparison, runtimes, statistics, tables
+from pipeline import artifacts, comparison, latency, model_tables, plot_comparison, runtimes, statistics
 from pipeline.errors import BadInput
 from pipeline.quiet import keras
 
@@ -179,8 +179,8 @@ def test_a_row_for_every_model_runtime_and_batch(result):
 
 
 def test_text_and_markdown_carry_the_measured_figures(result, monkeypatch):
-    monkeypatch.setattr(tables, "read", lambda name: result)
-    text, table, tests = comparison.text(result), tables.comparison(), tables.differences()
+    monkeypatch.setattr(model_tables, "read", lambda name: result)
+    text, table, tests = comparison.text(result), model_tables.comparison(), model_tables.differences()
     for entry_ in result["models"]:
         for timed in entry_["runtimes"]:
             one = timed["batches"]["1"]["median_ms"]

@@ -1,0 +1,114 @@
+"""What an epoch of recipe fast costs against the number of images, the batch and the processor cores.
+
+    python benchmarks/scaling.py            # about five minutes on two idle cores
+
+Each row of ROWS is measured in processes of its own, all rows in turn, round by round: the second epoch, shuffling and
+augmentation included, and the process's peak memory. The images are random, because no figure here depends on them.
+Writes output/benchmark_scaling.json.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+from pipeline.cli import flag, parse  # noqa: E402
+from pipeline.errors import BadInput, run  # noqa: E402
+
+# Images, batch, cores (0: all there are). One thing differs from the second row at a time.
+ROWS = (
+    (2_048, 256, 0),
+    (8_192, 256, 0),
+    (32_768, 256, 0),
+    (8_192, 32, 0),
+    (8_192, 1_024, 0),
+    (8_192, 256, 1),
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every knob; each is a flag, see --help."""
+
+    rounds: int = flag(2, "processes of each row", minimum=1)
+    row: int | None = flag(
+        None, "measure one row in this process (used by the benchmark itself)", maximum=len(ROWS) - 1
+    )
+
+
+def measure(images: int, batch: int, cores: int) -> dict:
+    """Seconds of an epoch and peak memory, in this process."""
+    if cores:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])  # before TensorFlow counts its threads
+    import cifar100_cnn
+    from pipeline import hardware
+    from pipeline.batches import Batches
+    from pipeline.quiet import keras
+
+    script = cifar100_cnn.Config()
+    hardware.use_precision("auto")
+    keras.utils.set_random_seed(0)
+    model = cifar100_cnn.build_model(script)
+    sgd = keras.optimizers.SGD(0.01, momentum=script.momentum, nesterov=True)
+    model.compile(sgd, "sparse_categorical_crossentropy", jit_compile=False)
+    rng = np.random.default_rng(0)
+    pixels, labels = rng.integers(0, 256, (images, 32, 32, 3), np.uint8), rng.integers(0, 20, images)
+    augment = cifar100_cnn.augmentation(script)
+    for epoch in (script.small_epochs, script.small_epochs + 1):  # whole images; the first one warms up
+        batches = Batches(pixels, labels, batch_size=batch, seed=0, epoch=epoch, augment=augment)
+        start = time.perf_counter()
+        model.fit(batches, shuffle=False, verbose=0)
+        seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # Linux counts kilobytes
+    return {"epoch_seconds": seconds, "peak_gigabytes": peak}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure the rows in turn, print and write them."""
+    config = parse(Config, argv, about=__doc__)
+    if config.row is not None:
+        print(json.dumps(measure(*ROWS[config.row])))
+        return 0
+    if not hasattr(os, "sched_setaffinity"):
+        raise BadInput("this benchmark chooses its processor cores as Linux does; run it there")
+    from pipeline import artifacts, hardware
+
+    found = [[] for _ in ROWS]
+    for turn in range(config.rounds):
+        for number, (images, batch, cores) in enumerate(ROWS):
+            done = subprocess.run([sys.executable, __file__, "--row", str(number)], capture_output=True, text=True)
+            if done.returncode:
+                raise BadInput(f"the process of row {number} failed: {done.stderr.strip().splitlines()[-1:]}")
+            found[number].append(json.loads(done.stdout.splitlines()[-1]))
+            seconds = found[number][-1]["epoch_seconds"]
+            where = f"{images:,} images, batch {batch}, {cores or 'all'} cores"
+            print(f"round {turn + 1} of {config.rounds}  {where}: {images / seconds:,.0f} images/s", flush=True)
+    machine = hardware.describe()
+    rows = [
+        {
+            "images": images,
+            "batch": batch,
+            "cores": cores or machine["cores"],
+            "epoch_seconds": float(np.median([one["epoch_seconds"] for one in runs])),
+            "peak_gigabytes": max(one["peak_gigabytes"] for one in runs),
+        }
+        for (images, batch, cores), runs in zip(ROWS, found, strict=True)
+    ]
+    path = PROJECT / "output" / "benchmark_scaling.json"
+    versions = {"hardware": machine, "versions": hardware.versions(), "commit": hardware.commit()}
+    artifacts.write_json(path, {"rows": rows, "rounds": config.rounds, **versions})
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

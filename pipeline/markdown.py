@@ -1,0 +1,22 @@
+"""Result files in, Markdown out: what the tables of the texts are made with."""
+
+import json
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def read(name: str) -> dict:
+    """One result file of output/."""
+    return json.loads((PROJECT / "output" / name).read_text(encoding="utf-8"))
+
+
+def spread(figures: dict) -> str:
+    """Mean and sample standard deviation of some runs."""
+    return f"{figures['mean']:.4f}" + ("" if figures["std"] is None else f" ± {figures['std']:.4f}")
+
+
+def table(rows: list[tuple[str, ...]], left: int) -> str:
+    """A table from its header and rows; columns after the first `left` are aligned to the right."""
+    rule = tuple("---" if column < left else "--:" for column in range(len(rows[0])))
+    return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:]))
