@@ -29,23 +29,34 @@ faults: .venv/installed-dev
 	$(BIN)/python -m pytest tests/faults -m "" --record output/faults.json
 	$(MAKE) report
 
-# Everything on real data, in order; each run goes on where it was interrupted.
+# Everything on real data, in order; each run goes on where it was interrupted. About a day and a half on two cores.
+CIFAR := $(BIN)/python cifar100_cnn.py --resume
+MNIST := $(BIN)/python mnist_classification.py --resume
 train: .venv/installed-export
-	$(BIN)/python data_overview.py
 	for seed in 0 1 2; do \
-	  $(BIN)/python cifar100_cnn.py --tta --seed $$seed --resume --output-dir output/runs/cifar100-fast-seed$$seed && \
-	  $(BIN)/python cifar100_cnn.py --recipe sprint --seed $$seed --resume && \
-	  $(BIN)/python cifar100_cnn.py --labels fine --tta --seed $$seed --resume || exit; \
+	  $(CIFAR) --tta --seed $$seed --output-dir output/runs/cifar100-fast-seed$$seed && \
+	  $(CIFAR) --recipe sprint --seed $$seed && \
+	  $(MNIST) --seed $$seed --output-dir output/runs/custom_cnn-default-seed$$seed && \
+	  $(MNIST) --recipe tiny --seed $$seed && \
+	  $(MNIST) --recipe best --seed $$seed || exit; \
 	done
-	$(BIN)/python cifar100_cnn.py --recipe baseline --resume
-	$(BIN)/python mnist_classification.py --resume
+	for seed in 0 1 2 3 4; do \
+	  $(MNIST) --recipe sprint --seed $$seed && $(MNIST) --recipe sprint75 --seed $$seed || exit; \
+	done
+	$(MNIST) --ensemble 3
+	$(CIFAR) --labels fine --tta
+	$(CIFAR) --recipe best --tta
+	$(CIFAR) --recipe best --labels fine --tta
+	$(CIFAR) --recipe baseline
 	$(BIN)/python resnet50_transfer_learning.py --resume
 	$(BIN)/python collect_results.py
+	$(BIN)/python data_overview.py
 	$(BIN)/python error_analysis.py
 	-$(BIN)/python export_model.py  # 1 where an export fails its check; the others are there
 	$(BIN)/python model_comparison.py
 	$(BIN)/python gradcam.py
 	$(BIN)/python benchmarks/faithfulness.py
+	$(BIN)/python experiments/resnet50_transfer.py
 	-$(BIN)/python experiments/cifar100_ablation.py  # 1 where an idea's training failed; the others are there
 	$(MAKE) report
 
