@@ -19,7 +19,7 @@ from pipeline.markdown import PROJECT, read
 from pipeline.progress import clock
 from pipeline.tables import TABLES
 
-TEXTS = ("README.md", "technical_report.md", "docs/reliability.md", "docs/scaling.md")
+TEXTS = ("README.md", "README.tr.md", "technical_report.md", "docs/reliability.md", "docs/scaling.md")
 FIGURE = re.compile(r"<!-- (\S+\.json) (\S+) (\S+) -->(.*?)<!-- / -->", re.DOTALL)
 TABLE = re.compile(r"<!-- table (\w+) -->\n(.*?)<!-- /table -->", re.DOTALL)
 
