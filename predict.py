@@ -28,7 +28,7 @@ class Config:
     """Every knob; each is a flag, see --help."""
 
     model: str = flag("", "saved .h5 or exported .onnx or .tflite model", positional="MODEL")
-    images: tuple[str, ...] = flag((), "picture files, or folders of them", positional="IMAGE")
+    images: tuple[str, ...] = flag((), "picture files, or folders of them", positional="PICTURE")
     json: bool = flag(False, "one JSON document instead of the table")
 
 

@@ -211,4 +211,4 @@ def test_where_nothing_can_be_done_one_line_says_why_and_the_exit_code_is_2(onnx
 def test_help_names_model_and_pictures(capsys):
     with pytest.raises(SystemExit) as end:
         predict.main(["--help"])
-    assert end.value.code == 0 and "MODEL" in (said := capsys.readouterr().out) and "IMAGE" in said
+    assert end.value.code == 0 and "MODEL" in (said := capsys.readouterr().out) and "PICTURE" in said
