@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pipeline import report, tables
+from pipeline import model_tables, report, tables
 
 
 @pytest.mark.parametrize("name", report.TEXTS)
@@ -45,3 +45,17 @@ def test_the_baselines_table_says_where_it_was_best_and_when_the_rate_fell(monke
     assert rows[2] == "| best epoch | 40 | 0.9000 | 0.9500 | 0.7000 | 0.7400 |"
     assert rows[3] == "| last epoch | 60 | 0.5000 | 1.2500 | 0.9000 | 0.7300 |"
     assert "0.7450" in rows[-1] and rows[-1].endswith("halved before these epochs: 46, 52.")
+
+
+def test_the_table_of_faults_counts_short_and_long_tests_of_one_thing_together(monkeypatch):
+    tried = [
+        {"what": "a bit flipped", "counts": {"times": 10, "refused": 3, "slowest_seconds": 2.5}},
+        {"what": "killed", "counts": {"times": 20, "lost_steps": 0}},
+        {"what": "a bit flipped", "counts": {"times": 1000, "refused": 400, "slowest_seconds": 0.5}},
+    ]
+    record = {"tried": tried, "failed": 0, "skipped": [], "seconds": 61.0}
+    monkeypatch.setattr(model_tables, "read", lambda name: record | {"hardware": {"cores": 2, "processor": "Abacus"}})
+    table = model_tables.faults()
+    assert "| a bit flipped | 1,010 | refused: 403, slowest seconds: 2.5 |" in table
+    assert "| killed | 20 | lost steps: 0 |" in table
+    assert table.endswith("0 tests failed; 1:01 on 2 cores (Abacus).")
