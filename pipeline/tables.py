@@ -8,7 +8,6 @@ from pipeline.plot_transfer import name_of
 from pipeline.progress import clock
 
 RUNS = {
-    "baseline/cifar100": "CNN from scratch",
     "cifar100": "CNN from scratch",
     "custom_cnn": "custom CNN",
     "resnet50": "ResNet50",
