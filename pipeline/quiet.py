@@ -5,6 +5,7 @@ log level applies, so the descriptor points at the null device for that moment. 
 still shows its traceback: the descriptor is back by then.
 """
 
+import contextlib
 import logging
 import os
 import sys
@@ -17,6 +18,9 @@ _null = os.open(os.devnull, os.O_WRONLY)
 os.dup2(_null, 2)
 try:
     import keras
+
+    with contextlib.suppress(ImportError):
+        import tensorflow  # noqa: F401  on another backend Keras would import it later, as loudly
 finally:
     os.dup2(_stderr, 2)
     os.close(_stderr)
