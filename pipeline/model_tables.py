@@ -105,4 +105,4 @@ def faults() -> str:
         rows.append((what, times.removeprefix("times: "), ", ".join(outcomes)))
     where = f"{record['hardware']['cores']} cores ({record['hardware']['processor']})"
     end = f"{record['failed']} tests failed; {clock(record['seconds'])} on {where}."
-    return "\n".join([table(rows, left=1), "", end, *(f"Skipped: {reason}." for reason in record["skipped"])])
+    return "\n".join([table(rows, left=3), "", end, *(f"Skipped: {reason}." for reason in record["skipped"])])
