@@ -34,8 +34,8 @@ RECIPES = {
         "learning_rate": 0.01,
         "precision": "float32",  # bfloat16 is slower for so few filters
     },
-    "sprint": {"epochs": 3, "filters": 16, "pool_first": True},
-    "sprint75": {"epochs": 6, "pool_first": True},
+    "sprint": {"epochs": 2, "filters": 16, "pool_first": True},
+    "sprint75": {"epochs": 5, "pool_first": True},
 }
 
 
