@@ -30,6 +30,9 @@ TITLES = {"cifar100": "CIFAR-100, 20 superclasses, coarse labels", "custom_cnn":
 GOALS = {"cifar100": (0.75, "0.75, the description's own result (on test images)")}
 # May differ from run to run without being another recipe.
 OWN = {"seed", "precision", "files"}
+# The baseline stops by itself, and does not use the knobs of the other recipes.
+NOT_USED = {"momentum", "weight_decay", "warm_up", "label_smoothing", "shift", "cutmix", "small_epochs"}
+FREE = {"baseline": {"epochs", *NOT_USED}}
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,12 @@ def spread(values: list[float]) -> dict:
     return {"mean": float(np.mean(values)), "std": deviation, "n": len(values)}
 
 
+def differing(had: dict, own: dict) -> list[str]:
+    """The knobs in which a run differs from its recipe as it is today."""
+    compared = own.keys() - OWN - FREE.get(own["recipe"], set())
+    return sorted(key for key in compared if had[key] != own[key])
+
+
 def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
     """The results of one family, and the metrics file of each (recipe, seed) that is there."""
     script, path, files = SCRIPTS[prefix], folder / f"{prefix}_results.json", {}
@@ -97,13 +106,10 @@ def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
         metrics = json.loads(file.read_text(encoding="utf-8"))
         recipe = metrics["recipe"]
         own = settings(script, recipe)
-        free = OWN | ({"epochs"} if recipe == "baseline" else set())  # it stops by itself
-        had = usual | metrics["config"]  # a knob that is newer than the run was at its default
-        differs = sorted(key for key in own.keys() - free if had[key] != own[key])
-        if differs:
+        if differs := differing(usual | metrics["config"], own):  # a knob newer than the run was at its default
             print(f"{file.parent}: left out, not the recipe {recipe} of today ({', '.join(differs)})")
             continue
-        if usual | earlier.get(recipe, {}).get("config", own) != own:
+        if differing(usual | earlier.get(recipe, {}).get("config", own), own):
             print(f"{recipe}: earlier seeds dropped, they ran with other settings")
             earlier.pop(recipe), seeds.pop(recipe)
         seeds.setdefault(recipe, {})[metrics["seed"]] = entry(file, metrics)

@@ -81,7 +81,7 @@ def test_a_folder_without_a_finished_run_is_bad_input(tmp_path):
 
 
 def test_a_baseline_counts_as_far_as_it_was_run_and_another_recipe_does_not(tmp_path):
-    finished_run(tmp_path / "runs" / "short baseline", "baseline", 0.5, epochs=6)
+    finished_run(tmp_path / "runs" / "short baseline", "baseline", 0.5, epochs=6, small_epochs=3)
     finished_run(tmp_path / "runs" / "short fast", "fast", 0.8, epochs=6)
     results = collected(tmp_path)
     assert set(results) == {"baseline"}
