@@ -29,7 +29,7 @@ faults: .venv/installed-dev
 	$(BIN)/python -m pytest tests/faults -m "" --record output/faults.json
 	$(MAKE) report
 
-# Everything on real data, in order; each run goes on where it was interrupted. About a day and a half on two cores.
+# Everything on real data, in order; each run goes on where it was interrupted. It may take a day or more on two cores.
 CIFAR := $(BIN)/python cifar100_cnn.py --resume
 MNIST := $(BIN)/python mnist_classification.py --resume
 train: .venv/installed-export

@@ -7,16 +7,11 @@ from pipeline.markdown import PROJECT, read, spread, table
 from pipeline.plot_transfer import name_of
 from pipeline.progress import clock
 
+# Prefix -> network, data, script, and the recipe whose seeds are counted.
 RUNS = {
-    "cifar100": "CNN from scratch",
-    "custom_cnn": "custom CNN",
-    "resnet50": "ResNet50",
-}
-# Prefix -> script, network and data, and the recipe whose seeds are counted.
-SCRIPTS = {
-    "cifar100": ("cifar100_cnn.py", "CNN from scratch, CIFAR-100 coarse", "fast"),
-    "custom_cnn": ("mnist_classification.py", "custom CNN, MNIST", "default"),
-    "resnet50": ("resnet50_transfer_learning.py", "ResNet50 transfer, MNIST", None),
+    "cifar100": ("CNN from scratch", "CIFAR-100, 20 coarse labels", "cifar100_cnn.py", "fast"),
+    "custom_cnn": ("custom CNN", "MNIST", "mnist_classification.py", "default"),
+    "resnet50": ("ResNet50", "MNIST", "resnet50_transfer_learning.py", None),
 }
 
 
@@ -24,14 +19,14 @@ def headline() -> str:
     """Each script's default recipe beside the first published figure for one network on the same task."""
     others = _published()
     rows = [("model", "test accuracy", "n", "published", "parameters", "whole run on two cores")]
-    for prefix, (script, network, recipe) in SCRIPTS.items():
+    for prefix, (network, data, script, recipe) in RUNS.items():
         run = read(f"{prefix}_metrics.json")
         seeds = read(f"{prefix}_results.json")[recipe] if recipe else {}
         accuracy = seeds.get("test_accuracy", {"mean": run["test_accuracy"], "std": None, "n": 1})
         other = next(others[others["prefix"] == prefix].itertuples(), None)
         rows.append(
             (
-                f"{network} (`{script}`)",
+                f"{network}, {data} (`{script}`)",
                 spread(accuracy),
                 str(accuracy["n"]),
                 f"{other.accuracy} ([{other.source}]({other.link}))" if other else "none found",
@@ -44,10 +39,9 @@ def headline() -> str:
 
 def published() -> str:
     """What others report for the same data and labels."""
-    titles = {"cifar100": "CIFAR-100, 20 coarse labels", "custom_cnn": "MNIST"}
-    rows = [("task", "network", "test accuracy", "source")]
+    rows = [("data", "network", "test accuracy", "source")]
     for row in _published().itertuples():
-        rows.append((titles[row.prefix], row.network, row.accuracy, f"[{row.source}]({row.link})"))
+        rows.append((RUNS[row.prefix][1], row.network, row.accuracy, f"[{row.source}]({row.link})"))
     return table(rows, left=2)
 
 
@@ -62,7 +56,7 @@ def runs() -> str:
         "| test accuracy | test loss | macro F1 | parameters | time |",
         "| --- | --- | --- | --: | --: | --: | --: | --: | --: | --: |",
     ]
-    for prefix, name in RUNS.items():
+    for prefix, (name, *_) in RUNS.items():
         run = read(f"{prefix}_metrics.json")
         start = f", start: {run['weights']['file']}" if "weights" in run else ""
         lines.append(

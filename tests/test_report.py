@@ -35,6 +35,13 @@ def test_no_accuracy_stands_in_the_text_without_a_source(name):
     assert not re.findall(r"\b0\.\d{4}\b|\b\d+\.\d+ ?%", free)
 
 
+@pytest.mark.parametrize("name", report.TEXTS)
+def test_no_line_begins_with_a_figure(name):
+    # A comment at the start of a line begins a block of HTML (CommonMark 4.6), which cuts the paragraph in two.
+    text = (report.PROJECT / name).read_text(encoding="utf-8")
+    assert not re.search(r"^<!-- \S+\.json", text, flags=re.MULTILINE)
+
+
 def test_the_baselines_table_says_where_it_was_best_and_when_the_rate_fell(monkeypatch):
     best = {"loss": 0.9, "val_loss": 0.95, "accuracy": 0.7, "val_accuracy": 0.74}
     last = {"loss": 0.5, "val_loss": 1.25, "accuracy": 0.9, "val_accuracy": 0.73}

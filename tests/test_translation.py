@@ -68,11 +68,6 @@ def test_each_language_leads_to_the_other():
     assert "](README.tr.md)" in ENGLISH and "](README.md)" in TURKISH
 
 
-def test_no_line_begins_with_a_figure():
-    # A comment at the start of a line begins a block of HTML (CommonMark 4.6), which cuts the paragraph in two.
-    assert not re.search(r"^<!-- \S+\.json", TURKISH, flags=re.MULTILINE)
-
-
 DIFFERENT = [
     ("heading levels", "# a\n## b", "# a\n# b"),
     ("commands", "    run --a  # x", "    run --b  # x"),
