@@ -47,7 +47,7 @@ def draw(result: dict, path: Path) -> None:
     """
     datasets = list(dict.fromkeys(entry["dataset"] for entry in result["models"]))
     largest = max(timed["file_megabytes"] for entry in result["models"] for timed in entry["runtimes"])
-    figure = Figure(figsize=(6.4 * len(BATCHES), 1.4 + 4.6 * len(datasets)), layout="constrained")
+    figure = Figure(figsize=(6.4 * len(BATCHES), 1.4 + 5.4 * len(datasets)), layout="constrained")
     heading(
         figure,
         "Which model, in which runtime? Further left is faster, further up is more often right",
@@ -75,11 +75,11 @@ def _frame(axes, entries: list[dict], batch: str) -> None:
     times = [t["batches"][batch]["median_ms"] / int(batch) for entry in entries for t in entry["runtimes"]]
     ends = [t[key] for entry in entries for t in entry["runtimes"] for key in ("accuracy_low", "accuracy_high")]
     span = max(ends) - min(ends) + 1e-4
-    below, above = (0.1, 0.55) if len(entries) == 1 else (1.4, 1.5)  # five labels may stand on each other
+    below, above = (0.1, 0.55) if len(entries) == 1 else (2.7, 2.7)  # five labels may stand on each other
     axes.set(xscale="log", xlim=(min(times) / 2.2, max(times) * 6))
     axes.set_ylim(min(ends) - below * span, max(ends) + above * span)
     low, high = axes.get_ylim()
-    axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= min(high, 1)])
+    axes.set_yticks([tick for tick in axes.get_yticks() if max(low, 0) <= tick <= min(high, 1)])
     axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -184,3 +184,22 @@ def test_colours_and_sizes_are_set_in_one_place():
     ]
     found = {path.name for path in sources if own.search(path.read_text(encoding="utf-8"))}
     assert found == {"style.py"}
+
+
+def test_labels_of_the_comparison_stay_in_their_panel_however_close_the_times_are(monkeypatch, tmp_path):
+    result, drawn = comparison(), []
+    for model, accuracy in zip(result["models"], (1.0, 0.3), strict=True):
+        model["runtimes"] = [
+            one
+            | {"test_accuracy": accuracy, "accuracy_low": accuracy - 0.01, "accuracy_high": accuracy}
+            | {"batches": {batch: times | {"median_ms": 1 + n / 100} for batch, times in one["batches"].items()}}
+            for n, one in enumerate(model["runtimes"])
+        ]
+    monkeypatch.setattr(plot_comparison, "save", lambda figure, path: drawn.append(figure))
+    plot_comparison.draw(result, tmp_path / "unused.png")
+    FigureCanvasAgg(drawn[0]).draw()
+    for axes in drawn[0].axes:
+        panel = axes.get_window_extent()
+        for label in axes.texts:
+            box = label.get_window_extent()
+            assert not label.get_text() or (panel.y0 <= box.y0 and box.y1 <= panel.y1), label.get_text()
