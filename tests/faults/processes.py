@@ -12,13 +12,16 @@ SMALL = ("--dataset", "digits", "--limit", "256", "--filters", "2", "--batch-siz
 NOBODY = 65534
 
 
+AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+
+
 def start(folder, *flags, nobody=False):
     """mnist_classification.py on few digits, writing to a folder; stdout and stderr are pipes.
 
     Args:
         nobody: run as the user nobody, if this is root.
     """
-    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if nobody and is_root() else []
+    user = AS_NOBODY if nobody and is_root() else []
     command = [*user, sys.executable, str(PROJECT / "mnist_classification.py"), *SMALL, "--output-dir", str(folder)]
     environment = {name: value for name, value in os.environ.items() if name != "DATA_DIR"}
     # Nobody has no home: Keras and Matplotlib would look for one.
