@@ -61,7 +61,7 @@ class Config:
     zoom: float = flag(0.12, "largest random change of scale", minimum=0, maximum=0.9)
     shear: float = flag(0.15, "largest random shear, in pixels per pixel of height", minimum=0, maximum=2)
     elastic: float = flag(0.0, "typical move of a pixel by elastic deformation, in pixels", minimum=0, maximum=5)
-    validation: float = flag(5 / 60, "share of the training images held out for validation", minimum=0, maximum=0.9)
+    validation: float = flag(5 / 60, "share of the training images held out for validation", minimum=0.01, maximum=0.9)
     ensemble: int = flag(1, "models that vote, with 3x3, 5x5, 7x7 kernels", minimum=1, maximum=3)
     seed: int = flag(0, minimum=0, maximum=2**32 - 1)
     limit: int | None = flag(None, minimum=1)
@@ -154,13 +154,15 @@ def main(argv: list[str] | None = None) -> int:
 
     pixels, history = keras.Input(dataset.image_shape, name="pixels"), []
     members = {kernel: build_model(config, kernel, pixels) for kernel in KERNELS[: config.ensemble]}
+    rules, temperatures = {"epochs": config.epochs, "augment": augmentation(config)}, []
     for kernel, model in members.items():
         compile_model(model, config, recipe.total_steps(dataset, config))
         name = "state" if config.ensemble == 1 else f"kernel{kernel}_state"
-        rows = training.fit(this, model, dataset, epochs=config.epochs, augment=augmentation(config), name=name)
+        rows = training.fit(this, model, dataset, name=name, earlier_epochs=len(history), **rules)
         history += [row | {"phase": f"{kernel}x{kernel} kernels"} for row in rows]
-        recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation)
-    this.finish(vote(list(members.values())), history)
+        temperatures.append(recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation))
+    temperature = temperatures[0] if config.ensemble == 1 else temperatures
+    this.finish(vote(list(members.values())), history, temperature=temperature)
     return 0
 
 

@@ -9,6 +9,7 @@ Writes resnet50_model.h5 and its pictures and figures, prefix resnet50, to outpu
 
 import dataclasses
 import sys
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,6 +117,7 @@ def train_head(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dic
     config = this.config
     head = head_of(model)
     compile_with(head, config.head_learning_rate)
+    started = time.monotonic()
     if not config.resume or checkpoint.epochs_done(this.path("head_state.npz")) < config.head_epochs:
         backbone = keras.Model(model.input, model.get_layer("features").output)
         dataset = dataclasses.replace(
@@ -126,7 +128,8 @@ def train_head(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dic
             ),
         )
     print("phase 1: the head on frozen features")
-    return training.fit(this, head, dataset, epochs=config.head_epochs, augment=None, name="head_state")
+    rules = {"epochs": config.head_epochs, "augment": None, "seconds_before": time.monotonic() - started}
+    return training.fit(this, head, dataset, name="head_state", **rules)
 
 
 def fine_tune(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]:
@@ -142,7 +145,8 @@ def fine_tune(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dict
         if epochs:
             compile_fine_tuning(model, config, recipe.total_steps(dataset, config) * epochs // config.epochs, frozen)
             print(f"phase {number}: fine-tuning {phase}")
-            rows = training.fit(this, model, dataset, epochs=epochs, augment=augmentation(config), name=name)
+            rules = {"epochs": epochs, "augment": augmentation(config), "earlier_epochs": len(history)}
+            rows = training.fit(this, model, dataset, name=name, **rules)
             history += [{**row, "phase": phase} for row in rows]
     return history
 
@@ -152,9 +156,8 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(Config, argv, recipes=RECIPES, about=__doc__)
     dataset = data.prepare(config)
     file = pretrained.find(config.weights)
-    start = {"none": "random start", "imagenet": "ImageNet weights"}.get(
-        config.weights, f"weights {file and file.stem}"
-    )
+    named = {"none": "random start", "imagenet": "ImageNet weights"}
+    start = named.get(config.weights) or f"weights {file.stem}"
     this = Run("resnet50", "resnet50_model.h5", f"ResNet50 ({start})", config, dataset, pretrained.fingerprint(file))
     if this.already_finished():
         return 0

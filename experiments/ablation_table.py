@@ -12,8 +12,8 @@ from pipeline.errors import BadInput
 from pipeline.style import BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE, SMALL, heading, save
 
 REFERENCE = "reference"
-COLUMNS = ("idea", "accuracy", "difference", "seconds", "kind", "change", "seed", "validation_loss")
-COLUMNS += ("epochs", "parameters", "commit")
+COLUMNS = ("idea", "accuracy", "difference", "seconds", "kind", "change", "seed", "epochs", "parameters")
+COLUMNS += ("commit",)
 # One colour and one shape per kind, told apart in grey and by colour-blind readers.
 KINDS = {
     "added": (BLUE, "o", "added to the recipe"),

@@ -123,8 +123,9 @@ def build_transformer(classes: int, *, patch: int = 4, depth: int = 6, width: in
     x = layers.Normalization(mean=MEAN, variance=np.square(STD), dtype="float32", name="normalise")(pixels)
     x = Positions(name="positions")(layers.Conv2D(width, patch, strides=patch, name="patches")(x))
     x = layers.Reshape((-1, width), name="tokens")(x)
-    small = keras.initializers.VarianceScaling(1 / math.sqrt(2 * depth), "fan_avg", "uniform")
     for block in range(1, depth + 1):
+        # One for each block: an initializer draws the same numbers every time.
+        small = keras.initializers.VarianceScaling(1 / math.sqrt(2 * depth), "fan_avg", "uniform")
         y = layers.LayerNormalization(name=f"block{block}_norm1")(x)
         y = layers.MultiHeadAttention(heads, width // heads, name=f"block{block}_attention")(y, y)
         x = layers.Add(name=f"block{block}_add1")([x, y])

@@ -12,7 +12,8 @@ random projection of conv4's features is worth, and no transfer.
 Budget: every row takes its script's default recipe with the same passes over its images, but at least a
 quarter of the steps that the recipe takes on all of them; so the small sets are shown more often, in
 batches of 64 (100 images) and 128 (1,000). A random start leaves out what serves to keep features that
-it does not have: no head is trained first, and BatchNorm learns like the rest, as is usual from scratch.
+it does not have: no head is trained first, BatchNorm learns like the rest, as is usual from scratch, and the
+rate peaks at the recipe's, where fine-tuning all stages takes half.
 Nothing is chosen here and the validation images are not used; the test images are read once per row.
 Where output/ holds a finished default run, that is the row for all images, whatever its seed; n_train says
 how many it learned from (the custom CNN's script holds out only 5,000). Frozen features are standardised by
@@ -85,7 +86,10 @@ def earlier(path: Path, rows: list[Row], common: dict) -> list[dict]:
     """The rows that an interrupted run of these very settings has left; BadInput where they are of others."""
     if not path.exists():
         return []
-    found = pd.read_csv(path, keep_default_na=False).to_dict("records")
+    try:
+        found = pd.read_csv(path, keep_default_na=False).to_dict("records")
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} is damaged; delete it or choose another --output-dir") from error
     planned = [settings(row, common) for row in rows]
     if any({key: record.get(key) for key in planned[0]} not in planned for record in found):
         raise BadInput(f"{path} has rows of other settings, data or weights; move it, or choose another --output-dir")
@@ -98,19 +102,8 @@ def expected(rows: list[Row], images: int) -> float:
     return sum(row.guess() for row in rows) + sum(images / 600 * (size / 32) ** 2 for size in sizes)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Every row that is not there yet, then the picture."""
-    config = parse(Config, argv, about=__doc__)
-    dataset = data.split(data.load(config.dataset, config.data_dir))
-    if config.dry_run:
-        dataset = data.shrink(dataset, DRY_RUN)
-    file = pretrained.find(config.weights)
-    if file is None:
-        raise BadInput("without weights there is nothing to compare; give --weights imagenet or a file")
-    trial = config.dry_run or config.dataset != "mnist"
-    folder = Path(config.output_dir or ("output/demo" if trial else "output"))
-    folder.mkdir(parents=True, exist_ok=True)
-    held = lock.hold(folder / "resnet50_transfer.lock")
+def fill(path: Path, config: Config, dataset: data.Dataset, file: Path) -> list[dict]:
+    """Measure every row that is not in the table yet, one after the other; all rows."""
     machine = {
         "precision": hardware.use_precision(config.precision),
         "commit": hardware.commit(),
@@ -124,8 +117,7 @@ def main(argv: list[str] | None = None) -> int:
     def features(size):
         return through_backbone(dataset, file, size)
 
-    path, n = folder / "resnet50_transfer.csv", len(dataset.y_train) + len(dataset.y_test)
-    rows = plan(len(dataset.y_train))
+    rows, n = plan(len(dataset.y_train)), len(dataset.y_train) + len(dataset.y_test)
     table = earlier(path, rows, common)
     there = {(record["way"], record["size"], record["images"], record["seed"]) for record in table}
     missing = [row for row in rows if (row.way, row.size, row.images, row.seed) not in there]
@@ -133,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
     began = time.monotonic()
     for i, row in enumerate(missing):
         print(f"{row.way}, {row.size} px, {row.images:,} images, seed {row.seed}: {row.steps} steps", flush=True)
-        result = default_run(row, dataset, folder, config, file) or measure(row, dataset, file, features)
+        result = default_run(row, dataset, path.parent, config, file) or measure(row, dataset, file, features)
         table.append({**settings(row, common), **machine, **result})
         artifacts.write_csv(path, pd.DataFrame(table))
         rest = expected(missing[i + 1 :], n)
@@ -143,9 +135,27 @@ def main(argv: list[str] | None = None) -> int:
             f"{clock(result['training_seconds'])}; about {clock(pace * rest)} left",
             flush=True,
         )
+    return table
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Every row that is not there yet, then the picture."""
+    config = parse(Config, argv, about=__doc__)
+    dataset = data.split(data.load(config.dataset, config.data_dir))
+    if config.dry_run:
+        dataset = data.shrink(dataset, DRY_RUN)
+    file = pretrained.find(config.weights)
+    if file is None:
+        raise BadInput("without weights there is nothing to compare; give --weights imagenet or a file")
+    trial = config.dry_run or config.dataset != "mnist"
+    path = Path(config.output_dir or ("output/demo" if trial else "output")) / "resnet50_transfer.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    held = lock.hold(path.with_suffix(".lock"))
+    try:
+        table = fill(path, config, dataset, file)
+    finally:
+        lock.let_go(held)
     plot_transfer.draw(pd.DataFrame(table), dataset.title, path.with_suffix(".png"))
-    held.close()
-    (folder / "resnet50_transfer.lock").unlink(missing_ok=True)
     print(f"{path}, {path.with_suffix('.png')}")
     return 0
 

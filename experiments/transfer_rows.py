@@ -79,22 +79,22 @@ def draw(dataset: data.Dataset, row: Row) -> np.ndarray:
 class Steps(Batches):
     """A number of batches from one shuffled pass after the other, however few images there are."""
 
-    def __init__(self, images, labels, batch_size: int, steps: int, seed: int, distort: training.Augment | None):
-        super().__init__(images, labels, batch_size=batch_size, seed=seed, epoch=0, augment=distort)
+    def __init__(self, images, labels, batch_size: int, steps: int, seed: int, distort, phase: int):
+        super().__init__(images, labels, batch_size=batch_size, seed=seed, epoch=phase, augment=distort)
         passes = -(-steps * batch_size // len(images))
-        shuffled = [augment.stream(augment.ORDER, seed, i).permutation(len(images)) for i in range(passes)]
+        shuffled = [augment.stream(augment.ORDER, seed, phase, i).permutation(len(images)) for i in range(passes)]
         self.order, self.steps = np.concatenate(shuffled), steps
 
     def __len__(self):
         return self.steps
 
 
-def learn(model: keras.Model, x, y, batch_size: int, steps: int, seed: int, distort=None) -> None:
-    """So many steps of a compiled model, in one go."""
-    training.seed_layers(model, seed, 0)
+def learn(model: keras.Model, x, y, batch_size: int, steps: int, seed: int, distort=None, phase: int = 0) -> None:
+    """So many steps of a compiled model, in one go; each phase of a row draws random numbers of its own."""
+    training.seed_layers(model, seed, phase)
     # Held, but not entered: there is no state to save, so a signal may end a row at once.
     progress = Progress(0, 1, steps, {}, Held())
-    training.one_epoch(model, Steps(x, y, batch_size, steps, seed, distort), None, progress)
+    training.one_epoch(model, Steps(x, y, batch_size, steps, seed, distort, phase), None, progress)
     progress.clear()
 
 
@@ -115,9 +115,9 @@ def fine_tuned(row: Row, x, y, file: Path, of_all: int) -> keras.Model:
     batch, steps = budget(row.images, of_all, config.batch_size, config.head_epochs)
     learn(head, features, y, batch, steps, row.seed)
     upper = row.steps * config.upper_epochs // config.epochs
-    for steps, frozen in ((upper, resnet.EARLY), (row.steps - upper, ())):
+    for phase, (steps, frozen) in enumerate(((upper, resnet.EARLY), (row.steps - upper, ()))):
         resnet.compile_fine_tuning(model, config, steps, frozen)
-        learn(model, x, y, row.batch_size, steps, row.seed, distort)
+        learn(model, x, y, row.batch_size, steps, row.seed, distort, phase)
     return model
 
 
@@ -179,6 +179,7 @@ def measure(row: Row, dataset: data.Dataset, file: Path, features) -> dict:
     x, x_test, y = dataset.x_train, dataset.x_test, dataset.y_train[chosen]
     if row.way in (CONV4, CONV5):
         train, test, each = features(row.size)
+        keras.utils.set_random_seed(row.seed)  # again: a pass through the backbone draws from it, a stored one does not
         x, x_test, seconds = train[row.way], test[row.way], each * len(chosen)
         scaler = StandardScaler().fit(x[chosen])  # leaves a feature alone that these images never vary
         x, x_test = scaler.transform(x[chosen]), scaler.transform(x_test)

@@ -70,12 +70,14 @@ def fit(
     mix: Callable[..., tuple] | None = None,
     plateau: Plateau | None = None,
     on_best: Callable[[], None] | None = None,
+    earlier_epochs: int = 0,
+    seconds_before: float = 0.0,
 ) -> list[dict]:
     """Train a compiled model; go on where an interrupted run stopped if --resume says so.
 
     Args:
         run: the run (folder, config, clock).
-        dataset: with x_train, y_train and perhaps a validation part.
+        dataset: with a validation part.
         epochs: passes over the training images, at most.
         augment: function of (images, rng, indices, epoch) on whole batches, train only.
         name: of the state file in the run's folder.
@@ -83,16 +85,18 @@ def fit(
         plateau: rule for a constant learning rate and early stopping; with it, the weights of the
             best validation loss are restored at the end.
         on_best: called after each epoch with a new best validation accuracy.
+        earlier_epochs: of this run, in the phases before this one; their random numbers are not drawn again.
+        seconds_before: that preparing this training took; they count to its first epoch.
     Returns:
         One dict per epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
     """
     config, path = run.config, run.path(f"{name}.npz")
     history, best, begun = [], None, {}
-    if config.resume and (found := checkpoint.restore(path, model, run.knobs)):
+    if config.resume and (found := checkpoint.restore(path, model, run.knobs, run.usual)):
         history, best, begun = found[0]["history"], found[1], found[0].get("begun", {})
         run.earlier_seconds = found[0]["wall_seconds"]
         print(f"resuming after epoch {len(history)} of {epochs}" + (f", step {begun['step']}" if begun else ""))
-    validation = None if dataset.x_validation is None else InOrder(dataset.x_validation, dataset.y_validation)
+    validation = InOrder(dataset.x_validation, dataset.y_validation)
 
     def save(**begun):
         record = {"config": run.knobs, "history": history, "wall_seconds": run.wall_seconds()}
@@ -101,20 +105,20 @@ def fit(
     print(HEADER, flush=True)
     with Held() as held:
         for epoch in range(len(history), epochs):
-            losses = [row["val_loss"] for row in history if "val_loss" in row]
+            losses = [row["val_loss"] for row in history]
             if plateau:
                 if plateau.stops(losses):
                     print(f"stopped early: no better validation loss for {plateau.stop_after} epochs")
                     break
                 model.optimizer.learning_rate = plateau.rate(losses)
             if not begun:
-                seed_layers(model, config.seed, epoch)
+                seed_layers(model, config.seed, earlier_epochs + epoch)
             batches = Batches(
                 dataset.x_train,
                 dataset.y_train,
                 batch_size=config.batch_size,
                 seed=config.seed,
-                epoch=epoch,
+                epoch=earlier_epochs + epoch,
                 augment=augment,
                 mix=mix,
                 first=begun.get("step", 0),
@@ -125,6 +129,7 @@ def fit(
             except Interrupted:
                 save(step=progress.step, seconds=progress.seconds(), **progress.averages(progress.logs))
                 raise
+            row["seconds"] += 0.0 if history else seconds_before
             history.append(row)
             begun = {}
             run.epochs = epoch + 1

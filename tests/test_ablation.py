@@ -84,6 +84,15 @@ def test_every_idea_trains_and_changes_what_comes_out(eagerly, few_images):
         assert not np.array_equal(found, reference), f"{name} changed nothing"
 
 
+def test_every_run_is_trained_in_the_chosen_arithmetic(eagerly, few_images):
+    """Keras forgets the dtype policy when it clears a session."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    short = cifar100_ablation.Config(dataset="shapes", epochs=1, batch_size=12)
+    for _ in range(2):
+        model, _ = cifar100_ablation.train(smaller(Idea()), cifar100_ablation.settings(short, Idea(), 0), few_images)
+        assert model.get_layer("block1_conv1").dtype_policy.name == "mixed_bfloat16"
+
+
 @pytest.fixture
 def no_pictures(monkeypatch):
     monkeypatch.setattr(ablation_table, "picture", lambda *_: None)

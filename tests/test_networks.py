@@ -109,6 +109,10 @@ def test_the_transformer_has_the_size_it_says_and_knows_where_its_patches_are():
     block = attention + (width * 4 * width + 4 * width) + (4 * width * width + width) + 4 * width
     total = (4 * 4 * 3 * width + width) + depth * block + 2 * width + width * 20 + 20
     assert networks.build_transformer(20).count_params() == total < 3_000_000
+    two = networks.build_transformer(5, depth=2, width=16, heads=2)
+    for name in ("dense1", "dense2"):
+        one, other = (two.get_layer(f"block{block}_{name}").kernel for block in (1, 2))
+        assert not np.array_equal(one, other)
     model = networks.build_transformer(5, depth=1, width=16, heads=2)
     image = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3)).astype(np.float32)
     moved = np.roll(image, 4, axis=1)  # the same patches elsewhere

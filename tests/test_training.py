@@ -180,9 +180,22 @@ def test_validation_is_measured_on_raw_images_with_the_weights_of_the_epoch(tmp_
     assert row["val_loss"] == pytest.approx(metrics.cross_entropy(probabilities, this.dataset.y_validation), rel=1e-4)
 
 
-def test_training_goes_without_validation_images(tmp_path):
-    _, _, fit = start(tmp_path, "--epochs", "1", "--validation", "0")
-    assert set(fit()[0]) == {"epoch", "loss", "accuracy", "learning_rate", "seconds"}
+def test_a_later_phase_draws_other_random_numbers_than_the_first_and_counts_what_came_before(tmp_path):
+    def phase(name, **options):
+        this, model, _ = start(tmp_path / name, "--epochs", "1")
+        seen = set()
+
+        def watch(images, rng, epoch, **_):
+            seen.add((epoch, rng.random()))
+            return images
+
+        rows = training.fit(this, model, this.dataset, epochs=1, augment=watch, name="state", **options)
+        return {epoch for epoch, _ in seen}, {draw for _, draw in seen}, rows[0]["seconds"]
+
+    first, later = phase("first"), phase("later", earlier_epochs=1, seconds_before=1000.0)
+    assert first[0] == {0} and later[0] == {1} and not first[1] & later[1]
+    assert first[2] < 1000 < later[2]
+    assert phase("again")[1] == first[1]
 
 
 def test_a_loss_that_is_not_a_number_or_explodes_names_the_step_and_the_rate():

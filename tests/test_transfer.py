@@ -88,13 +88,15 @@ def test_a_draw_is_stratified_the_same_for_every_way_and_another_for_every_seed(
 
 def test_steps_show_every_image_once_before_any_is_shown_again():
     images = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
-    batches = transfer_rows.Steps(images, np.arange(10), 4, 8, seed=0, distort=None)
+    batches = transfer_rows.Steps(images, np.arange(10), 4, 8, seed=0, distort=None, phase=0)
     assert len(batches) == 8
     seen = np.concatenate([batches[step][1] for step in range(8)])
     for some in np.split(seen[:30], 3):
         assert sorted(some) == list(range(10))
     assert list(seen[:10]) != list(seen[10:20])
     np.testing.assert_array_equal(batches[3][0].ravel(), batches[3][1])
+    later = transfer_rows.Steps(images, np.arange(10), 4, 8, seed=0, distort=None, phase=1)
+    assert list(later[0][1]) != list(batches[0][1])
 
 
 def test_a_dry_run_measures_every_way_and_draws_them(flags, tmp_path):
