@@ -51,6 +51,14 @@ def settings(script, recipe: str) -> dict:
     return cli.recorded(dataclasses.replace(script.Config(recipe=name), **values))
 
 
+def read(path: Path) -> dict:
+    """A file of results; BadInput if it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadInput(f"{path} is damaged; delete it or do that run again") from error
+
+
 def entry(path: Path, metrics: dict) -> dict:
     """One seed's figures, with its validation accuracy against seconds of training."""
     history = pd.read_csv(path.with_name(path.name.replace("_metrics.json", "_history.csv")))
@@ -84,7 +92,7 @@ def plateau(history: pd.DataFrame) -> dict:
     }
 
 
-def spread(values: list[float]) -> dict:
+def over_seeds(values: list[float]) -> dict:
     """Mean, sample standard deviation (None for a single run), n."""
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return {"mean": float(np.mean(values)), "std": deviation, "n": len(values)}
@@ -98,29 +106,31 @@ def differing(had: dict, own: dict) -> list[str]:
 
 def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
     """The results of one family, and the metrics file of each (recipe, seed) that is there."""
-    script, path, files = SCRIPTS[prefix], folder / f"{prefix}_results.json", {}
-    usual = cli.recorded(script.Config())
-    earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    seeds = {name: {row["seed"]: row for row in old["runs"]} for name, old in earlier.items()}
+    script, path, files, seeds = SCRIPTS[prefix], folder / f"{prefix}_results.json", {}, {}
+    usual = cli.recorded(script.Config())  # a knob newer than a run was at its default
+    for recipe, earlier in (read(path) if path.exists() else {}).items():
+        if recipe.split("-")[0] not in script.RECIPES or differing(usual | earlier["config"], settings(script, recipe)):
+            print(f"{recipe}: earlier seeds dropped, they ran with other settings than the recipe of today")
+        else:
+            seeds[recipe] = {row["seed"]: row for row in earlier["runs"]}
     for file in [*folder.glob(f"{prefix}*_metrics.json"), *sorted((folder / "runs").glob(f"*/{prefix}*_metrics.json"))]:
-        metrics = json.loads(file.read_text(encoding="utf-8"))
+        metrics = read(file)
         recipe = metrics["recipe"]
-        own = settings(script, recipe)
-        if differs := differing(usual | metrics["config"], own):  # a knob newer than the run was at its default
+        if recipe.split("-")[0] not in script.RECIPES:
+            print(f"{file.parent}: left out, there is no recipe {recipe} today")
+            continue
+        if differs := differing(usual | metrics["config"], settings(script, recipe)):
             print(f"{file.parent}: left out, not the recipe {recipe} of today ({', '.join(differs)})")
             continue
-        if differing(usual | earlier.get(recipe, {}).get("config", own), own):
-            print(f"{recipe}: earlier seeds dropped, they ran with other settings")
-            earlier.pop(recipe), seeds.pop(recipe)
         seeds.setdefault(recipe, {})[metrics["seed"]] = entry(file, metrics)
         files[recipe, metrics["seed"]] = file
     results = {}
     for recipe, of_seed in sorted(seeds.items()):
         rows = [of_seed[seed] for seed in sorted(of_seed)]
         results[recipe] = {
-            **{key: spread([row[key] for row in rows]) for key in ("test_accuracy", "macro_f1", "wall_seconds")},
+            **{key: over_seeds([row[key] for row in rows]) for key in ("test_accuracy", "macro_f1", "wall_seconds")},
             **(
-                {"tta_accuracy": spread([row["tta"]["test_accuracy"] for row in rows])}
+                {"tta_accuracy": over_seeds([row["tta"]["test_accuracy"] for row in rows])}
                 if all("tta" in row for row in rows)
                 else {}
             ),
@@ -133,8 +143,14 @@ def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
 
 def ship(recipe: str, results: dict, files: dict, folder: Path) -> None:
     """Copy a recipe's best run on validation to output/, unless it lies there."""
-    best = files.get((recipe, results.get(recipe, {}).get("best_on_validation")))
-    if best is None or best.parent == folder:
+    if recipe not in results:
+        return
+    seed = results[recipe]["best_on_validation"]
+    best = files.get((recipe, seed))
+    if best is None:
+        print(f"{recipe}: seed {seed} did best on validation, but its files are gone; {folder} stays as it is")
+        return
+    if (folder / best.name).exists() and read(folder / best.name) == read(best):
         return
     prefix = best.name.removesuffix("metrics.json")
     for file in (*best.parent.glob(f"{prefix}*"), *best.parent.glob("*.h5")):
@@ -153,9 +169,10 @@ def main(argv: list[str] | None = None) -> int:
             continue
         found = True
         artifacts.write_json(folder / f"{prefix}_results.json", results)
-        coarse = {name: result["runs"] for name, result in results.items() if not name.endswith("-fine")}
+        # Fine labels are a task of their own, and the votes of an ensemble have no curve.
+        plain = {name: result["runs"] for name, result in results.items() if "-" not in name}
         path = folder / f"{prefix}_time_to_accuracy.png"
-        plots.time_to_accuracy(coarse, TITLES[prefix], path, GOALS.get(prefix))
+        plots.time_to_accuracy(plain, TITLES[prefix], path, GOALS.get(prefix))
         for recipe in SHIPPED[prefix]:
             ship(recipe, results, files, folder)
         for recipe, result in results.items():

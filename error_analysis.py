@@ -36,7 +36,7 @@ class Config:
 def fine_classes(dataset: data.Dataset, predicted: np.ndarray) -> pd.DataFrame:
     """One row per fine class: its superclass, its test images, the share right, where the others went."""
     rows = []
-    for fine, superclass in enumerate(data.superclasses(dataset)):
+    for fine, superclass in enumerate(dataset.superclasses):
         votes = np.bincount(predicted[dataset.fine_test == fine], minlength=len(dataset.class_names))
         right, images = votes[superclass], votes.sum()
         votes[superclass] = 0
@@ -69,9 +69,10 @@ def analyse(path: Path, config: Config) -> tuple[str, data.Dataset, np.ndarray]:
     count, _, accuracy = metrics.reliability(probabilities, y_true)
     error_plots.reliability(count, accuracy, error, title, file("reliability.png"))
     wrong = np.flatnonzero(predicted != y_true)
-    if len(names) > 10:
+    file("every_wrong.png").unlink(missing_ok=True)  # an earlier model's, where this one has none to show
+    if len(names) > 10 and pairs:
         error_plots.confused_pairs(dataset.x_test, y_true, predicted, pairs, names, title, file("confused_pairs.png"))
-    elif 0 < len(wrong) <= MOST:
+    elif len(names) <= 10 and 0 < len(wrong) <= MOST:
         error_plots.every_wrong(
             dataset.x_test[wrong], y_true[wrong], probabilities[wrong], names, title, file("every_wrong.png")
         )
@@ -119,6 +120,7 @@ def both_wrong(dataset: data.Dataset, probabilities: dict[str, np.ndarray], fold
         "test_images": found.tolist(),
     }
     artifacts.write_json(path, figures)
+    path.with_suffix(".png").unlink(missing_ok=True)
     if 0 < len(found) <= MOST:
         few = {name: rows[found] for name, rows in probabilities.items()}
         error_plots.both_wrong(

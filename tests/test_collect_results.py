@@ -14,7 +14,7 @@ from pipeline.errors import BadInput
 def finished_run(folder: Path, recipe="fast", accuracy=0.8, validation=0.7, seed=0, prefix="cifar100", **changed):
     """What a finished run leaves that the collector reads; the model is a few bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = collect_results.settings(collect_results.SCRIPTS["cifar100"], recipe)
+    config = collect_results.settings(collect_results.SCRIPTS[prefix.split("-")[0]], recipe)
     config |= {"seed": seed, "precision": "float32", "files": {}, **changed}
     metrics = {"recipe": recipe, "seed": seed, "config": config, "test_accuracy": accuracy, "test_loss": 0.7}
     metrics |= {"macro_f1": accuracy, "validation_accuracy": validation, "epochs": 2, "n_train": 45000}
@@ -24,7 +24,7 @@ def finished_run(folder: Path, recipe="fast", accuracy=0.8, validation=0.7, seed
     history = pd.DataFrame({"seconds": [40.0, 50.0], "val_accuracy": [0.5, validation], "accuracy": [0.4, 0.9]})
     history = history.assign(learning_rate=[1e-3, 5e-4], loss=[2.0, 0.5], val_loss=[1.5, 1.7])
     history.to_csv(folder / f"{prefix}_history.csv", index=False)
-    model = {"cifar100": "cifar100_cnn_scratch.h5", "cifar100_best": "cifar100_cnn_best.h5"}[prefix]
+    model = {"cifar100": "cifar100_cnn_scratch.h5", "cifar100-best": "cifar100_cnn_best.h5"}.get(prefix, "custom.h5")
     (folder / model).write_text(f"model {recipe} {seed}")
 
 
@@ -75,6 +75,48 @@ def test_fine_labels_are_a_result_of_their_own(tmp_path):
     assert (tmp_path / "cifar100_cnn_scratch.h5").read_text() == "model fast 0"
 
 
+def test_seeds_of_other_settings_go_even_where_no_run_of_the_recipe_is_there(tmp_path, capsys):
+    finished_run(tmp_path / "runs" / "a", seed=0)
+    path = tmp_path / "cifar100_results.json"
+    old = collected(tmp_path)
+    old["gone"] = old["fast"]
+    old["sprint"] = old["fast"]  # with the settings of another recipe
+    path.write_text(json.dumps(old))
+    assert set(collected(tmp_path)) == {"fast"}
+    assert capsys.readouterr().out.count("earlier seeds dropped") == 2
+
+
+def test_a_model_is_shipped_once_and_one_whose_files_are_gone_is_named(tmp_path, capsys):
+    for seed, validation in enumerate((0.7, 0.8)):
+        finished_run(tmp_path / "runs" / str(seed), validation=validation, seed=seed)
+    collected(tmp_path)
+    assert "now holds" in capsys.readouterr().out
+    collected(tmp_path)
+    assert "now holds" not in capsys.readouterr().out
+    for path in (tmp_path / "runs" / "1").iterdir():
+        path.unlink()
+    (tmp_path / "cifar100_metrics.json").unlink()
+    collected(tmp_path)
+    assert "seed 1 did best on validation, but its files are gone" in capsys.readouterr().out
+
+
+def test_an_ensemble_has_figures_but_no_curve(tmp_path, monkeypatch):
+    finished_run(tmp_path / "runs" / "one", "default", prefix="custom_cnn")
+    finished_run(tmp_path / "runs" / "three", "default-ensemble3", prefix="custom_cnn")
+    drawn = []
+    monkeypatch.setattr(collect_results.plots, "time_to_accuracy", lambda curves, *_: drawn.append(set(curves)))
+    assert collect_results.main(["--output-dir", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "custom_cnn_results.json").read_text())
+    assert set(found) == {"default", "default-ensemble3"} and drawn == [{"default"}]
+
+
+def test_damaged_results_are_bad_input(tmp_path):
+    finished_run(tmp_path / "runs" / "a")
+    (tmp_path / "cifar100_results.json").write_text("{")
+    with pytest.raises(BadInput, match=r"cifar100_results\.json is damaged"):
+        collected(tmp_path)
+
+
 def test_a_folder_without_a_finished_run_is_bad_input(tmp_path):
     with pytest.raises(BadInput, match="no finished run"):
         collect_results.main(["--output-dir", str(tmp_path)])
@@ -93,12 +135,12 @@ def test_a_baseline_counts_as_far_as_it_was_run_and_another_recipe_does_not(tmp_
 def test_the_best_recipe_ships_beside_the_default_one_under_its_own_name(tmp_path):
     finished_run(tmp_path / "runs" / "fast", "fast")
     for seed, validation in enumerate((0.82, 0.84)):
-        finished_run(tmp_path / "runs" / f"best {seed}", "best", 0.85, validation, seed, prefix="cifar100_best")
+        finished_run(tmp_path / "runs" / f"best {seed}", "best", 0.85, validation, seed, prefix="cifar100-best")
     results = collected(tmp_path)
     assert set(results) == {"fast", "best"} and results["best"]["test_accuracy"]["n"] == 2
     assert (tmp_path / "cifar100_cnn_best.h5").read_text() == "model best 1"
     assert json.loads((tmp_path / "cifar100_metrics.json").read_text())["recipe"] == "fast"
-    assert json.loads((tmp_path / "cifar100_best_metrics.json").read_text())["recipe"] == "best"
+    assert json.loads((tmp_path / "cifar100-best_metrics.json").read_text())["recipe"] == "best"
     assert set(collected(tmp_path)) == {"fast", "best"}
 
 
