@@ -126,7 +126,8 @@ def explain_photos(path: Path, config: Config) -> int:
     subject, images, files, failed = Subject(path, config), [], [], 0
     for file in config.images:
         try:
-            images.append(photos.read(file, subject.model.input_shape[1:]))
+            pixels, _ = photos.for_model(file, subject.about["dataset"], subject.model.input_shape[1:])
+            images.append(pixels)
             files.append(Path(file).name)
         except BadInput as error:
             print(f"error: {error}", file=sys.stderr)

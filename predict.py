@@ -43,11 +43,7 @@ def listed(places: tuple[str, ...]) -> list[Path]:
 
 def seen(path: Path, model: runtimes.Opened) -> dict:
     """The likeliest classes of one picture, with what was done to it; BadInput if it cannot be read."""
-    inverted = False
-    if model.about.get("dataset") in photos.DIGITS:
-        pixels, inverted = photos.read_digit(path)
-    else:
-        pixels = photos.read(path, model.image_shape)
+    pixels, inverted = photos.for_model(path, model.about.get("dataset"), model.image_shape)
     probabilities = model.predict(pixels[None].astype(np.float32))[0]
     best = np.argsort(-probabilities, kind="stable")[:TOP]
     classes = [{"class": model.about["class_names"][k], "probability": float(probabilities[k])} for k in best]

@@ -15,6 +15,11 @@ MEGAPIXELS = 64  # of one picture, so that no small file unpacks to more than a 
 DIGITS = ("mnist", "digits")  # data sets of white digits on black, centred
 
 
+def for_model(path: str | Path, dataset: str | None, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, bool]:
+    """One picture as a model that was trained on `dataset` takes it: read_digit's, or read's and False."""
+    return read_digit(path) if dataset in DIGITS else (read(path, image_shape), False)
+
+
 def read(path: str | Path, image_shape: tuple[int, int, int]) -> np.ndarray:
     """Read one picture: upright by its EXIF note, centre square, scaled, grey or RGB.
 

@@ -53,7 +53,7 @@ def test_what_a_file_says_of_itself_is_text_and_never_markup(folder, pictures):
 def test_a_vote_of_models_is_answered_without_a_heat_map(folder, pictures, tmp_path):
     one = artifacts.load_model(folder / "first.h5")
     vote = keras.Model(one.input, keras.layers.Average()([one.output, one.output]), name="vote")
-    about = {"title": "Vote", "dataset": "digits", "class_names": WORDS}
+    about = {"prefix": "vote", "title": "Vote", "dataset": "digits", "class_names": WORDS}
     artifacts.save_model(vote, tmp_path / "vote.h5", image_shape=(28, 28, 1), **about)
     answer = answers.answer(tmp_path / "vote.h5", pictures[0])
     np.testing.assert_allclose(answer.probabilities, expected(folder, pictures[0]), atol=1e-6)

@@ -10,6 +10,7 @@ import pytest
 from conftest import PROJECT
 from PIL import Image
 
+import gradcam
 import mnist_classification
 import predict
 from pipeline import artifacts, exports, fold, photos
@@ -33,7 +34,8 @@ def models(tmp_path_factory):
     keras.utils.set_random_seed(0)
     model = mnist_classification.build_model(mnist_classification.Config(filters=2))
     path = tmp_path_factory.mktemp("models") / "model.h5"
-    about = {"dataset": "digits", "title": "small", "class_names": [f"class {name}" for name in "abcdefghij"]}
+    about = {"prefix": "small", "dataset": "digits", "title": "small"}
+    about["class_names"] = [f"class {name}" for name in "abcdefghij"]
     artifacts.save_model(model, path, image_shape=(28, 28, 1), **about)
     return path, about
 
@@ -212,3 +214,15 @@ def test_help_names_model_and_pictures(capsys):
     with pytest.raises(SystemExit) as end:
         predict.main(["--help"])
     assert end.value.code == 0 and "MODEL" in (said := capsys.readouterr().out) and "PICTURE" in said
+
+
+def test_a_digit_of_ones_own_is_explained_as_it_is_classified(models, digit, tmp_path, capsys):
+    """Dark on light and off the centre, as on paper: gradcam.py sees what predict.py sees."""
+    path, _ = models
+    paper = np.full((90, 120), 255, np.uint8)
+    paper[10:66, 50:106] = 255 - np.kron(digit, np.ones((2, 2), np.uint8))
+    Image.fromarray(paper).save(tmp_path / "paper.png")
+    assert predict.main([str(path), str(tmp_path / "paper.png"), "--json"]) == 0
+    best = json.loads(capsys.readouterr().out)["images"][0]["predictions"][0]
+    assert gradcam.main(["--model", str(path), str(tmp_path / "paper.png"), "--output-dir", str(tmp_path)]) == 0
+    assert f"{best['class']} ({best['probability']:.0%})" in capsys.readouterr().out

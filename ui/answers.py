@@ -59,7 +59,7 @@ class Classifier:
 
     def answer(self, picture: str | Path, method: str) -> Answer:
         digit = self.dataset in photos.DIGITS
-        seen, inverted = photos.read_digit(picture) if digit else (photos.read(picture, self.image_shape), False)
+        seen, inverted = photos.for_model(picture, self.dataset, self.image_shape)
         start = time.perf_counter()
         probabilities = artifacts.predict(self.model, seen[None])[0]
         milliseconds = 1000 * (time.perf_counter() - start)
