@@ -32,6 +32,7 @@ faults: .venv/installed-dev
 # Everything on real data, in order; each run goes on where it was interrupted. It may take a day or more on two cores.
 CIFAR := $(BIN)/python cifar100_cnn.py --resume
 MNIST := $(BIN)/python mnist_classification.py --resume
+WEIGHTS := imagenet# or the file of some of ResNet50's layers
 train: .venv/installed-export
 	for seed in 0 1 2; do \
 	  $(CIFAR) --tta --seed $$seed --output-dir output/runs/cifar100-fast-seed$$seed && \
@@ -48,15 +49,18 @@ train: .venv/installed-export
 	$(CIFAR) --recipe best --tta
 	$(CIFAR) --recipe best --labels fine --tta
 	$(CIFAR) --recipe baseline
-	$(BIN)/python resnet50_transfer_learning.py --resume
+	$(BIN)/python resnet50_transfer_learning.py --resume --weights $(WEIGHTS) \
+	  --output-dir output/runs/resnet50-default-seed0
+	cp output/runs/resnet50-default-seed0/resnet50_* output/
 	$(BIN)/python collect_results.py
 	$(BIN)/python data_overview.py
 	$(BIN)/python error_analysis.py
 	-$(BIN)/python export_model.py  # 1 where an export fails its check; the others are there
-	$(BIN)/python model_comparison.py
+	$(BIN)/python model_comparison.py --rounds 12
 	$(BIN)/python gradcam.py
 	$(BIN)/python benchmarks/faithfulness.py
-	$(BIN)/python experiments/resnet50_transfer.py
+	for what in batch_norm throughput scaling determinism; do $(BIN)/python benchmarks/$$what.py || exit; done
+	$(BIN)/python experiments/resnet50_transfer.py --weights $(WEIGHTS)
 	-$(BIN)/python experiments/cifar100_ablation.py  # 1 where an idea's training failed; the others are there
 	$(MAKE) report
 

@@ -5,7 +5,7 @@
     python cifar100_cnn.py --recipe baseline      # the description's network and schedule
     python cifar100_cnn.py --dataset shapes       # embedded drawn shapes, no download
 
-Writes cifar100_cnn_scratch.h5 and cifar100_*, recipe best cifar100_cnn_best.h5 and cifar100_best_*, to output/.
+Writes cifar100_cnn_scratch.h5 and cifar100_*, recipe best cifar100_cnn_best.h5 and cifar100-best_*, to output/.
 """
 
 import sys
@@ -30,6 +30,7 @@ RECIPES = {
     | {"label_smoothing": 0.1, "shift": 4, "cutmix": 0.5},
     "baseline": {"epochs": 120, "learning_rate": 1e-3},
 }
+WHOLE = 10  # last epochs, without CutMix
 MEAN, STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)  # of the training pixels, in [0, 255]
 
 
@@ -155,7 +156,7 @@ def main(argv: list[str] | None = None) -> int:
     """Data, model, fit, evaluate, save."""
     config = parse(Config, argv, recipes=RECIPES, about=__doc__)
     dataset = data.prepare(config)
-    prefix, kind = ("cifar100_best", "best") if config.recipe == "best" else ("cifar100", "scratch")
+    prefix, kind = ("cifar100-best", "best") if config.recipe == "best" else ("cifar100", "scratch")
     this = Run(prefix, f"cifar100_cnn_{kind}.h5", "CNN from scratch", config, dataset)
     if this.already_finished():
         return 0
@@ -167,11 +168,11 @@ def main(argv: list[str] | None = None) -> int:
         rules |= {"plateau": prepare_baseline(model, config), "on_best": save_best}
     else:
         prepare_fast(model, config, dataset)
-        rules |= {"mix": mixing.cutmix_until(config.epochs - 10, config.cutmix)} if config.cutmix else {}
+        rules |= {"mix": mixing.cutmix_until(config.epochs - WHOLE, config.cutmix)} if config.cutmix else {}
     history = training.fit(this, model, mixing.with_shares(lessons) if "mix" in rules else lessons, **rules)
     temperature = recipe.scale_temperature(model, lessons.x_validation, lessons.y_validation)
     if config.labels == "fine":
-        model = recipe.add_up(model, data.superclasses(dataset))
+        model = recipe.add_up(model, dataset.superclasses)
     this.finish(model, history, views=tta.VIEWS if config.tta else None, temperature=temperature)
     return 0
 

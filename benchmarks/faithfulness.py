@@ -33,7 +33,7 @@ from pipeline.progress import clock, counter  # noqa: E402
 
 CONTROLS = ("random", "random pixels", "gaussian")
 CASCADE = (0.0, 1 / 3, 2 / 3, 1.0)  # share of the layers with weights, from the top; 0 is the logits' alone
-ALIKE = 0.5  # a mean rank correlation that a map must fall below once all layers are randomised
+ALIKE = 0.5  # a mean rank correlation that a map must fall below once all layers are randomised; inverted is alike, too
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Config:
 def subjects(model) -> list[tuple[str, str]]:
     """(method, layer) of every row of a model: gradient methods at every stage, two of them fused over all.
 
-    Score-CAM and occlusion take some forty passes per image, so they get one row each.
+    Score-CAM and occlusion take dozens of passes per image, so they get one row each.
     """
     stages = explainer.stages(model)
     rows = [(method, stage) for method in cam.GRADIENT_METHODS for stage in stages]
@@ -150,7 +150,7 @@ def measure(path: Path, config: Config) -> tuple[list[dict], dict]:
     alike = likeness(explain, tested, images[:few], target[:few], originals[skip:], config.seed, path.name)
     for row, values in zip(rows[skip:], alike, strict=True):
         row |= {f"likeness_{100 * share:.0f}_percent_random": v for share, v in zip(CASCADE, values, strict=True)}
-        row["loses_likeness"] = "yes" if values[-1] < ALIKE else "no"
+        row["loses_likeness"] = "yes" if abs(values[-1]) < ALIKE else "no"
     print(f"{path.name} took {clock(time.monotonic() - started)}", flush=True)
     return rows, {"title": f"{about['title']}, {n} test images", "curves": shapes}
 

@@ -30,7 +30,7 @@ class Config:
 
     images: int = flag(100, "images in the batch", minimum=1)
     rounds: int = flag(10, "turns, after two that warm up", minimum=1)
-    costly: bool = flag(False, "measure Score-CAM and occlusion, too: some forty forward passes each")
+    costly: bool = flag(False, "measure Score-CAM and occlusion, too: dozens of forward passes each")
     data_dir: str | None = flag(None)
     output_dir: str = flag("output", "folder with the models, and for the result")
 

@@ -5,8 +5,8 @@
 Three ways to take the same training steps, each in processes of its own, in turn (A B C A B C), so
 that a machine that drifts favours none; medians of single steps:
 
-    plain      Keras' defaults: float32, ready batches in memory, fit()
-    ready      this project's precision and loop, ready batches in memory
+    plain      Keras' own layers in float32, ready batches in memory, fit()
+    ready      this project's layers and precision, ready batches in memory, fit()
     pipeline   the same with shuffling and augmentation, as the script trains
 
 Also the peak memory of the pipeline's process. Writes output/benchmark_throughput.json.
@@ -25,10 +25,11 @@ import numpy as np
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
+from benchmarks.batch_norm import with_stock_layers  # noqa: E402
 from pipeline import artifacts, data, hardware  # noqa: E402
 from pipeline.batches import Batches  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
-from pipeline.errors import run  # noqa: E402
+from pipeline.errors import BadInput, run  # noqa: E402
 from pipeline.quiet import keras  # noqa: E402
 
 WAYS = ("plain", "ready", "pipeline")
@@ -66,6 +67,8 @@ def measure(config: Config) -> dict:
     keras.utils.set_random_seed(0)
     dataset = data.split(data.load(config.dataset, config.data_dir))
     model = cifar100_cnn.build_model(script)
+    if config.way == "plain":
+        model = with_stock_layers(model)
     model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     size, count = script.batch_size, config.steps + 4
     clock, rng = Clock(), np.random.default_rng(0)
@@ -93,8 +96,11 @@ def main(argv: list[str] | None = None) -> int:
             command = [sys.executable, __file__, "--way", way, "--dataset", config.dataset]
             command += ["--steps", str(config.steps)]
             command += ["--data-dir", config.data_dir] if config.data_dir else []
-            answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            found[way].append(json.loads(answer.splitlines()[-1]))
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                said = done.stderr.strip().splitlines() or ["nothing said"]
+                raise BadInput(f"the {way} process failed: {said[-1]}")
+            found[way].append(json.loads(done.stdout.splitlines()[-1]))
             speed = found[way][-1]["images_per_second"]
             print(f"round {turn + 1} of {config.rounds}  {way:<9} {speed:7.0f} images/s", flush=True)
     speed = {way: float(np.median([one["images_per_second"] for one in found[way]])) for way in WAYS}

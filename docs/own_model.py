@@ -74,8 +74,8 @@ def main(argv: list[str] | None = None) -> int:
     loss = recipe.SmoothedCrossEntropy()
     model.compile(keras.optimizers.AdamW(rate), loss, metrics=["accuracy"], jit_compile=recipe.JIT)
     history = training.fit(this, model, dataset, epochs=config.epochs, augment=moved, name="state")
-    recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation)
-    this.finish(model, history)
+    temperature = recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation)
+    this.finish(model, history, temperature=temperature)
     return 0
 
 

@@ -126,7 +126,7 @@ def save_model(model, path: Path, *, image_shape, **about) -> None:
 
 
 def about_model(path: Path) -> dict:
-    """What save_model stored beside the weights: prefix, dataset, recipe, seed, class_names.
+    """What save_model stored beside the weights: prefix, dataset, title, class_names, recipe, seed.
 
     Raises:
         BadInput: missing, damaged or foreign file.
@@ -142,7 +142,9 @@ def about_model(path: Path) -> dict:
     names = about.get("class_names") if isinstance(about, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise BadInput(f"{path} was not saved by this project: it names no classes")
-    if not re.fullmatch(r"[\w-]+", str(about.get("prefix", "model"))):  # it becomes part of file names
+    if not all(isinstance(about.get(key), str) for key in ("prefix", "dataset", "title")):
+        raise BadInput(f"{path} was not saved by this project: it does not say what it was trained on")
+    if not re.fullmatch(r"[\w-]+", about["prefix"]):  # it becomes part of file names
         raise BadInput(f"{path} was not saved by this project: its prefix is no name")
     return about
 
@@ -189,7 +191,7 @@ def predict(model, images: np.ndarray, batch_size: int = 250, what: str = "") ->
         what: name of the images; if given, how far it has come is printed.
     """
     # Batch by batch: predict() turns the whole array into one tensor, and its tf.data pipeline ends late
-    # (see pipeline.training).
+    # (see pipeline.batches).
     parts = []
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size].astype(np.float32)

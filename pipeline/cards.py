@@ -18,7 +18,7 @@ TEMPLATE = Path(__file__).with_name("model_card.md")
 # Prefix -> the saved file, and the script that makes it.
 MODELS = {
     "cifar100": ("cifar100_cnn_scratch.h5", "cifar100_cnn.py"),
-    "cifar100_best": ("cifar100_cnn_best.h5", "cifar100_cnn.py"),
+    "cifar100-best": ("cifar100_cnn_best.h5", "cifar100_cnn.py"),
     "custom_cnn": ("custom_cnn_model.h5", "mnist_classification.py"),
     "resnet50": ("resnet50_model.h5", "resnet50_transfer_learning.py"),
 }
@@ -60,7 +60,7 @@ def cards(folder: Path) -> dict[Path, str]:
 def card(prefix: str, run: dict, folder: Path) -> str:
     """The card of one model, from its metrics.json and what else its folder holds."""
     (file, script), about, names, title = MODELS[prefix], DATA[run["dataset"]], run["class_names"], run["title"]
-    recipes = _read(folder / f"{prefix.removesuffix('_best')}_results.json")
+    recipes = _read(folder / f"{prefix.removesuffix('-best')}_results.json")
     errors, comparison = _read(folder / f"{prefix}_errors.json"), _read(folder / "model_comparison.json")
     figures = _accuracy(run)
     seeds = recipes.get(run["recipe"], {"test_accuracy": {"n": 1}})["test_accuracy"]
@@ -102,7 +102,8 @@ def _model(run: dict, file: str, script: str, settings: str) -> list[str]:
         of = len(start["loaded"]) + len(start["fresh"])
         lines.append(f"Started with the weights of {len(start['loaded'])} of {of} layers from `{start['file']}`")
     if "temperature" in run:
-        lines.append(f"Logits divided by {run['temperature']:.3f}, the best temperature on the validation images")
+        divided = ", ".join(f"{one:.3f}" for one in np.atleast_1d(run["temperature"]))
+        lines.append(f"Logits divided by {divided}, the best temperature on the validation images")
     return lines
 
 

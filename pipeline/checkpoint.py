@@ -78,9 +78,11 @@ def epochs_done(path: Path) -> int:
     return len(json.loads(str(arrays["record"]))["history"]) if arrays else 0
 
 
-def restore(path: Path, model, config: dict) -> tuple[dict, list[np.ndarray] | None] | None:
+def restore(path: Path, model, config: dict, usual: dict | None = None) -> tuple[dict, list[np.ndarray] | None] | None:
     """Put a saved state back into a freshly compiled model.
 
+    Args:
+        config, usual: this run's knobs, and their values by default.
     Returns:
         (record, best weights), or None where there is nothing to resume.
     Raises:
@@ -90,19 +92,26 @@ def restore(path: Path, model, config: dict) -> tuple[dict, list[np.ndarray] | N
     if arrays is None:
         return None
     record = json.loads(str(arrays["record"]))
-    refuse_difference(record["config"], config, path)
+    refuse_difference(record["config"], config, path, usual)
     model.optimizer.build(model.trainable_variables)
-    model.set_weights(_numbered(arrays, "weight"))
-    for variable, value in zip(model.optimizer.variables, _numbered(arrays, "optimizer"), strict=True):
-        variable.assign(value)
-    for state, value in zip(_random_states(model), _numbered(arrays, "random"), strict=True):
-        state.assign(value)
+    try:
+        model.set_weights(_numbered(arrays, "weight"))
+        for variable, value in zip(model.optimizer.variables, _numbered(arrays, "optimizer"), strict=True):
+            variable.assign(value)
+        for state, value in zip(_random_states(model), _numbered(arrays, "random"), strict=True):
+            state.assign(value)
+    except ValueError as error:
+        raise BadInput(f"{path} is of another network than this code's; run again without --resume") from error
     return record, _numbered(arrays, "best") or None
 
 
-def refuse_difference(then: dict, now: dict, path: Path) -> None:
-    """Raise BadInput naming what changed between a stored config and this one."""
-    changed = [name for name in sorted({**then, **now}) if then.get(name) != now.get(name)]
+def refuse_difference(then: dict, now: dict, path: Path, usual: dict | None = None) -> None:
+    """Raise BadInput naming what changed between a stored config and this one.
+
+    A knob that is newer than the stored config was at its `usual` value; one that is gone since changes nothing.
+    """
+    then = (usual or {}) | then
+    changed = [name for name in sorted(now) if then.get(name) != now[name]]
     if changed:
         listed = ", ".join(f"{name} was {then.get(name)!r} and is {now.get(name)!r}" for name in changed)
         raise BadInput(f"{path} belongs to another run: {listed}; use its settings or leave out --resume")

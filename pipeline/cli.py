@@ -25,10 +25,10 @@ COMMON_HELP = {
     "devices": "number of devices to share each batch out to, or all; more than one needs KERAS_BACKEND=jax",
     "deterministic": "the same numbers in every run on a GPU too, slower; on a CPU they are anyway",
     "dry_run": "a few batches through the whole path, to see that it works",
-    "resume": "go on from the last finished epoch of an interrupted run",
+    "resume": "go on where an interrupted run stopped",
 }
-# What a run is about stays the same under these; they do not move it out of output/.
-PLACES = {"data_dir", "output_dir", "precision", "resume", "tta", "weights", "devices", "deterministic"}
+# How and where a run is done, not what it computes: not recorded as its settings.
+MACHINE = {"data_dir", "output_dir", "resume", "tta", "devices", "deterministic"}
 LARGEST = 10**9  # of a number without a bound of its own; beyond it arithmetic itself fails
 
 
@@ -134,7 +134,10 @@ def output_folder(config, prefix: str, default_config) -> Path:
     if config.dataset in EMBEDDED or config.limit or config.dry_run:
         return Path("output/demo")
     mine, usual = dataclasses.asdict(config), dataclasses.asdict(default_config)
-    if any(mine[name] != usual[name] for name in mine.keys() - PLACES):
+    same = MACHINE | {"precision"}
+    if mine.get("weights") != "none":  # another file of them is another place; a random start is another network
+        same |= {"weights"}
+    if any(mine[name] != usual[name] for name in mine.keys() - same):
         return Path(f"output/runs/{prefix}-{recipe_name(config)}-seed{config.seed}")
     return Path("output")
 
@@ -142,5 +145,4 @@ def output_folder(config, prefix: str, default_config) -> Path:
 def recorded(config) -> dict:
     """Every knob that shapes a result; files by name, no folders (they are the machine's, not the run's)."""
     knobs = {name: Path(value).name if name == "weights" else value for name, value in vars(config).items()}
-    machine = ("data_dir", "output_dir", "resume", "tta", "devices", "deterministic")
-    return {name: value for name, value in knobs.items() if name not in machine}
+    return {name: value for name, value in knobs.items() if name not in MACHINE}

@@ -36,6 +36,7 @@ class Dataset:
     fine_train: np.ndarray | None = None
     fine_validation: np.ndarray | None = None
     fine_test: np.ndarray | None = None
+    superclasses: tuple[int, ...] = ()  # coarse label of each fine one
 
     @property
     def title(self) -> str:
@@ -55,18 +56,21 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
         name: "mnist", "cifar100", "digits" or "shapes".
         data_dir: folder to look in; None: $DATA_DIR, else data/ and the project's own folder.
     Raises:
-        BadInput: no such folder, a damaged file, or no file and no network.
+        BadInput: no such data set or folder, a damaged file, or no file and no network.
     """
     if name == "digits":
         return Dataset(name, tuple("0123456789"), *embedded.digits(), files={})
     if name == "shapes":
         return Dataset(name, embedded.SHAPE_NAMES, *embedded.shapes(), files={})
+    if name not in TITLES:
+        raise BadInput(f"there is no data set {name}; choose from {', '.join(TITLES)}")
     places = files.folders(data_dir)
     if name == "mnist":
         arrays, hashes = files.mnist(places)
         return Dataset(name, tuple("0123456789"), *arrays, files=hashes)
     (x_train, train, x_test, test), hashes = files.cifar100(places)
-    fine = {"fine_train": train[:, 1], "fine_test": test[:, 1]}
+    table = dict(train[:, ::-1].tolist())  # read off here, where no image is left out yet
+    fine = {"fine_train": train[:, 1], "fine_test": test[:, 1], "superclasses": tuple(table[k] for k in sorted(table))}
     return Dataset(name, CIFAR100_COARSE, x_train, train[:, 0], x_test, test[:, 0], files=hashes, **fine)
 
 
@@ -87,28 +91,19 @@ def with_fine_labels(dataset: Dataset) -> Dataset:
     )
 
 
-def superclasses(dataset: Dataset) -> np.ndarray:
-    """(100,) coarse label of each of CIFAR-100's fine labels, read off the training images."""
-    table = np.zeros(len(CIFAR100_FINE), np.int64)
-    table[dataset.fine_train] = dataset.y_train
-    return table
-
-
 def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -> Dataset:
     """Carve a stratified, seeded validation part from train, then keep `limit` training images.
 
     Args:
-        validation: share of the training images, in [0, 1); 0 leaves none.
+        validation: share of the training images, in (0, 1).
         limit: number of training images to keep (stratified); None keeps all.
     Raises:
         BadInput: fewer validation images than classes, or a limit below that or above what there is.
     """
     y, classes = dataset.y_train, len(dataset.class_names)
-    kept, held_out = np.arange(len(y)), None
-    if validation:
-        if validation * len(y) < classes:
-            raise BadInput(f"--validation {validation} leaves fewer validation images than classes; use a larger share")
-        kept, held_out = train_test_split(kept, test_size=validation, random_state=SPLIT_SEED, stratify=y)
+    if validation * len(y) < classes:
+        raise BadInput(f"--validation {validation} leaves fewer validation images than classes; use a larger share")
+    kept, held_out = train_test_split(np.arange(len(y)), test_size=validation, random_state=SPLIT_SEED, stratify=y)
     if limit is not None and limit != len(kept):
         if not classes <= limit <= len(kept) - classes:
             raise BadInput(f"--limit must be {classes} to {len(kept) - classes} for {dataset.name}, got {limit}")
@@ -119,7 +114,7 @@ def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -
         whole = getattr(dataset, f"{kind}_train")
         if whole is not None:
             parts[f"{kind}_train"] = whole[kept]
-            parts[f"{kind}_validation"] = whole[held_out] if validation else None
+            parts[f"{kind}_validation"] = whole[held_out]
     return dataclasses.replace(dataset, **parts)
 
 

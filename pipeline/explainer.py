@@ -62,8 +62,8 @@ def stages(model) -> list[str]:
 def default_layer(model) -> str:
     """The deepest stage whose map has at least 3x3 cells; coarser ones are too few to say where.
 
-    Method and rule follow benchmarks/faithfulness.py: earlier stages are less faithful with Grad-CAM,
-    and so is the fusion of all; coarser ones do not beat random maps.
+    By benchmarks/faithfulness.py earlier stages are less faithful with Grad-CAM, and so is the fusion of
+    all; coarser ones do not beat random maps.
 
     Raises:
         BadInput: the model has none.

@@ -55,11 +55,8 @@ def training_curves(history: list[dict], title: str, path: Path) -> None:
     epochs = np.arange(1, len(history) + 1)  # phases follow each other on one axis
     for axes, key, label in ((loss, "loss", "loss (nats)"), (accuracy, "accuracy", "accuracy")):
         axes.plot(epochs, [row[key] for row in history], color=BLUE, marker=".", label="train")
-        held_out = [
-            (epoch, row["val_" + key]) for epoch, row in zip(epochs, history, strict=True) if "val_" + key in row
-        ]
-        if held_out:
-            axes.plot(*zip(*held_out, strict=True), color=ORANGE, marker="s", markersize=3, ls="--", label="validation")
+        held_out = [row["val_" + key] for row in history]
+        axes.plot(epochs, held_out, color=ORANGE, marker="s", markersize=3, ls="--", label="validation")
         axes.set(xlabel="epoch", ylabel=label, ylim=(0, None) if key == "loss" else None)
         axes.legend()
         axes.grid(True)

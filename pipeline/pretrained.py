@@ -71,7 +71,10 @@ def load_weights(model, path: Path | None) -> dict:
         expected = [tuple(weight.shape) for weight in own[name].weights]
         if expected != shapes[name]:
             raise BadInput(f"{path}: layer {name} has shapes {shapes[name]}, the model needs {expected}")
-    model.load_weights(path, by_name=True)
+    try:
+        model.load_weights(path, by_name=True)
+    except ValueError as error:  # Keras goes by the file's name
+        raise BadInput(f"{path} cannot be read as a legacy Keras weights file; its name must end in .h5") from error
     return {"file": path.name, "loaded": loaded, "fresh": [name for name in own if name not in loaded]}
 
 
@@ -105,6 +108,8 @@ def calibrate(model, images: np.ndarray, fresh: list[str]) -> None:
     nothing about its inputs. In one pass in training mode each fresh layer normalises by this
     batch, so that the layers after it see what they will see later (data-dependent start,
     Krähenbühl et al. 2016, arXiv 1511.06856).
+
+    Afterwards only the fresh BatchNorm layers are trainable; fine-tuning says anew what is.
 
     Args:
         images: raw pixels (n, h, w, c), a few hundred.

@@ -1,5 +1,7 @@
 """What a training recipe is made of: losses, learning-rate rules, starts and the last touch."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pipeline import artifacts
@@ -105,14 +107,14 @@ def start_as_identity(layer) -> None:
     layer.kernel.assign(kernel)
 
 
-def add_up(model: keras.Model, superclass: np.ndarray) -> keras.Model:
+def add_up(model: keras.Model, superclass: Sequence[int]) -> keras.Model:
     """Probabilities of superclasses from those of the finer classes (arXiv 1901.07012).
 
     Args:
         model: ends in probabilities (n, classes).
-        superclass: (classes,) int, where each class belongs.
+        superclass: where each of the classes belongs, counted from 0.
     """
-    membership = np.eye(superclass.max() + 1, dtype=np.float32)[superclass]
+    membership = np.eye(max(superclass) + 1, dtype=np.float32)[list(superclass)]
     add = keras.layers.Dense(membership.shape[1], use_bias=False, dtype="float32", name="superclasses")
     summed = keras.Model(model.input, add(model.output), name=model.name)
     add.kernel.assign(membership)

@@ -47,15 +47,16 @@ class Run:
         hardware.use_determinism(config.deterministic)
         self.n_devices = devices.use(config.devices, config.batch_size)
         self.knobs = cli.recorded(config) | {"precision": self.precision, "files": dataset.files | (files or {})}
+        self.usual = cli.recorded(type(config)())
         self.commit = hardware.commit()  # now: the code may have moved on by the end of a long run
         self.earlier_seconds = 0.0  # of the interrupted runs that this one continues
         few = f", {len(dataset.y_train):,} training images" if config.limit or config.dry_run else ""
         self.name = f"{title} on {dataset.title}{few}"
         self.epochs = 0  # finished so far
         machine = hardware.describe()
-        held_out = 0 if dataset.y_validation is None else len(dataset.y_validation)
         print(f"{self.name} (recipe {self.recipe}, seed {config.seed})")
-        print(f"{len(dataset.y_train):,} training, {held_out:,} validation, {len(dataset.y_test):,} test images")
+        counts = (f"{len(y):,}" for y in (dataset.y_train, dataset.y_validation, dataset.y_test))
+        print("{} training, {} validation, {} test images".format(*counts))
         print(f"{self.precision}, {machine['processor']}, {machine['cores']} cores, GPU: {machine['accelerator']}")
         print(f"writing to {self.folder}/", flush=True)
 
@@ -80,10 +81,14 @@ class Run:
             BadInput: the finished run in this folder had another config.
         """
         path = self.path("metrics.json")
-        if not self.config.resume or not path.exists() or any(self.folder.glob(f"{self.prefix}_*state.npz")):
+        whole = path.exists() and self.model_path.exists()  # a clone has the figures of models too large for it
+        if not self.config.resume or not whole or any(self.folder.glob(f"{self.prefix}_*state.npz")):
             return False
         lock.let_go(self.lock)  # whether it is this run or another one, nothing will be written
-        checkpoint.refuse_difference(json.loads(path.read_text())["config"], self.knobs, path)
+        found = json.loads(path.read_text(encoding="utf-8"))
+        checkpoint.refuse_difference(found["config"], self.knobs, path, self.usual)
+        if getattr(self.config, "tta", False) and "tta" not in found:
+            raise BadInput(f"{path} is of a run that finished without --tta; run it anew without --resume")
         print(f"this run is finished: {path}")
         return True
 
@@ -119,6 +124,7 @@ class Run:
         dataset = self.dataset
         probabilities = artifacts.predict(saved, dataset.x_test, what="test images evaluated")
         predicted = probabilities.argmax(axis=1)
+        held_out = artifacts.predict(saved, dataset.x_validation).argmax(axis=1)
         matrix = metrics.confusion_matrix(dataset.y_test, predicted, len(dataset.class_names))
         wrong = np.flatnonzero(predicted != dataset.y_test)
         result = {
@@ -128,11 +134,12 @@ class Run:
             "seed": self.config.seed,
             "config": self.knobs,
             "n_train": len(dataset.y_train),
-            "n_validation": 0 if dataset.y_validation is None else len(dataset.y_validation),
+            "n_validation": len(dataset.y_validation),
             "n_test": len(dataset.y_test),
             "parameters": saved.count_params(),
             "epochs": len(history),
             "training_seconds": round(sum(row["seconds"] for row in history), 1),
+            "validation_accuracy": float(np.mean(held_out == dataset.y_validation)),
             "test_accuracy": metrics.accuracy(matrix),
             "test_loss": metrics.cross_entropy(probabilities, dataset.y_test),
             "macro_f1": metrics.macro_f1(matrix),
@@ -145,9 +152,6 @@ class Run:
             "confusion_matrix": matrix.tolist(),
             **extra,
         }
-        if dataset.y_validation is not None:
-            held_out = artifacts.predict(saved, dataset.x_validation).argmax(axis=1)
-            result["validation_accuracy"] = float(np.mean(held_out == dataset.y_validation))
         artifacts.write_csv(self.path("history.csv"), pd.DataFrame(history))
         artifacts.write_csv(self.path("classification_report.csv"), _report(matrix, dataset.class_names))
         plots.training_curves(history, self.title, self.path("training_curves.png"))

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -159,9 +160,12 @@ def _litert(path: Path, threads: int) -> Opened:
 
     about = {}
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if f"{ABOUT}.json" in archive.namelist():
-                about = _decoded(archive.read(f"{ABOUT}.json"), path)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if f"{ABOUT}.json" in archive.namelist():
+                    about = _decoded(archive.read(f"{ABOUT}.json"), path)
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+            raise BadInput(f"{path} carries metadata that are damaged; export the model again") from error
     return _checked(path, lambda images: _in_parts(run, images), shape, target["shape_signature"], about)
 
 
@@ -186,6 +190,9 @@ def _checked(path: Path, predict, input_shape, output_shape, about: dict) -> Ope
     shape = tuple(input_shape[1:])
     if len(shape) != 3 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape) or shape[2] not in (1, 3):
         raise BadInput(f"{path} takes {list(input_shape)}; an image classifier here takes (n, height, width, 1 or 3)")
+    names = about.get("class_names", [""] * int(output_shape[-1]))
+    if not isinstance(names, list) or {type(name) for name in names} != {str} or len(names) != output_shape[-1]:
+        raise BadInput(f"{path} carries metadata that are damaged; export the model again")
     if "class_names" not in about:
         about = {**about, "class_names": [str(number) for number in range(int(output_shape[-1]))]}
     return Opened(predict, tuple(int(n) for n in shape), about)

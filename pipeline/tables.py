@@ -51,44 +51,51 @@ def _published() -> pd.DataFrame:
 
 def runs() -> str:
     """What each training script reached."""
-    lines = [
-        "| model | data | recipe | epochs | training images "
-        "| test accuracy | test loss | macro F1 | parameters | time |",
-        "| --- | --- | --- | --: | --: | --: | --: | --: | --: | --: |",
-    ]
+    rows = [("model", "data", "recipe", "epochs", "training images")]
+    rows[0] += ("test accuracy", "test loss", "macro F1", "parameters", "time")
     for prefix, (name, *_) in RUNS.items():
         run = read(f"{prefix}_metrics.json")
         start = f", start: {run['weights']['file']}" if "weights" in run else ""
-        lines.append(
-            f"| {name}{start} | {run['dataset']} | {run['recipe']}, seed {run['seed']} "
-            f"| {run['epochs']} | {run['n_train']:,} "
-            f"| {run['test_accuracy']:.4f} | {run['test_loss']:.4f} | {run['macro_f1']:.4f} | {run['parameters']:,} "
-            f"| {clock(run['wall_seconds'])} |"
+        rows.append(
+            (
+                name + start,
+                run["dataset"],
+                f"{run['recipe']}, seed {run['seed']}",
+                str(run["epochs"]),
+                f"{run['n_train']:,}",
+                *(f"{run[figure]:.4f}" for figure in ("test_accuracy", "test_loss", "macro_f1")),
+                f"{run['parameters']:,}",
+                clock(run["wall_seconds"]),
+            )
         )
-    return "\n".join(lines)
+    return table(rows, left=3)
 
 
 def cifar100_recipes() -> str:
     """What each recipe of cifar100_cnn.py reached, over its seeds."""
-    lines = [
-        "| recipe | labels in training | epochs | test accuracy | n | with test-time augmentation | macro F1 | time |",
-        "| --- | --- | --: | --: | --: | --: | --: | --: |",
-    ]
+    rows = [("recipe", "labels in training", "epochs", "test accuracy", "n")]
+    rows[0] += ("with test-time augmentation", "macro F1", "time")
     for result in read("cifar100_results.json").values():
         config, epochs = result["config"], result["runs"][0]["epochs"]
-        lines.append(
-            f"| {config['recipe']} | {config['labels']} | {epochs} | {spread(result['test_accuracy'])} "
-            f"| {result['test_accuracy']['n']} "
-            f"| {spread(result['tta_accuracy']) if 'tta_accuracy' in result else 'not measured'} "
-            f"| {spread(result['macro_f1'])} | {clock(result['wall_seconds']['mean'])} |"
+        rows.append(
+            (
+                config["recipe"],
+                config["labels"],
+                str(epochs),
+                spread(result["test_accuracy"]),
+                str(result["test_accuracy"]["n"]),
+                spread(result["tta_accuracy"]) if "tta_accuracy" in result else "not measured",
+                spread(result["macro_f1"]),
+                clock(result["wall_seconds"]["mean"]),
+            )
         )
-    return "\n".join(lines)
+    return table(rows, left=2)
 
 
 def baseline() -> str:
     """How the description's own schedule went: its best epoch, its rate, train against validation."""
     rows = [("", "epoch", "training loss", "validation loss", "training accuracy", "validation accuracy")]
-    (run,) = read("cifar100_results.json")["baseline"]["runs"]
+    run = read("cifar100_results.json")["baseline"]["runs"][0]
     for name, epoch in (("best", run["plateau"]["best_epoch"]), ("last", run["epochs"])):
         at = run["plateau"][name]
         figures = (at["loss"], at["val_loss"], at["accuracy"], at["val_accuracy"])

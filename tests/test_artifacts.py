@@ -11,7 +11,8 @@ from pipeline.errors import BadInput
 from pipeline.quiet import keras
 
 layers = keras.layers
-ABOUT = {"prefix": "tiny", "dataset": "digits", "recipe": "default", "seed": 3, "class_names": ["nought", "one"]}
+ABOUT = {"prefix": "tiny", "dataset": "digits", "title": "a tiny one", "recipe": "default", "seed": 3}
+ABOUT["class_names"] = ["nought", "one"]
 
 
 def tiny():
@@ -146,6 +147,15 @@ def test_a_class_from_another_module_is_refused_wherever_it_stands(tmp_path, pla
         file.attrs["model_config"] = json.dumps(config)
     with pytest.raises(BadInput, match="Popen"):
         artifacts.load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("dataset", None), ("title", 3), ("prefix", "../up"), ("class_names", ["a", 1])]
+)
+def test_a_file_that_does_not_say_what_it_is_is_bad_input(trained, tmp_path, key, value):
+    artifacts.save_model(trained, tmp_path / "odd.h5", image_shape=(8, 8, 1), **ABOUT | {key: value})
+    with pytest.raises(BadInput, match=r"odd\.h5 was not saved by this project"):
+        artifacts.about_model(tmp_path / "odd.h5")
 
 
 def truncated(path, whole):

@@ -10,7 +10,7 @@ import pytest
 from pipeline import cards, report
 
 CLASSES = {"cifar100": [f"kind {k}" for k in range(20)], "mnist": list("0123456789")}
-OF = {"cifar100": "cifar100", "cifar100_best": "cifar100", "custom_cnn": "mnist", "resnet50": "mnist"}
+OF = {"cifar100": "cifar100", "cifar100-best": "cifar100", "custom_cnn": "mnist", "resnet50": "mnist"}
 TITLE = "Some network on some data (seed 0)"
 SHARED = "model_comparison.json"
 

@@ -146,6 +146,22 @@ def test_another_config_is_refused_naming_the_knob_and_both_values(path, two_sta
     assert_equal(model.get_weights(), before)
 
 
+def test_a_knob_newer_than_the_state_was_at_its_default_and_one_that_is_gone_changes_nothing(path, two_states):
+    now = {**CONFIG, "new_knob": 5}
+    assert checkpoint.restore(path, compiled(), now, usual={"new_knob": 5})[0] == record(2)
+    with pytest.raises(BadInput, match="new_knob was 4 and is 5"):
+        checkpoint.restore(path, compiled(), now, usual={"new_knob": 4})
+    gone = {name: value for name, value in CONFIG.items() if name != "learning_rate"}
+    assert checkpoint.restore(path, compiled(), gone)[0] == record(2)
+
+
+def test_the_state_of_another_network_is_refused(path, two_states):
+    other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(7)])
+    other.compile(keras.optimizers.SGD(0.1), "mse")
+    with pytest.raises(BadInput, match="another network"):
+        checkpoint.restore(path, other, CONFIG)
+
+
 def test_a_failed_save_leaves_the_last_state_whole(path, two_states, monkeypatch):
     def full_disk(*_, **__):
         raise OSError(28, "No space left on device")

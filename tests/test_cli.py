@@ -175,6 +175,15 @@ def test_a_trial_of_any_script_stays_out_of_output_itself(script):
     assert folder("--learning-rate", "0.0123").parent == Path("output/runs")
 
 
+def test_a_random_start_does_not_replace_the_pretrained_model():
+    def folder(weights):
+        config = resnet50_transfer_learning.Config(weights=weights)
+        return cli.output_folder(config, "resnet50", resnet50_transfer_learning.Config())
+
+    assert folder("imagenet") == folder("some.h5") == Path("output")
+    assert folder("none") == Path("output/runs/resnet50-default-seed0")
+
+
 def test_what_is_recorded_names_every_knob_of_the_result_and_no_folder(tmp_path):
     config = parsed("--data-dir", str(tmp_path), "--output-dir", str(tmp_path), "--seed", "4", "--resume")
     knobs = cli.recorded(config)

@@ -62,9 +62,8 @@ def test_multiply_accumulates_of_convolutions_channel_by_channel():
 def model_file(tmp_path_factory):
     model = mnist_classification.build_model(mnist_classification.Config(filters=2))
     path = tmp_path_factory.mktemp("models") / "model.h5"
-    artifacts.save_model(
-        model, path, image_shape=(28, 28, 1), dataset="digits", title="t", class_names=list("0123456789")
-    )
+    about = {"prefix": "t", "dataset": "digits", "title": "t", "class_names": list("0123456789")}
+    artifacts.save_model(model, path, image_shape=(28, 28, 1), **about)
     return path
 
 

@@ -120,12 +120,6 @@ def test_limit_keeps_exactly_so_many_training_images_of_all_classes(digits):
     assert len(data.split(digits, 0.1, limit=len(whole.y_train)).y_train) == len(whole.y_train)
 
 
-def test_without_validation_all_training_images_stay(digits):
-    parts = data.split(digits, 0)
-    assert parts.x_validation is None and parts.y_validation is None
-    assert len(parts.y_train) == 1347
-
-
 @pytest.mark.parametrize("limit", [0, 9, 1210, 1213, 100_000])
 def test_a_limit_that_cannot_be_kept_is_bad_input_with_the_range(digits, limit):
     with pytest.raises(BadInput, match=r"10 to 1202"):
@@ -167,7 +161,6 @@ def test_fine_labels_follow_their_images_through_the_split_and_into_training(sha
     np.testing.assert_array_equal(lessons.y_train, parts.fine_train)
     np.testing.assert_array_equal(lessons.y_validation, parts.fine_validation)
     assert len(lessons.class_names) == len(set(lessons.class_names)) == 100
-    np.testing.assert_array_equal(data.superclasses(parts), np.arange(100) // 5)
 
 
 def test_data_without_fine_labels_are_refused_by_name(shapes):

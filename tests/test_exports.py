@@ -244,6 +244,22 @@ def test_a_damaged_export_is_bad_input(name, tmp_path):
         runtimes.open_model(tmp_path / name)
 
 
+@pytest.mark.parametrize("damage", ["archive", "names", "number"])
+def test_damaged_metadata_of_an_export_are_bad_input(damage, digit_file, tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="optional: pip install -r requirements-export.txt")
+    path = tmp_path / "model.tflite"
+    exports.convert(fold.folded(artifacts.load_model(digit_file)), "float32", path, None)
+    names = {"archive": list("0123456789"), "names": list(range(10)), "number": ["0", "1"]}[damage]
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(f"{runtimes.ABOUT}.json", json.dumps({"class_names": names}))
+    if damage == "archive":
+        content = bytearray(path.read_bytes())
+        content[content.rindex(b'"class_names"')] ^= 0xFF  # the archive's own checksum tells
+        path.write_bytes(content)
+    with pytest.raises(BadInput, match="metadata that are damaged"):
+        runtimes.open_model(path)
+
+
 def test_other_suffixes_and_missing_files_are_bad_input(tmp_path):
     for name in ("model.pt", "model.onnx"):
         with pytest.raises(BadInput, match=name):

@@ -62,7 +62,7 @@ def test_cifar_100_has_its_images_in_twenty_classes_of_equal_size():
 @needs["cifar-100-binary.tar.gz"]
 def test_cifar_100s_fine_labels_lie_five_in_each_superclass():
     cifar = data.load("cifar100", str(FOLDER))
-    table = data.superclasses(cifar)
+    table = np.array(cifar.superclasses)
     np.testing.assert_array_equal(table[cifar.fine_train], cifar.y_train)
     np.testing.assert_array_equal(table[cifar.fine_test], cifar.y_test)
     named = {cifar.class_names[table[CIFAR100_FINE.index(fine)]] for fine in ("maple tree", "oak tree", "palm tree")}

@@ -49,7 +49,8 @@ def own(tmp_path_factory):
     keras.utils.set_random_seed(0)
     model = mnist_classification.build_model(mnist_classification.Config(filters=2))
     path = tmp_path_factory.mktemp("own") / "model.h5"
-    artifacts.save_model(model, path, image_shape=(28, 28, 1), prefix="custom_cnn", class_names=list("0123456789"))
+    about = {"prefix": "custom_cnn", "dataset": "digits", "title": "t", "class_names": list("0123456789")}
+    artifacts.save_model(model, path, image_shape=(28, 28, 1), **about)
     return path
 
 

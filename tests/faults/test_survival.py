@@ -136,7 +136,8 @@ def test_a_folder_that_turns_read_only_ends_the_run_and_the_earlier_model_still_
 
 def tiny_model(path):
     model = mnist_classification.build_model(mnist_classification.Config(filters=2))
-    artifacts.save_model(model, path, image_shape=(28, 28, 1), prefix="custom_cnn", class_names=list("0123456789"))
+    about = {"prefix": "custom_cnn", "dataset": "digits", "title": "t", "class_names": list("0123456789")}
+    artifacts.save_model(model, path, image_shape=(28, 28, 1), **about)
     return model
 
 
