@@ -92,7 +92,6 @@ def build_fast(classes: int, widths: tuple = (96, 256, 288), convolutions: int =
     A 2x2 convolution with fixed whitening filters, then three blocks of two or three convolutions, pooled
     after the first, with a shortcut around the others. ReLU instead of GELU, which is slow on a CPU.
     """
-
     conv = partial(layers.Conv2D, kernel_size=3, padding="same", use_bias=False)
     norm = partial(FusedBatchNormalization, momentum=0.6, scale=False)
     pixels = keras.Input((None, None, 3), name="pixels")  # smaller images at first

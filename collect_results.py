@@ -23,6 +23,7 @@ import mnist_classification
 from pipeline import artifacts, cli, plots
 from pipeline.cli import flag, parse
 from pipeline.errors import BadInput, run
+from pipeline.statistics import over_seeds
 
 SCRIPTS = {"cifar100": cifar100_cnn, "custom_cnn": mnist_classification}
 SHIPPED = {"cifar100": ("fast", "best"), "custom_cnn": ("default",)}
@@ -92,12 +93,6 @@ def plateau(history: pd.DataFrame) -> dict:
     }
 
 
-def over_seeds(values: list[float]) -> dict:
-    """Mean, sample standard deviation (None for a single run), n."""
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {"mean": float(np.mean(values)), "std": deviation, "n": len(values)}
-
-
 def differing(had: dict, own: dict) -> list[str]:
     """The knobs in which a run differs from its recipe as it is today."""
     compared = own.keys() - OWN - FREE.get(own["recipe"], set())
@@ -127,13 +122,11 @@ def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
     results = {}
     for recipe, of_seed in sorted(seeds.items()):
         rows = [of_seed[seed] for seed in sorted(of_seed)]
+        columns = {key: [row[key] for row in rows] for key in ("test_accuracy", "macro_f1", "wall_seconds")}
+        if all("tta" in row for row in rows):
+            columns["tta_accuracy"] = [row["tta"]["test_accuracy"] for row in rows]
         results[recipe] = {
-            **{key: over_seeds([row[key] for row in rows]) for key in ("test_accuracy", "macro_f1", "wall_seconds")},
-            **(
-                {"tta_accuracy": over_seeds([row["tta"]["test_accuracy"] for row in rows])}
-                if all("tta" in row for row in rows)
-                else {}
-            ),
+            **{key: over_seeds(values) for key, values in columns.items()},
             "best_on_validation": max(rows, key=lambda row: row["validation_accuracy"])["seed"],
             "config": settings(script, recipe),
             "runs": rows,

@@ -5,5 +5,7 @@ stay in their scripts. Importing this package imports nothing heavy.
 """
 
 import time
+from pathlib import Path
 
+PROJECT = Path(__file__).resolve().parent.parent
 STARTED = time.monotonic()  # seconds; a run's wall time counts from here, Keras' import included

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline import PROJECT
 from pipeline.errors import BadInput
 
 LARGEST = 60000 * 28 * 28 * 8 + 1000  # bytes of an array or a member that is worth reading at all
@@ -25,7 +26,6 @@ DAMAGE = (
     RuntimeError,
     zlib.error,
 )  # in archives
-PROJECT = Path(__file__).resolve().parent.parent
 # What each data set is called on disk.
 FILES = {"mnist": ("mnist.npz",), "cifar100": ("cifar-100-binary.tar.gz", "cifar-100-binary")}
 # (x_train, y_train, x_test, y_test) and {file name: SHA-256} of what was read; CIFAR-100's y are

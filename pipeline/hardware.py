@@ -6,8 +6,10 @@ import platform
 import subprocess
 from pathlib import Path
 
+from pipeline import PROJECT
 from pipeline.errors import BadInput
 from pipeline.quiet import keras
+from pipeline.runtimes import cores
 
 PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "scikit-learn", "onnxruntime", "ai-edge-litert")
 
@@ -18,6 +20,13 @@ def _cpuinfo() -> dict[str, str]:
     except OSError:
         return {}
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
+
+
+def _matrix_units() -> list[str]:
+    """The processor's features that multiply bfloat16 matrices, x86's or Arm's; known on Linux alone."""
+    info = _cpuinfo()
+    features = info.get("flags", info.get("Features", "")).split()
+    return [name for name in ("avx512_bf16", "amx_bf16", "bf16") if name in features]
 
 
 def _output_of(*command: str) -> str:
@@ -44,9 +53,7 @@ def has_bfloat16() -> bool:
     gpu = _gpu()
     if gpu:
         return gpu[1] >= 8.0
-    info = _cpuinfo()
-    features = set(info.get("flags", info.get("Features", "")).split())
-    return bool(features & {"avx512_bf16", "amx_bf16", "bf16"})
+    return bool(_matrix_units())
 
 
 def use_precision(precision: str) -> str:
@@ -84,14 +91,11 @@ def use_determinism(asked: bool) -> None:
 
 def describe() -> dict:
     """{"processor", "cores", "accelerator"} of this machine."""
-    info = _cpuinfo()
-    processor = info.get("model name") or _output_of("sysctl", "-n", "machdep.cpu.brand_string")
-    features = info.get("flags", info.get("Features", "")).split()
-    matrix_units = [name for name in ("avx512_bf16", "amx_bf16", "bf16") if name in features]
+    processor = _cpuinfo().get("model name") or _output_of("sysctl", "-n", "machdep.cpu.brand_string")
     gpu = _gpu()
     return {
-        "processor": " ".join([processor or platform.processor() or platform.machine(), *matrix_units]),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "processor": " ".join([processor or platform.processor() or platform.machine(), *_matrix_units()]),
+        "cores": cores(),
         "accelerator": gpu[0] if gpu else "none",
     }
 
@@ -109,7 +113,6 @@ def versions() -> dict[str, str]:
 
 def commit() -> str:
     """The project's commit, with a + when a Python file differs from it; "unknown" outside git."""
-    project = str(Path(__file__).resolve().parent.parent)
-    identifier = _output_of("git", "-C", project, "rev-parse", "--short=12", "HEAD")
-    changed = _output_of("git", "-C", project, "status", "--porcelain", "--", "*.py")
+    identifier = _output_of("git", "-C", str(PROJECT), "rev-parse", "--short=12", "HEAD")
+    changed = _output_of("git", "-C", str(PROJECT), "status", "--porcelain", "--", "*.py")
     return identifier + ("+" if changed else "") if identifier else "unknown"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline import PROJECT
 from pipeline.errors import BadInput
 from pipeline.quiet import keras
 
-PROJECT = Path(__file__).resolve().parent.parent
 CALLS = {1: 20, 32: 5, 256: 2}  # batch -> timed calls per turn
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 

@@ -1,9 +1,8 @@
 """Result files in, Markdown out: what the tables of the texts are made with."""
 
 import json
-from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
+from pipeline import PROJECT
 
 
 def read(name: str) -> dict:

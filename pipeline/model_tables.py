@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from pipeline.markdown import PROJECT, read, table
+from pipeline import PROJECT
+from pipeline.markdown import read, table
 from pipeline.progress import clock
 
 

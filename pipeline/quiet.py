@@ -8,23 +8,16 @@ still shows its traceback: the descriptor is back by then.
 import contextlib
 import logging
 import os
-import sys
+
+from pipeline.runtimes import silence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-sys.stderr.flush()
-_stderr = os.dup(2)
-_null = os.open(os.devnull, os.O_WRONLY)
-os.dup2(_null, 2)
-try:
+with silence():
     import keras
 
     with contextlib.suppress(ImportError):
         import tensorflow  # noqa: F401  on another backend Keras would import it later, as loudly
-finally:
-    os.dup2(_stderr, 2)
-    os.close(_stderr)
-    os.close(_null)
 
 # Keras advises against .h5 at every save; here it is the format that was chosen.
 logging.getLogger("absl").setLevel(logging.ERROR)

@@ -14,8 +14,9 @@ The cards, output/<prefix>_model_card.md, are by pipeline.cards.
 import re
 import sys
 
+from pipeline import PROJECT
 from pipeline.cards import cards
-from pipeline.markdown import PROJECT, read
+from pipeline.markdown import read
 from pipeline.progress import clock
 from pipeline.tables import TABLES
 

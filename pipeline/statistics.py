@@ -22,3 +22,9 @@ def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> tuple[int, int, float]:
     only_a, only_b = int(np.sum(right_a & ~right_b)), int(np.sum(~right_a & right_b))
     disagree = only_a + only_b
     return only_a, only_b, float(binomtest(only_a, disagree).pvalue) if disagree else 1.0
+
+
+def over_seeds(values: list[float]) -> dict:
+    """Mean, sample standard deviation (None for a single run), n."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "std": deviation, "n": len(values)}

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from pipeline import model_tables
-from pipeline.markdown import PROJECT, read, spread, table
+from pipeline import PROJECT, model_tables
+from pipeline.markdown import read, spread, table
 from pipeline.plot_transfer import name_of
 from pipeline.progress import clock
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import h5py
 
+from pipeline import PROJECT
 from pipeline.errors import BadInput
 from pipeline.quiet import keras
 
-PROJECT = Path(__file__).resolve().parent.parent
 # The classes that a saved model may name are Keras' own in these modules, but for FORBIDDEN.
 ALLOWED = (keras.layers, keras.initializers, keras.regularizers, keras.constraints, keras.dtype_policies)
 MODELS = {"Functional", "Model", "Sequential", "Policy"}  # Policy: Keras 2's DTypePolicy
