@@ -50,8 +50,8 @@ train: .venv/installed-export
 	$(CIFAR) --recipe best --labels fine --tta
 	$(CIFAR) --recipe baseline
 	$(BIN)/python resnet50_transfer_learning.py --resume --weights $(WEIGHTS) \
-	  --output-dir output/runs/resnet50-default-seed0
-	cp output/runs/resnet50-default-seed0/resnet50_* output/
+	  --output-dir output/runs/resnet50-pretrained-seed0
+	cp output/runs/resnet50-pretrained-seed0/resnet50_* output/
 	$(BIN)/python collect_results.py
 	$(BIN)/python data_overview.py
 	$(BIN)/python error_analysis.py
@@ -59,7 +59,10 @@ train: .venv/installed-export
 	$(BIN)/python model_comparison.py --rounds 12
 	$(BIN)/python gradcam.py
 	$(BIN)/python benchmarks/faithfulness.py
-	for what in batch_norm throughput scaling determinism; do $(BIN)/python benchmarks/$$what.py || exit; done
+	$(BIN)/python benchmarks/batch_norm.py
+	$(BIN)/python benchmarks/throughput.py --dataset cifar100
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/determinism.py
 	$(BIN)/python experiments/resnet50_transfer.py --weights $(WEIGHTS)
 	-$(BIN)/python experiments/cifar100_ablation.py  # 1 where an idea's training failed; the others are there
 	$(MAKE) report

@@ -5,7 +5,7 @@
     python cifar100_cnn.py --recipe baseline      # the description's network and schedule
     python cifar100_cnn.py --dataset shapes       # embedded drawn shapes, no download
 
-Writes cifar100_cnn_scratch.h5 and cifar100_*, recipe best cifar100_cnn_best.h5 and cifar100-best_*, to output/.
+Writes cifar100_cnn_scratch.h5 and cifar100_* to output/; recipe best cifar100_cnn_best.h5 and cifar100-best_*.
 """
 
 import sys

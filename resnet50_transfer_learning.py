@@ -1,4 +1,4 @@
-"""ResNet50 on MNIST: a head on frozen features first, then the whole network at a low rate.
+"""ResNet50 on MNIST: a head on frozen features first, then conv4 and conv5, then all stages.
 
     python resnet50_transfer_learning.py --weights resnet50_imagenet_conv1_to_conv4.h5
     python resnet50_transfer_learning.py                                     # all ImageNet weights

@@ -138,7 +138,8 @@ def output_folder(config, prefix: str, default_config) -> Path:
     if mine.get("weights") != "none":  # another file of them is another place; a random start is another network
         same |= {"weights"}
     if any(mine[name] != usual[name] for name in mine.keys() - same):
-        return Path(f"output/runs/{prefix}-{recipe_name(config)}-seed{config.seed}")
+        family = prefix.removesuffix(f"-{config.recipe}")
+        return Path(f"output/runs/{family}-{recipe_name(config)}-seed{config.seed}")
     return Path("output")
 
 

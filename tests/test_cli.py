@@ -175,6 +175,12 @@ def test_a_trial_of_any_script_stays_out_of_output_itself(script):
     assert folder("--learning-rate", "0.0123").parent == Path("output/runs")
 
 
+def test_recipe_best_of_cifar100_goes_where_its_files_are_named_after_it():
+    config = parse(cifar100_cnn.Config, ["--recipe", "best", "--seed", "2"], recipes=cifar100_cnn.RECIPES)
+    folder = cli.output_folder(config, "cifar100-best", cifar100_cnn.Config())
+    assert folder == Path("output/runs/cifar100-best-seed2")
+
+
 def test_a_random_start_does_not_replace_the_pretrained_model():
     def folder(weights):
         config = resnet50_transfer_learning.Config(weights=weights)
