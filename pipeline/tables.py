@@ -6,6 +6,7 @@ from pipeline import PROJECT, model_tables
 from pipeline.markdown import read, spread, table
 from pipeline.plot_transfer import name_of
 from pipeline.progress import clock
+from pipeline.statistics import over_seeds
 
 # Prefix -> network, data, script, and the recipe whose seeds are counted.
 RUNS = {
@@ -107,7 +108,9 @@ def baseline() -> str:
 
 def custom_cnn_recipes() -> str:
     """What each recipe of mnist_classification.py reached, over its seeds."""
-    rows = [("recipe", "parameters", "epochs", "test accuracy", "n", "training", "whole process")]
+    rows = [
+        ("recipe", "parameters", "epochs", "test accuracy", "n", "validation accuracy", "training", "whole process")
+    ]
     for recipe, result in read("custom_cnn_results.json").items():
         runs = result["runs"]
         training = sum(run["training_seconds"] for run in runs) / len(runs)
@@ -118,6 +121,7 @@ def custom_cnn_recipes() -> str:
                 str(result["config"]["epochs"]),
                 spread(result["test_accuracy"]),
                 str(result["test_accuracy"]["n"]),
+                spread(over_seeds([run["validation_accuracy"] for run in runs])),
                 f"{training:.0f} s",
                 clock(result["wall_seconds"]["mean"]),
             )
