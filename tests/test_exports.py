@@ -164,7 +164,11 @@ def test_small_formats_are_small(exported):
 
 def test_an_export_that_answers_otherwise_is_reported_and_an_earlier_one_stays(cifar, tmp_path):
     model, images, labels, probabilities = cifar
-    path, about, test = tmp_path / "model.onnx", {"class_names": list("ab")}, (images, labels, probabilities)
+    path, about, test = (
+        tmp_path / "model.onnx",
+        {"class_names": [str(k) for k in range(20)]},
+        (images, labels, probabilities),
+    )
     wrong = fold.folded(model)
     head = wrong.get_layer("logits")
     head.set_weights([head.get_weights()[0] * 1.01])
