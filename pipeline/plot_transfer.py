@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from sklearn.isotonic import isotonic_regression
 
 from pipeline.progress import clock
-from pipeline.style import BLACK, BLUE, GREEN, GREY, NAVY, ORANGE, SKY, SMALL, heading, save
+from pipeline.style import BLACK, BLUE, GREEN, GREY, INSIDE, NAVY, ORANGE, SKY, SMALL, accuracy_axis, heading, save
 
 WAYS = ("random start", "pretrained", "frozen conv4", "frozen conv5", "custom CNN")
 RANDOM, PRETRAINED, CONV4, CONV5, CUSTOM = WAYS
@@ -22,7 +22,6 @@ STYLES = {
     (CONV5, 64): (GREY, "+", ":"),
     (CUSTOM, 28): (GREEN, "D", "-"),
 }
-TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 GAP = 30  # points between two labels
 
 
@@ -58,7 +57,7 @@ def draw(table: pd.DataFrame, data: str, path: Path) -> None:
         f"weights: {weights}; m:ss: training on all images ({machine})",
     )
     axes = figure.add_axes((0.07, 0.09, 0.6, 0.78))  # fixed: the labels beside it are placed by its measures
-    shown = table.assign(test_accuracy=table["test_accuracy"].clip(0.02, 0.9995))
+    shown = table.assign(test_accuracy=table["test_accuracy"].clip(*INSIDE))
     ends, order = [], [series for series in STYLES if (shown[["way", "size"]] == list(series)).all(axis=1).any()]
     for place, series in enumerate(order):
         colour, marker, line = STYLES[series]
@@ -81,16 +80,11 @@ def draw(table: pd.DataFrame, data: str, path: Path) -> None:
 
 def _axes(axes, shown: pd.DataFrame) -> None:
     images = sorted(shown["images"].unique())
-    axes.set(xscale="log", yscale="logit", xlabel="training images", ylabel="test accuracy")
+    axes.set(xscale="log", xlabel="training images", ylabel="test accuracy")
     axes.set_xlim(images[0] / 1.4, images[-1] * 1.3)
-    low, high = shown["test_accuracy"].min(), shown["test_accuracy"].max()
-    odds = low / (1 - low) / 1.4, high / (1 - high) * 1.6
-    axes.set_ylim(*(value / (1 + value) for value in odds))
+    accuracy_axis(axes, shown["test_accuracy"])
     axes.set_xticks(images, [f"{n:,}" for n in images])
-    axes.set_yticks([tick for tick in TICKS if axes.get_ylim()[0] <= tick <= axes.get_ylim()[1]])
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_minor_formatter("")
+    axes.xaxis.set_minor_formatter("")
     axes.minorticks_off()
     axes.grid(True)
 

@@ -6,7 +6,21 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.style import BLUE, GREEN, GREY, ORANGE, SERIES, SMALL, heading, save, share_table, show, wrapped
+from pipeline.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INSIDE,
+    ORANGE,
+    SERIES,
+    SMALL,
+    accuracy_axis,
+    heading,
+    save,
+    share_table,
+    show,
+    wrapped,
+)
 
 
 def data_overview(images, class_names, counts: dict, what: str, title: str, path: Path) -> None:
@@ -149,12 +163,14 @@ def time_to_accuracy(
             color=GREY,
         )
     for (recipe, rows), (colour, marker, line) in zip(runs.items(), styles, strict=False):
-        for row in rows:
-            axes.plot(*zip(*row["curve"], strict=True), color=colour, ls=line, lw=1, alpha=0.7)
-        ends = [row["curve"][-1] for row in rows]
+        curves = [[(seconds, np.clip(share, *INSIDE)) for seconds, share in row["curve"]] for row in rows]
+        for curve in curves:
+            axes.plot(*zip(*curve, strict=True), color=colour, ls=line, lw=1, alpha=0.7)
+        ends = [curve[-1] for curve in curves]
         axes.plot(*zip(*ends, strict=True), color=colour, marker=marker, ls="")
         axes.plot([], [], color=colour, marker=marker, ls=line, lw=1, label=f"{recipe}, n = {len(rows)}")
     axes.set(xlabel="training time (s)", ylabel="validation accuracy", xscale="log")
+    accuracy_axis(axes, [share for rows in runs.values() for row in rows for _, share in row["curve"]])
     low, high = axes.get_xlim()
     steps = [digit * 10**power for power in range(6) for digit in (1, 2, 5)]
     axes.set_xticks([step for step in steps if low <= step <= high])
