@@ -72,7 +72,8 @@ def session(tmp_path_factory):
     """Every process once, two at a time: all results in one folder, and what each process said."""
     folder = tmp_path_factory.mktemp("session")
     (folder / "empty").mkdir()
-    picture = np.tile(np.linspace(0, 255, 60).astype(np.uint8), (80, 1))
+    picture = np.full((80, 60), 255, np.uint8)
+    picture[10:70, 25:35] = 0  # a one
     Image.fromarray(picture).save(folder / "whole.png")
     (folder / "broken.png").write_bytes((folder / "whole.png").read_bytes()[:60])
     before = {path.name for path in folder.iterdir()}
