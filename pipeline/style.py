@@ -83,7 +83,8 @@ def accuracy_axis(axes, accuracies) -> None:
     """Draw accuracies on a logit axis: from 0.99 to 0.995 is as far as from 0.5 to 0.67, half the mistakes gone.
 
     Args:
-        accuracies: all that are drawn; the axis goes a little beyond them. None may be 0 or 1, see INSIDE.
+        accuracies: all that are drawn, in [0, 1]; the axis goes a little beyond them, but ends at INSIDE, so that
+            whoever draws has to clip them to it.
     """
     low, high = np.clip([min(accuracies), max(accuracies)], *INSIDE)
     odds = np.array([low / (1 - low) / 1.4, high / (1 - high) * 1.6])

@@ -225,6 +225,9 @@ def test_resnet50s_default_layer_is_the_deepest_with_a_map_of_at_least_4_by_4_ce
     large = [name for name in maps if min(explain.model.get_layer(name).output.shape[1:3]) >= 4]
     (name,) = explain.layers("grad-cam")
     assert name == large[-1] and explain.model.get_layer(name).output.shape[1:3] == (4, 4)
+    default = explain(digits.x_test[:2], score_weights([1, 2], 10))
+    np.testing.assert_array_equal(default, explain(digits.x_test[:2], score_weights([1, 2], 10), "grad-cam", name))
+    assert default.max() == 1 and default.std() > 0
 
 
 def test_on_resnet50_too_the_captured_gradients_are_those_written_down_by_hand(resnet_twice, digits):
