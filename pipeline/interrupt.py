@@ -1,5 +1,7 @@
 """Ctrl-C and SIGTERM, held back until a training step is over and the state can be saved."""
 
+import contextlib
+import os
 import shlex
 import signal
 import sys
@@ -49,4 +51,6 @@ class Held:
         if self.code:
             raise SystemExit(self.code)
         self.code = 128 + number
-        print("\nfinishing this step, then saving the state; once more ends at once", flush=True)
+        # Not print(): the signal may have come while stdout's buffer is being written, which Python then refuses.
+        with contextlib.suppress(OSError):
+            os.write(1, b"\nfinishing this step, then saving the state; once more ends at once\n")

@@ -1,5 +1,7 @@
 """Training: the rules that fit follows, and runs that repeat and resume bit for bit."""
 
+import io
+import os
 import signal
 from types import SimpleNamespace
 
@@ -214,6 +216,22 @@ def test_the_averages_of_an_interrupted_epoch_count_every_step_once():
     progress.set_model(SimpleNamespace(variables=()))
     progress.on_train_batch_end(0, {"loss": 1.0, "accuracy": 1.0})
     assert progress.averages(progress.logs) == {"loss": 1.75, "accuracy": 0.625}
+
+
+def test_a_signal_while_stdout_writes_its_buffer_is_held_like_any_other(capfd):
+    class Interrupting(io.RawIOBase):
+        def writable(self):
+            return True
+
+        def write(self, content):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return len(content)
+
+    with Held() as held:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.stdout", io.TextIOWrapper(io.BufferedWriter(Interrupting())))
+            print("an epoch's row", flush=True)
+    assert held.code == 143 and "saving the state" in capfd.readouterr().out
 
 
 def test_one_batch_that_is_not_a_number_stops_the_run_within_the_epoch_and_keeps_the_last_checkpoint(tmp_path):
