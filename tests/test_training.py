@@ -227,10 +227,9 @@ def test_a_signal_while_stdout_writes_its_buffer_is_held_like_any_other(capfd):
             os.kill(os.getpid(), signal.SIGTERM)
             return len(content)
 
-    with Held() as held:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("sys.stdout", io.TextIOWrapper(io.BufferedWriter(Interrupting())))
-            print("an epoch's row", flush=True)
+    with Held() as held, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout", io.TextIOWrapper(io.BufferedWriter(Interrupting())))
+        print("an epoch's row", flush=True)
     assert held.code == 143 and "saving the state" in capfd.readouterr().out
 
 
