@@ -90,14 +90,14 @@ def measure(path: Path, rounds: int, threads: int, data_dir: str | None) -> tupl
         dataset.x_test,
         threads,
         rounds,
-        lambda done: counter(done, rounds, f"rounds of timing {model.name}"),
+        lambda done: counter(done, rounds, f"rounds of timing {path.stem}"),
     )
     peaks = {}
     for kind, side in sides.items():
         seconds = found.pop(f"matmul {kind}")["seconds"].values()
         peaks[kind] = 2 * side**3 / min(map(min, seconds)) / 1e9
     entry = {
-        "name": model.name,
+        "name": path.stem,
         "title": about["title"],
         "file": path.name,
         "dataset": about["dataset"],

@@ -81,7 +81,7 @@ def flat(entries: list[dict]) -> list[dict]:
 def text(result: dict) -> str:
     """The comparison as aligned lines, from all that model_comparison.py measured."""
     lines = [
-        f"{'model':<14}{'runtime':<16}{'accuracy (95 % interval)':>26}{'MB':>7}{'1 image ms (p95)':>18}"
+        f"{'model':<22}{'runtime':<16}{'accuracy (95 % interval)':>26}{'MB':>7}{'1 image ms (p95)':>18}"
         f"{'images/s at 32':>16}{'at 256':>9}{'memory MB':>11}"
     ]
     for entry in result["models"]:
@@ -91,7 +91,7 @@ def text(result: dict) -> str:
             times = f"{one['median_ms']:.2f} ({one['p95_ms']:.2f})"
             memory = f"{timed['peak_megabytes']:,.0f}" if timed["peak_megabytes"] else "unknown"
             lines.append(
-                f"{entry['name']:<14}{timed['runtime']:<16}{interval:>26}{timed['file_megabytes']:>7.1f}{times:>18}"
+                f"{entry['name']:<22}{timed['runtime']:<16}{interval:>26}{timed['file_megabytes']:>7.1f}{times:>18}"
                 f"{some['images_per_second']:>16,.0f}{many['images_per_second']:>9,.0f}{memory:>11}"
             )
     for row in result["differences"]:

@@ -209,6 +209,9 @@ def test_finished_models_names_the_script_of_each_missing_one(tmp_path, capsys):
     assert artifacts.finished_models(tmp_path) == [tmp_path / "custom_cnn_model.h5"]
     said = capsys.readouterr().out
     assert "cifar100_cnn.py" in said and "resnet50_transfer_learning.py" in said and "mnist" not in said
+    assert "best" not in said, "a run of hours is nothing to miss"
+    (tmp_path / "cifar100_cnn_best.h5").touch()
+    assert tmp_path / "cifar100_cnn_best.h5" in artifacts.finished_models(tmp_path)
 
 
 def test_replacing_leaves_the_old_file_whole_and_nothing_beside_it_when_the_writer_fails(tmp_path):
