@@ -36,9 +36,9 @@ class Config:
     head_epochs: int = flag(10, "passes of the new head over the frozen features", minimum=1)
     head_learning_rate: float = flag(2e-3, "Adam's rate for the head alone", minimum=0)
     epochs: int = flag(6, "passes of fine-tuning", minimum=1)
-    upper_epochs: int = flag(3, "of these, the first ones, with conv1 to conv3 still frozen", minimum=0)
+    upper_epochs: int = flag(2, "of these, the first ones, with conv1 to conv3 still frozen", minimum=0)
     batch_size: int = flag(512, minimum=1)  # Adam over 23.6 M weights costs as much as 128 images do: fewer steps
-    learning_rate: float = flag(5e-4, "peak rate of fine-tuning (Adam, one cycle); half for all stages", minimum=0)
+    learning_rate: float = flag(5e-4, "peak rate of fine-tuning (Adam, one cycle per phase)", minimum=0)
     warm_up: float = flag(0.1, "share of a phase's steps until the peak", minimum=0, maximum=0.95)
     dropout: float = flag(0.2, "share of the features dropped before the classifier", minimum=0, maximum=0.95)
     shift: float = flag(0.08, "largest random move, as a fraction of the side", minimum=0, maximum=0.5)
@@ -108,8 +108,7 @@ def compile_fine_tuning(model: keras.Model, config: Config, steps: int, frozen: 
     """Every layer learns but those of frozen stages and BatchNorm, whose statistics come from more images than ours."""
     for layer in model.layers:
         layer.trainable = not isinstance(layer, layers.BatchNormalization) and not layer.name.startswith(frozen)
-    peak = config.learning_rate if frozen else config.learning_rate / 2
-    compile_with(model, recipe.one_cycle(peak, steps, config.warm_up))
+    compile_with(model, recipe.one_cycle(config.learning_rate, steps, config.warm_up))
 
 
 def train_head(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]:

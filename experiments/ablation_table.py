@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from pipeline import artifacts
 from pipeline.errors import BadInput
+from pipeline.statistics import single_run_band
 from pipeline.style import BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE, SMALL, heading, save
 
 REFERENCE = "reference"
@@ -59,14 +60,19 @@ def merged(rows: list[dict], new: list[dict]) -> list[dict]:
 
 
 def summary(rows: list[dict]) -> dict:
-    """{"reference": {mean, std, n, seconds}, "ideas": [one per idea, best first]}; std is the sample's."""
+    """{"reference": {mean, std, n, seconds, band}, "ideas": [one per idea, best first]}; std is the sample's.
+
+    The band: so near to the reference's mean fall 95 % of single runs that differ in their seed alone.
+    """
     of_idea = {}
     for row in rows:
         of_idea.setdefault(row["idea"], []).append(row)
     accuracies = [row["accuracy"] for row in of_idea[REFERENCE]]
     seconds = float(np.mean([row["seconds"] for row in of_idea[REFERENCE]]))
     deviation = float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None
-    reference = {"mean": float(np.mean(accuracies)), "std": deviation, "n": len(accuracies), "seconds": seconds}
+    n = len(accuracies)
+    band = single_run_band(deviation, n) if n > 1 else None
+    reference = {"mean": float(np.mean(accuracies)), "std": deviation, "n": n, "seconds": seconds, "band": band}
     ideas = [
         {
             **{key: own[0][key] for key in ("idea", "kind", "change", "epochs", "parameters")},
@@ -95,7 +101,7 @@ def write(path: Path, rows: list[dict], about: dict, title: str) -> None:
 
 
 def picture(rows: list[dict], found: dict, title: str, path: Path) -> None:
-    """Differences in points, sorted, over a band of two standard deviations of the reference.
+    """Differences in points, sorted, over the band in which a run without effect falls.
 
     A line joins the runs of an idea that has several.
     """
@@ -121,10 +127,10 @@ def picture(rows: list[dict], found: dict, title: str, path: Path) -> None:
     axes.plot(points[REFERENCE], [0] * reference["n"], "|", color=BLACK, markersize=12, markeredgewidth=2)
     axes.annotate("1.0", (1.06, 0), **beside)
     axes.annotate("training\ntime (×)", (1.06, 1), xycoords="axes fraction", va="bottom", ha="right")
-    if reference["std"]:
-        width = 200 * reference["std"]
+    if reference["band"]:
+        width = 100 * reference["band"]
         axes.axvspan(-width, width, color=LIGHT, lw=0, zorder=0)
-        said = f"reference ± 2 standard deviations\nof its {reference['n']} seeds (± {width:.1f} points)"
+        said = f"where 95 % of single runs without effect fall\n(± {width:.1f} points, from {reference['n']} seeds)"
         above = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center", "va": "bottom", "fontsize": SMALL}
         axes.annotate(said, (0, 1), xycoords=("data", "axes fraction"), **above)
     axes.axvline(0, color=GREY, lw=1)

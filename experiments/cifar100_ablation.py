@@ -4,7 +4,7 @@
     python experiments/cifar100_ablation.py CutMix "no shifts"   # these ideas and the reference
     python experiments/cifar100_ablation.py CutMix --seeds 3     # with three seeds, to be surer
 
-The reference is recipe fast of cifar100_cnn.py with 5 epochs (the first 3 at 24x24 pixels) and three seeds.
+The reference is recipe fast of cifar100_cnn.py with 5 epochs (the first 3 at 24x24 pixels) and five seeds.
 An idea changes one thing in it and has one seed. Accuracy is that of the 5,000 validation images; the test
 images are never read. What fights overfitting rarely pays after so few epochs.
 
@@ -34,6 +34,8 @@ from pipeline.interrupt import Held  # noqa: E402
 from pipeline.progress import Progress, clock  # noqa: E402
 from pipeline.quiet import keras  # noqa: E402
 
+REFERENCES = 5  # seeds; what one run without effect may bring is hard to tell from three
+
 
 @dataclass(frozen=True)
 class Config:
@@ -43,7 +45,7 @@ class Config:
     dataset: str = flag("cifar100", "real CIFAR-100, or drawn shapes", choices=("cifar100", "shapes"))
     epochs: int = flag(5, minimum=1)
     batch_size: int = flag(256, minimum=1)
-    seeds: int = flag(1, "runs of each idea; the reference has three at least", minimum=1)
+    seeds: int = flag(1, "runs of each idea; the reference has five at least", minimum=1)
     limit: int | None = flag(None, minimum=1)
     precision: str = flag("auto", choices=("auto", "float32", "bfloat16"))
     data_dir: str | None = flag(None)
@@ -59,13 +61,20 @@ def settings(config: Config, idea: Idea, seed: int) -> cifar100_cnn.Config:
 
 
 def plan(config: Config) -> list[tuple[str, Idea, int]]:
-    """(name, idea, seed) of every run, the reference's first."""
+    """(name, idea, seed) of every run, a reference's first.
+
+    The references are spread over the hours, in which the machine's speed may change.
+    """
     known = [*IDEAS, *VIEWS]
     if unknown := [name for name in config.ideas if name not in known]:
         raise BadInput(f"no idea is called {', '.join(unknown)}; there are: {', '.join(known)}")
     chosen = [name for name in IDEAS if not config.ideas or name in config.ideas]
-    runs = [(ablation_table.REFERENCE, Idea(), seed) for seed in range(max(3, config.seeds))]
-    return runs + [(name, IDEAS[name], seed) for name in chosen for seed in range(config.seeds)]
+    changed = [(name, IDEAS[name], seed) for name in chosen for seed in range(config.seeds)]
+    references, runs = max(REFERENCES, config.seeds), []
+    for seed in range(references):
+        part = slice(seed * len(changed) // references, (seed + 1) * len(changed) // references)
+        runs += [(ablation_table.REFERENCE, Idea(), seed), *changed[part]]
+    return runs
 
 
 def train(idea: Idea, config: cifar100_cnn.Config, dataset: data.Dataset) -> tuple[keras.Model, float]:

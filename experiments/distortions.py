@@ -119,7 +119,7 @@ def rand_augment(images: np.ndarray, rng: np.random.Generator, *, operations: in
 
     Args:
         operations: per image, one after the other; the paper's N.
-        level: strength in [0, 1], its sign drawn; the paper's M over 30.
+        level: strength in [0, 1] of the largest, its sign drawn.
     """
     images = images.astype(np.float32)  # a copy
     for _ in range(operations):

@@ -31,12 +31,12 @@ IDEAS = {
     "RandAugment": Idea("added", distort=partial(distortions.rand_augment, operations=1, level=0.3)),
     "colour jitter": Idea("added", distort=partial(distortions.colour_jitter, strength=0.3)),
     "cutout": Idea("added", distort=partial(distortions.cutout, side=8)),
-    "MixUp": Idea("added", mix=partial(distortions.mixup, alpha=0.2)),
+    "MixUp": Idea("added", mix=partial(distortions.mixup, alpha=1.0)),
     "CutMix": Idea("added", mix=partial(mixing.cutmix, alpha=1.0, probability=0.5)),
     "dropout": Idea("added", build=partial(networks.build, dropout=0.3)),
-    "DropBlock": Idea("added", build=partial(networks.build, drop_block=0.1)),
+    "DropBlock at a constant rate": Idea("added", build=partial(networks.build, drop_block=0.1)),
     "moving average": Idea("added", average=0.99),
-    "twice the epochs": Idea("replaced", length=2),
+    "twice the epochs": Idea("replaced", length=2),  # half of them at 24x24, where the reference has 3 of 5
     "1.5 times as wide": Idea("replaced", build=partial(cifar100_cnn.build_fast, widths=(144, 384, 432))),
     "3 convolutions per block": Idea("replaced", build=partial(cifar100_cnn.build_fast, convolutions=3)),
     "no shortcuts": Idea("removed", build=partial(networks.build, shortcut=False)),
@@ -55,7 +55,7 @@ IDEAS = {
     # A random flip before the alternating one makes every image's flips random.
     "random, not alternating flip": Idea("replaced", distort=augment.flip),
     "whole size from the start": Idea("removed", {"small_epochs": 0}),
-    "Vision Transformer": Idea(
+    "Vision Transformer with AdamW": Idea(
         "replaced", build=networks.build_transformer, prepare=partial(optimization.with_adamw, peak=1e-3, starts=False)
     ),
 }

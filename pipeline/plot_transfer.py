@@ -80,7 +80,11 @@ def draw(table: pd.DataFrame, data: str, path: Path) -> None:
 
 def _axes(axes, shown: pd.DataFrame) -> None:
     images = sorted(shown["images"].unique())
-    axes.set(xscale="log", xlabel="training images", ylabel="test accuracy")
+    axes.set(
+        xscale="log",
+        xlabel="training images (at the right: all but those held out for validation)",
+        ylabel="test accuracy",
+    )
     axes.set_xlim(images[0] / 1.4, images[-1] * 1.3)
     accuracy_axis(axes, shown["test_accuracy"])
     axes.set_xticks(images, [f"{n:,}" for n in images])

@@ -1,7 +1,7 @@
 """How sure a measured accuracy is, and whether two models really differ."""
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 
 
 def wilson(right: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -22,6 +22,14 @@ def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> tuple[int, int, float]:
     only_a, only_b = int(np.sum(right_a & ~right_b)), int(np.sum(~right_a & right_b))
     disagree = only_a + only_b
     return only_a, only_b, float(binomtest(only_a, disagree).pvalue) if disagree else 1.0
+
+
+def single_run_band(deviation: float, n: int, confidence: float = 0.95) -> float:
+    """How far from the mean of n seeds one more run falls at most, in 95 of 100 cases, if its seed alone is another.
+
+    Student's prediction interval: it holds what n runs leave unknown of the mean and of the deviation.
+    """
+    return float(t.ppf((1 + confidence) / 2, n - 1) * np.sqrt(1 + 1 / n) * deviation)
 
 
 def over_seeds(values: list[float]) -> dict:

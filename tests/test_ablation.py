@@ -125,20 +125,20 @@ def test_a_dry_run_goes_on_where_it_was_interrupted(eagerly, tmp_path, monkeypat
     assert list(before.idea) == [*["reference", *VIEWS] * 3, "CutMix"]
     assert not (tmp_path / "cifar100_ablation.lock").exists()
     assert run(tmp_path, "CutMix", "dropout") == 0
-    assert "1 of 5 runs to do" in capsys.readouterr().out
+    assert "3 of 7 runs to do" in capsys.readouterr().out
     table = table_of(tmp_path)
     pd.testing.assert_frame_equal(table.iloc[:10], before, atol=1e-6)
-    assert list(table.idea[10:]) == ["dropout"]
+    assert list(table.idea[10:]) == [*["reference", *VIEWS] * 2, "dropout"]
     assert list(table.columns[:4]) == ["idea", "accuracy", "difference", "seconds"]
     reference = table[table.idea == "reference"]
-    assert sorted(reference.seed) == [0, 1, 2]
+    assert sorted(reference.seed) == [0, 1, 2, 3, 4]
     np.testing.assert_allclose(table.difference, table.accuracy - reference.accuracy.mean(), atol=1e-5)
     assert {path.name for path in tmp_path.iterdir()} == {
         f"cifar100_ablation.{kind}" for kind in ("csv", "json", "png")
     }
     about = json.loads((tmp_path / "cifar100_ablation.json").read_text())
     assert about["n_validation"] == 24 and about["settings"]["epochs"] == 1
-    assert [idea["n"] for idea in about["ideas"] if idea["idea"] in VIEWS] == [3, 3]
+    assert [idea["n"] for idea in about["ideas"] if idea["idea"] in VIEWS] == [5, 5]
     monkeypatch.setattr(tables, "read", lambda name: json.loads((tmp_path / name).read_text()))
     lines = report.render("<!-- table ablation -->\n<!-- /table -->").splitlines()
     assert len(lines) == 2 + 2 + 1 + 4  # comments, head, reference, ideas
@@ -178,7 +178,7 @@ def test_an_idea_that_fails_is_named_and_does_not_stop_the_others(tmp_path, no_p
     monkeypatch.setattr(cifar100_ablation, "measure", some_fail)
     assert run(tmp_path, "MixUp", "CutMix") == 1
     assert "MixUp, seed 0 failed: the loss is nan" in capsys.readouterr().err
-    assert list(table_of(tmp_path).idea) == ["reference"] * 3 + ["CutMix"]
+    assert sorted(table_of(tmp_path).idea) == ["CutMix", *["reference"] * 5]
 
     def all_fail(*_):
         raise BadInput("the loss is nan")
@@ -201,7 +201,7 @@ def test_an_idea_whose_strength_has_changed_is_measured_again(tmp_path, no_pictu
     run(tmp_path, "cutout", "MixUp")
     assert ran == ["cutout"]
     assert "left out, not the idea of today: cutout" in capsys.readouterr().out
-    assert list(table_of(tmp_path).change) == ["", "", "", change(IDEAS["MixUp"]), "shift=3"]
+    assert sorted(table_of(tmp_path).change) == [*[""] * 5, change(IDEAS["MixUp"]), "shift=3"]
 
 
 def test_more_seeds_are_added_to_those_that_are_there(tmp_path, no_pictures, monkeypatch):
@@ -213,8 +213,8 @@ def test_more_seeds_are_added_to_those_that_are_there(tmp_path, no_pictures, mon
     monkeypatch.setattr(cifar100_ablation, "measure", answer)
     run(tmp_path, "cutout")
     ran.clear()
-    run(tmp_path, "cutout", "--seeds", "4")
-    assert ran == [("reference", 3), ("cutout", 1), ("cutout", 2), ("cutout", 3)]
+    run(tmp_path, "cutout", "--seeds", "6")
+    assert ran == [*[("cutout", seed) for seed in range(1, 5)], ("reference", 5), ("cutout", 5)]
 
 
 def test_an_unknown_idea_is_bad_input_that_lists_the_known_ones(tmp_path):
@@ -254,9 +254,10 @@ def test_the_picture_names_every_idea_its_points_and_the_band(tmp_path, monkeypa
     assert names == ["reference (3 seeds)", "ViT", "MixUp"]
     texts = {text.get_text() for text in axes.texts}
     assert {"+1.3", "−25.0", "2.5", "1.0"} <= texts
-    assert any("± 2.0 points" in text for text in texts)
+    # Student's t for two degrees of freedom is 4.303; the deviation is one point.
+    assert any("± 5.0 points, from 3 seeds" in text for text in texts)
     band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
-    assert (band.x0, band.x1) == (pytest.approx(-2), pytest.approx(2))
+    assert (band.x0, band.x1) == (pytest.approx(-4.969, abs=1e-3), pytest.approx(4.969, abs=1e-3))
     assert axes.get_xlim()[0] > -10, "what lies far below is drawn at the edge"
 
 

@@ -103,7 +103,8 @@ def test_a_dry_run_measures_every_way_and_draws_them(flags, tmp_path):
     assert experiment.main(flags) == 0
     table = table_of(tmp_path)
     assert set(zip(table["way"], table["size"], strict=True)) == set(plot_transfer.STYLES) and len(table) == 7
-    assert table["test_accuracy"].between(0, 1).all() and (table["training_seconds"] > 0).all()
+    assert table["test_accuracy"].between(0, 1).all() and table["train_accuracy"].between(0, 1).all()
+    assert (table["training_seconds"] > 0).all()
     loaded = ~table["way"].isin(("custom CNN", "random start"))
     assert (table["images"] == 48).all() and ((table["covers"] == "conv1") == loaded).all()
     assert ((table["weights"] == "some.h5") == loaded).all() and str(tmp_path) not in table.to_csv()
@@ -122,7 +123,7 @@ def test_an_interrupted_run_keeps_its_rows_and_measures_only_the_others(flags, t
         if len(measured) == 3:
             raise KeyboardInterrupt
         measured.append(row)
-        return {"test_accuracy": len(measured) / 10, "training_seconds": 1.0, "n_train": 48, "source": "here"}
+        return {"test_accuracy": len(measured) / 10, "train_accuracy": 1.0, "training_seconds": 1.0, "source": "here"}
 
     monkeypatch.setattr(experiment, "measure", measure)
     with pytest.raises(KeyboardInterrupt):
@@ -134,10 +135,23 @@ def test_an_interrupted_run_keeps_its_rows_and_measures_only_the_others(flags, t
     assert len({*first, *measured}) == 6 and list(table_of(tmp_path)["test_accuracy"])[:4] == [0.1, 0.2, 0.3, 0.1]
 
 
+def test_a_row_that_fails_is_named_and_does_not_stop_the_others(flags, tmp_path, monkeypatch, capsys):
+    def measure(row, *_):
+        if row.way == "pretrained":
+            raise BadInput("the loss is nan")
+        return {"test_accuracy": 0.5, "train_accuracy": 1.0, "training_seconds": 1.0, "source": "here"}
+
+    monkeypatch.setattr(experiment, "measure", measure)
+    assert experiment.main(flags) == 1
+    assert "pretrained, 48 images, seed 0 failed: the loss is nan" in capsys.readouterr().err
+    assert set(table_of(tmp_path)["way"]) == set(WAYS) - {"pretrained"}
+    assert (tmp_path / "results" / "resnet50_transfer.png").exists()
+
+
 @pytest.mark.parametrize("changed", ["weights", "recipe"])
 def test_rows_of_other_settings_are_bad_input_and_stay(flags, tmp_path, monkeypatch, changed):
     def measure(row, *_):
-        return {"test_accuracy": 0.5, "training_seconds": 1.0, "n_train": 48, "source": "here"}
+        return {"test_accuracy": 0.5, "train_accuracy": 1.0, "training_seconds": 1.0, "source": "here"}
 
     monkeypatch.setattr(experiment, "measure", measure)
     assert experiment.main(flags) == 0
@@ -159,30 +173,26 @@ def test_without_weights_there_is_nothing_to_compare(flags):
 
 @pytest.mark.parametrize(("changed", "taken"), [({}, True), ({"seed": 3}, True), ({"learning_rate": 0.1}, False)])
 def test_a_finished_default_run_is_the_row_for_all_images(digits, tmp_path, capsys, changed, taken):
-    config = cli.recorded(mnist.Config(dataset="digits")) | {"precision": "bfloat16", "files": {}} | changed
-    metrics = {
-        "config": config,
-        "seed": config["seed"],
-        "n_train": 1234,
-        "test_accuracy": 0.99,
-        "training_seconds": 5.0,
-    }
+    weights = write_weights(tmp_path / "some.h5", COVERED)
+    config = cli.recorded(resnet.Config(dataset="digits", weights=str(weights)))
+    config |= {"precision": "bfloat16", "files": pretrained.fingerprint(weights)} | changed
+    metrics = {"config": config, "seed": config["seed"], "test_accuracy": 0.99, "training_seconds": 5.0}
     metrics |= {"commit": "abc", "hardware": {"processor": "one", "cores": 2, "accelerator": "none"}}
-    (tmp_path / "custom_cnn_metrics.json").write_text(json.dumps(metrics))
-    row = transfer_rows.Row("custom CNN", 28, len(digits.y_train), 0, 256, 10)
-    settings = experiment.Config(dataset="digits")
+    (tmp_path / "resnet50_metrics.json").write_text(json.dumps(metrics))
+    row = transfer_rows.Row("pretrained", 32, len(digits.y_train), 0, 512, 10)
+    settings = experiment.Config(dataset="digits", weights=str(weights))
 
     def found(row):
-        return experiment.default_run(row, digits, tmp_path, settings, tmp_path / "no.h5")
+        return experiment.default_run(row, digits, tmp_path, settings, weights)
 
     result = found(row)
     if taken:
-        assert result["test_accuracy"] == 0.99 and result["n_train"] == 1234
-        assert result["source"] == f"custom_cnn_metrics.json, seed {config['seed']}"
+        assert result["test_accuracy"] == 0.99 and result["train_accuracy"] is None
+        assert result["source"] == f"resnet50_metrics.json, seed {config['seed']}"
         assert result["cores"] == 2 and result["commit"] == "abc"
         assert found(dataclasses.replace(row, images=100)) is None
-        assert found(dataclasses.replace(row, way="frozen conv4")) is None
-        assert found(dataclasses.replace(row, way="random start")) is None
+        for way in ("frozen conv4", "random start", "custom CNN"):
+            assert found(dataclasses.replace(row, way=way)) is None
     else:
         assert result is None and f"default recipe in {next(iter(changed))}" in capsys.readouterr().out
 
@@ -224,6 +234,7 @@ def test_a_frozen_feature_that_no_training_image_has_cannot_shout_on_test_images
     features = {"frozen conv4": np.hstack([train, dead])}, {"frozen conv4": np.hstack([test, dead + 0.1])}, 0.5
     row = transfer_rows.Row("frozen conv4", 32, 60, 0, 20, 300)
     result = transfer_rows.measure(row, few, None, lambda size: features)
+    assert result["train_accuracy"] > 0.8
     assert result["test_accuracy"] > 0.5 and result["training_seconds"] > 0.5 * 60
 
 
