@@ -114,7 +114,7 @@ def refuse_difference(then: dict, now: dict, path: Path, usual: dict | None = No
     changed = [name for name in sorted(now) if then.get(name) != now[name]]
     if changed:
         listed = ", ".join(f"{name} was {then.get(name)!r} and is {now.get(name)!r}" for name in changed)
-        raise BadInput(f"{path} belongs to another run: {listed}; use its settings or leave out --resume")
+        raise BadInput(f"{path} belongs to another run: {listed}; use its settings or another --output-dir")
 
 
 def _random_states(model) -> list:

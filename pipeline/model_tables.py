@@ -16,7 +16,7 @@ def comparison() -> str:
             *("model", "runtime", "test accuracy (95 % interval)", "file (MB)"),
             *("one image: ms (95th percentile)", "times Keras predict"),
             *("batch 32: images/s", "batch 256: images/s", "times Keras predict", "peak memory (MB)"),
-            f"of the {peaks['float32']:,.0f} GFLOP/s of float32 products",
+            f"at 256: of the {peaks['float32']:,.0f} GFLOP/s of float32 products",
             f"of the {peaks['bfloat16']:,.0f} of bfloat16",
         )
     ]

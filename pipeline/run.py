@@ -78,17 +78,25 @@ class Run:
         """Whether --resume finds this very run finished, so that there is nothing to do.
 
         Raises:
-            BadInput: the finished run in this folder had another config.
+            BadInput: the folder holds a finished run with another config, and --resume was given or the
+                folder was named by recipe and seed alone, so that nobody meant to replace that run.
         """
-        path = self.path("metrics.json")
+        path, resume = self.path("metrics.json"), self.config.resume
         whole = path.exists() and self.model_path.exists()  # a clone has the figures of models too large for it
-        if not self.config.resume or not whole or any(self.folder.glob(f"{self.prefix}_*state.npz")):
+        named = not self.config.output_dir and self.folder.parent.name == "runs"
+        if not whole or not (resume or named) or any(self.folder.glob(f"{self.prefix}_*state.npz")):
             return False
-        lock.let_go(self.lock)  # whether it is this run or another one, nothing will be written
         found = json.loads(path.read_text(encoding="utf-8"))
-        checkpoint.refuse_difference(found["config"], self.knobs, path, self.usual)
-        if getattr(self.config, "tta", False) and "tta" not in found:
-            raise BadInput(f"{path} is of a run that finished without --tta; run it anew without --resume")
+        try:
+            checkpoint.refuse_difference(found["config"], self.knobs, path, self.usual)
+            if resume and getattr(self.config, "tta", False) and "tta" not in found:
+                raise BadInput(f"{path} is of a run that finished without --tta; run it anew without --resume")
+        except BadInput:
+            lock.let_go(self.lock)
+            raise
+        if not resume:
+            return False
+        lock.let_go(self.lock)
         print(f"this run is finished: {path}")
         return True
 

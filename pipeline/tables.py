@@ -19,12 +19,12 @@ RUNS = {
 def headline() -> str:
     """Each script's default recipe beside the first published figure for one network on the same task."""
     others = _published()
-    rows = [("model", "test accuracy", "n", "published", "parameters", "whole run on two cores")]
+    rows = [("model", "test accuracy", "n", "published", "parameters", "whole run on two cores (min:s)")]
     for prefix, (network, data, script, recipe) in RUNS.items():
         run = read(f"{prefix}_metrics.json")
-        seeds = read(f"{prefix}_results.json")[recipe] if recipe else {}
+        seeds = read(f"{prefix.removesuffix('-best')}_results.json")[recipe] if recipe else {}
         accuracy = seeds.get("test_accuracy", {"mean": run["test_accuracy"], "std": None, "n": 1})
-        other = next(others[others["prefix"] == prefix].itertuples(), None)
+        other = next(others[others["prefix"] == prefix.removesuffix("-best")].itertuples(), None)
         rows.append(
             (
                 f"{network}, {data} (`{script}`)",
@@ -53,7 +53,7 @@ def _published() -> pd.DataFrame:
 def runs() -> str:
     """What each training script reached."""
     rows = [("model", "data", "recipe", "epochs", "training images")]
-    rows[0] += ("test accuracy", "test loss", "macro F1", "parameters", "time")
+    rows[0] += ("test accuracy", "test loss", "macro F1", "parameters", "time (min:s)")
     for prefix, (name, *_) in RUNS.items():
         run = read(f"{prefix}_metrics.json")
         start = f", start: {run['weights']['file']}" if "weights" in run else ""
@@ -75,7 +75,7 @@ def runs() -> str:
 def cifar100_recipes() -> str:
     """What each recipe of cifar100_cnn.py reached, over its seeds."""
     rows = [("recipe", "labels in training", "epochs", "test accuracy", "n")]
-    rows[0] += ("with test-time augmentation", "macro F1", "time")
+    rows[0] += ("with test-time augmentation", "macro F1", "time (min:s)")
     for result in read("cifar100_results.json").values():
         config, epochs = result["config"], result["runs"][0]["epochs"]
         rows.append(
@@ -87,10 +87,16 @@ def cifar100_recipes() -> str:
                 str(result["test_accuracy"]["n"]),
                 spread(result["tta_accuracy"]) if "tta_accuracy" in result else "not measured",
                 spread(result["macro_f1"]),
-                clock(result["wall_seconds"]["mean"]),
+                _times([run["wall_seconds"] for run in result["runs"]]),
             )
         )
     return table(rows, left=2)
+
+
+def _times(seconds: list[float]) -> str:
+    """One run's time, or the shortest and the longest of several."""
+    ends = sorted({clock(min(seconds)), clock(max(seconds))}, key=lambda end: (len(end), end))
+    return " to ".join(ends)
 
 
 def baseline() -> str:
@@ -109,7 +115,16 @@ def baseline() -> str:
 def custom_cnn_recipes() -> str:
     """What each recipe of mnist_classification.py reached, over its seeds."""
     rows = [
-        ("recipe", "parameters", "epochs", "test accuracy", "n", "validation accuracy", "training", "whole process")
+        (
+            "recipe",
+            "parameters",
+            "epochs",
+            "test accuracy",
+            "n",
+            "validation accuracy",
+            "training",
+            "whole process (min:s)",
+        )
     ]
     for recipe, result in read("custom_cnn_results.json").items():
         runs = result["runs"]
@@ -123,7 +138,7 @@ def custom_cnn_recipes() -> str:
                 str(result["test_accuracy"]["n"]),
                 spread(over_seeds([run["validation_accuracy"] for run in runs])),
                 f"{training:.0f} s",
-                clock(result["wall_seconds"]["mean"]),
+                _times([run["wall_seconds"] for run in result["runs"]]),
             )
         )
     return table(rows, left=1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import mnist_classification as mnist
-from pipeline import artifacts, augment, checkpoint, data, lock, metrics, recipe, training
+from pipeline import artifacts, augment, checkpoint, cli, data, lock, metrics, recipe, training
 from pipeline.batches import Batches
 from pipeline.cli import parse
 from pipeline.errors import BadInput
@@ -198,6 +198,33 @@ def test_a_later_phase_draws_other_random_numbers_than_the_first_and_counts_what
     assert first[0] == {0} and later[0] == {1} and not first[1] & later[1]
     assert first[2] < 1000 < later[2]
     assert phase("again")[1] == first[1]
+
+
+def test_a_finished_run_in_the_folder_of_its_recipe_and_seed_is_not_replaced_by_other_settings(tmp_path, monkeypatch):
+    """Nobody named that folder, so nobody meant to lose what it holds."""
+    folder = tmp_path / "runs" / "tiny-default-seed0"
+    monkeypatch.setattr(cli, "output_folder", lambda *_: folder)
+
+    def begin(*flags):
+        config = parse(mnist.Config, ["--dataset", "digits", "--precision", "float32", *flags])
+        this = Run("tiny", "tiny.h5", "Tiny CNN", config, data.prepare(config))
+        return this, this.already_finished()
+
+    first, finished = begin()
+    assert not finished
+    artifacts.write_json(first.path("metrics.json"), {"config": first.knobs})
+    first.model_path.touch()
+    lock.let_go(first.lock)
+    for flags in (["--epochs", "3"], ["--epochs", "3", "--resume"]):
+        with pytest.raises(BadInput, match=r"epochs was 20 and is 3; .*another --output-dir"):
+            begin(*flags)
+    again, finished = begin()
+    assert not finished, "the same settings may run anew"
+    lock.let_go(again.lock)
+    assert begin("--resume")[1]
+    chosen, finished = begin("--epochs", "3", "--output-dir", str(folder))
+    assert not finished, "a folder that was named may be written to"
+    lock.let_go(chosen.lock)
 
 
 def test_a_loss_that_is_not_a_number_or_explodes_names_the_step_and_the_rate():
