@@ -33,7 +33,6 @@ from pipeline.progress import clock, counter  # noqa: E402
 
 CONTROLS = ("random", "random pixels", "gaussian")
 CASCADE = (0.0, 1 / 3, 2 / 3, 1.0)  # share of the layers with weights, from the top; 0 is the logits' alone
-ALIKE = 0.5  # a mean rank correlation that a map must fall below once all layers are randomised; inverted is alike, too
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def measure(path: Path, config: Config) -> tuple[list[dict], dict]:
     alike = likeness(explain, tested, images[:few], target[:few], originals[skip:], config.seed, path.name)
     for row, values in zip(rows[skip:], alike, strict=True):
         row |= {f"likeness_{100 * share:.0f}_percent_random": v for share, v in zip(CASCADE, values, strict=True)}
-        row["loses_likeness"] = "yes" if abs(values[-1]) < ALIKE else "no"
+        row["loses_likeness"] = "yes" if abs(values[-1]) < faithfulness.ALIKE else "no"
     print(f"{path.name} took {clock(time.monotonic() - started)}", flush=True)
     return rows, {"title": f"{about['title']}, {n} test images", "curves": shapes}
 

@@ -5,7 +5,23 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.style import AMBER, BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, SMALL, heading, save, show, title_lines
+from pipeline.faithfulness import ALIKE
+from pipeline.style import (
+    AMBER,
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    LIGHT,
+    ORANGE,
+    PURPLE,
+    SKY,
+    SMALL,
+    heading,
+    save,
+    show,
+    title_lines,
+)
 
 # An example on a sheet: raw image (h, w, c), caption, and its heat maps (h, w) in [0, 1].
 Example = tuple[np.ndarray, str, list[np.ndarray]]
@@ -73,7 +89,7 @@ def sheet(groups: list[list[str]], rows: list[list[Example | str]], what: str, t
         bar = figure.add_axes(
             ((left - 0.25) / width, (height - top - CAPTION - tall) / height, 0.15 / width, tall / height)
         )
-        figure.colorbar(shown, cax=bar).set_label("evidence (1: maximum)")
+        figure.colorbar(shown, cax=bar).set_label("evidence (1: that map's maximum)")
     save(figure, path)
 
 
@@ -107,8 +123,9 @@ def faithfulness(models: list[tuple[dict, list[dict]]], path: Path) -> None:
         insertion.set(xlabel="pixels inserted, most important first (%)", ylabel=probability)
         insertion.set_title("Insertion: the higher the better")
         sanity.set(xlabel="layers randomised from the top (%; 0: the logits)", ylabel="rank correlation\nwith the map")
-        sanity.set_title("Sanity: likeness has to go")
+        sanity.set_title("Sanity: likeness has to end in the band")
         sanity.axhline(0, color=GREY, lw=0.8)
+        sanity.axhspan(-ALIKE, ALIKE, color=LIGHT, lw=0, zorder=0)  # where it has to end
         for axes in (deletion, insertion, sanity):
             axes.grid(True)
         sanity.set_ylim(-1.05, 1.05)

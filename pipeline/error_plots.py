@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.style import BLUE, GREY, SMALL, heading, save, share_table, show, wrapped
+from pipeline.style import BLUE, GREY, ORANGE, SMALL, heading, save, share_table, show, wrapped
 
 
 def confused_pairs(images, y_true, predicted, pairs, class_names, title: str, path: Path) -> None:
@@ -66,9 +66,14 @@ def reliability(count, accuracy, error: float, title: str, path: Path) -> None:
     upper.plot([0, 1], [0, 1], color=GREY, ls="--", label="as sure as right")
     upper.bar(edges[:-1], accuracy, np.diff(edges), align="edge", color=BLUE, edgecolor="white", label="accuracy")
     upper.set(ylabel="share right", ylim=(0, 1), xlim=(0, 1))
+    none_right = (count > 0) & (accuracy == 0)
+    if none_right.any():  # no bar, but not for want of images
+        middles = edges[:-1][none_right] + np.diff(edges)[none_right] / 2
+        upper.plot(middles, 0 * middles, "x", color=ORANGE, clip_on=False, zorder=3, label="none right")
     upper.legend(loc="upper left")
     lower.bar(edges[:-1], count, np.diff(edges), align="edge", color=BLUE, edgecolor="white")
     lower.set(xlabel="confidence: probability of the predicted class", ylabel="test images", yscale="log")
+    lower.set_ylim(0.5, None)  # one image is a bar, too
     lower.yaxis.set_major_formatter("{x:,g}")
     save(figure, path)
 
@@ -82,6 +87,7 @@ def every_wrong(images, y_true, probabilities, class_names, title: str, path: Pa
     columns = min(6, len(images))
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(max(5, 1.9 * columns), 2.1 * rows + 1), layout="constrained")
+    figure.get_layout_engine().set(hspace=0.05)  # captions belong to what is below them
     heading(figure, f"All {len(images)} test images that the model gets wrong", title)
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")
@@ -107,6 +113,7 @@ def both_wrong(images, y_true, probabilities: dict, class_names, data: str, path
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(max(7, 2.3 * columns), 2.6 * rows + 1), layout="constrained")
     count = "The test image" if len(images) == 1 else f"The {len(images)} test images"
+    figure.get_layout_engine().set(hspace=0.05)  # captions belong to what is below them
     heading(figure, f"{count} that {' and '.join(probabilities)} both get wrong", data)
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")

@@ -12,6 +12,7 @@ from pipeline.cam import enlarge
 from pipeline.perturb import masked
 
 Predict = Callable[[np.ndarray], np.ndarray]
+ALIKE = 0.5  # a rank correlation that maps must fall below once all layers are randomised; inverted is alike, too
 CONFIDENCE = 1.96  # standard errors on either side: 95 % of a normal distribution
 
 

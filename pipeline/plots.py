@@ -86,7 +86,12 @@ def training_curves(history: list[dict], title: str, path: Path) -> None:
         for start in starts:
             axes.axvline(start + 0.5, color=GREY, ls=":")
             axes.annotate(
-                f" {phases[start]}", (start + 0.5, 1), xycoords=("data", "axes fraction"), va="top", color=GREY
+                f" {phases[start]}",
+                (start + 0.5, 1),
+                xycoords=("data", "axes fraction"),
+                va="top",
+                color=GREY,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
             )
         axes.xaxis.get_major_locator().set_params(integer=True)
     save(figure, path)

@@ -23,7 +23,7 @@ WINE, NAVY, GREY, LIGHT = "#882255", "#003B5C", "#555555", "#D9D9D9"
 SERIES = (
     (BLUE, ORANGE, GREEN, PURPLE, BLACK, SKY, AMBER),
     ("o", "s", "^", "D", "v", "P", "X", "*"),
-    ("-", "--", ":", "-."),
+    ("-", "--", ":", "-.", (0, (8, 2, 1, 2, 1, 2))),
 )
 TITLE, TEXT, SMALL = 12, 10, 9  # points
 TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)  # of accuracies on a logit axis
