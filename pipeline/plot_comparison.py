@@ -76,11 +76,12 @@ def _frame(axes, entries: list[dict], batch: str) -> None:
     ends = [t[key] for entry in entries for t in entry["runtimes"] for key in ("accuracy_low", "accuracy_high")]
     span = max(ends) - min(ends) + 1e-4
     below, above = (0.1, 0.55) if len(entries) == 1 else (2.7, 2.7)  # five labels may stand on each other
-    axes.set(xscale="log", xlim=(min(times) / 2.2, max(times) * 6))
+    right = 6 * max(times)
+    axes.set(xscale="log", xlim=(min(times) / (right / min(times)) ** 0.27, right))  # a label's width on the left
     axes.set_ylim(min(ends) - below * span, max(ends) + above * span)
     low, high = axes.get_ylim()
     axes.set_yticks([tick for tick in axes.get_yticks() if max(low, 0) <= tick <= min(high, 1)])
-    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if max(times) < 300 * min(times) else (1,)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.grid(True, axis="x")
@@ -96,23 +97,23 @@ def _series(axes, entry: dict, batch: str, largest: float, above: bool) -> None:
     axes.fill_between(times, *band, color=GREY, alpha=0.12, lw=0, zorder=0)
     axes.plot(times, [y for _, y, _ in points], color=GREY, lw=0.8, zorder=1)
     low, high = np.log(axes.get_xlim())
-    ends = []  # of the labels already there, one entry per height, as a share of the axis
+    labels = []  # place and height of those already there
     for x, y, timed in points:
         colour = COLOURS[timed["runtime"]]
         axes.scatter(x, y, s=30 + 700 * timed["file_megabytes"] / largest, color=colour, alpha=0.45, zorder=3, lw=0)
         axes.scatter(x, y, s=12, color=colour, zorder=4)
         place = (np.log(x) - low) / (high - low)
-        height = next((level for level, end in enumerate(ends) if place - end > LABEL_WIDTH), len(ends))
-        ends[height : height + 1] = [place]
+        # A label ends at its point and stands above those that reach there: no line crosses another's label.
+        height = max((level + 1 for earlier, level in labels if place - earlier < LABEL_WIDTH), default=0)
+        labels.append((place, height))
         offset = {"xytext": (0, (26 + LABEL_HEIGHT * height) * (1 if above else -1)), "textcoords": "offset points"}
-        # The line apart from its label, below all of them: it may pass under other labels, never over.
         line = {"arrowstyle": "-", "color": colour, "lw": 0.9, "shrinkA": 0, "shrinkB": 2}
         axes.annotate("", (x, y), **offset, arrowprops=line, zorder=2)
         axes.annotate(
             f"{timed['runtime']}\n{timed['file_megabytes']:.1f} MB",
             (x, y),
             **offset,
-            ha="center",
+            ha="right",
             va="bottom" if above else "top",
             fontsize=SMALL,
             zorder=5,
