@@ -11,6 +11,7 @@ from pipeline.statistics import over_seeds
 # Prefix -> network, data, script, and the recipe whose seeds are counted.
 RUNS = {
     "cifar100": ("CNN from scratch", "CIFAR-100, 20 coarse labels", "cifar100_cnn.py", "fast"),
+    "cifar100-best": ("deeper CNN", "CIFAR-100, 20 coarse labels", "cifar100_cnn.py --recipe best", "best"),
     "custom_cnn": ("custom CNN", "MNIST", "mnist_classification.py", "default"),
     "resnet50": ("ResNet50", "MNIST", "resnet50_transfer_learning.py", None),
 }
