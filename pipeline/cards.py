@@ -30,7 +30,7 @@ DATA = {
         "limits": """\
 - A photograph is shrunk to 32×32 pixels; what is small in it is lost.
 - The classes are the data set's: vehicles 1 and 2 are one kind of thing split in two, and mammals are told apart by
-  size, which a picture does not show.
+  size, food or habitat.
 - CIFAR-100 is a part of the 80 Million Tiny Images, which were gathered from the web automatically and withdrawn by
   their makers in 2020 because of offensive labels and images. One class is people: the model is not made to find,
   count or sort people.""",
