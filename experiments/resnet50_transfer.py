@@ -119,6 +119,9 @@ def fill(path: Path, config: Config, dataset: data.Dataset, file: Path) -> int:
     there = {(record["way"], record["size"], record["images"], record["seed"]) for record in table}
     missing = [row for row in rows if (row.way, row.size, row.images, row.seed) not in there]
     print(f"{len(rows)} rows, {len(table)} of them there; about {clock(expected(missing, n))} on two cores", flush=True)
+    picture = path.with_suffix(".png")
+    if table:  # an earlier start may have been cut off before its picture
+        plot_transfer.draw(pd.DataFrame(table), dataset.title, picture)
     began, failed = time.monotonic(), 0
     for i, row in enumerate(missing):
         print(f"{row.way}, {row.size} px, {row.images:,} images, seed {row.seed}: {row.steps} steps", flush=True)
@@ -130,7 +133,7 @@ def fill(path: Path, config: Config, dataset: data.Dataset, file: Path) -> int:
             continue
         table.append({**settings(row, common), **machine, **result})
         artifacts.write_csv(path, pd.DataFrame(table))
-        plot_transfer.draw(pd.DataFrame(table), dataset.title, path.with_suffix(".png"))
+        plot_transfer.draw(pd.DataFrame(table), dataset.title, picture)
         rest = expected(missing[i + 1 :], n)
         pace = (time.monotonic() - began + 300) / (expected(missing, n) - rest + 300)  # the guess counts as 5 minutes
         print(

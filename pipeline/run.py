@@ -94,11 +94,10 @@ class Run:
         except BadInput:
             lock.let_go(self.lock)
             raise
-        if not resume:
-            return False
-        lock.let_go(self.lock)
-        print(f"this run is finished: {path}")
-        return True
+        if resume:
+            lock.let_go(self.lock)
+            print(f"this run is finished: {path}")
+        return resume
 
     def save(self, model, path: Path | None = None) -> None:
         """Save a model by the contract of pipeline.artifacts, by default as the finished one."""

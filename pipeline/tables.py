@@ -22,10 +22,10 @@ def headline() -> str:
     others = _published()
     rows = [("model", "test accuracy", "n", "published", "parameters", "whole run on two cores (min:s)")]
     for prefix, (network, data, script, recipe) in RUNS.items():
-        run = read(f"{prefix}_metrics.json")
-        seeds = read(f"{prefix.removesuffix('-best')}_results.json")[recipe] if recipe else {}
+        run, family = read(f"{prefix}_metrics.json"), prefix.removesuffix("-best")
+        seeds = read(f"{family}_results.json")[recipe] if recipe else {}
         accuracy = seeds.get("test_accuracy", {"mean": run["test_accuracy"], "std": None, "n": 1})
-        other = next(others[others["prefix"] == prefix.removesuffix("-best")].itertuples(), None)
+        other = next(others[others["prefix"] == family].itertuples(), None)
         rows.append(
             (
                 f"{network}, {data} (`{script}`)",
@@ -96,8 +96,8 @@ def cifar100_recipes() -> str:
 
 def _times(seconds: list[float]) -> str:
     """One run's time, or the shortest and the longest of several."""
-    ends = sorted({clock(min(seconds)), clock(max(seconds))}, key=lambda end: (len(end), end))
-    return " to ".join(ends)
+    shortest, longest = clock(min(seconds)), clock(max(seconds))
+    return shortest if shortest == longest else f"{shortest} to {longest}"
 
 
 def baseline() -> str:
