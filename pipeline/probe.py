@@ -15,6 +15,7 @@ DIGEST = "sha256"  # root attribute with the digest of all else
 MEMORY = 2 << 30  # bytes of address space
 SECONDS = 20  # of processor time
 ATTRIBUTES = 8 << 20  # bytes of metadata; ResNet50 has 0.2 million
+ARRAYS = 1 << 30  # bytes of numbers, unpacked; ResNet50 has 94 million
 OBJECTS, DEPTH = 20_000, 20
 
 
@@ -31,7 +32,8 @@ class Reading:
     """
 
     def __init__(self, file: h5py.File):
-        self.total, self.objects, self.metadata = hashlib.sha256(), 0, 0
+        self.total = hashlib.sha256()
+        self.objects = self.metadata = self.numbers = 0
         self.attributes(file)
         self.group(file, 0)
 
@@ -71,13 +73,16 @@ class Reading:
             self.total.update(b"\0attribute " + name.encode() + b"\0" + written)
 
     def array(self, node: h5py.Dataset) -> None:
-        """Numbers, taken into memory only if the file really has them."""
+        """Numbers, taken into memory only if the file really has them or, packed, they are not too many."""
         if node.dtype.kind not in "fiub":
             raise Refused(f"holds an array, {node.name}, that is not of numbers")
         if node.external or node.is_virtual:
             raise Refused(f"holds an array, {node.name}, whose numbers are in another file")
-        if node.nbytes > node.id.get_storage_size():
+        if not node.compression and node.nbytes > node.id.get_storage_size():
             raise Refused(f"declares more numbers in {node.name} than it holds")
+        self.numbers += node.nbytes
+        if self.numbers > ARRAYS:
+            raise Refused("holds more numbers than a model of small images has")
         self.total.update(f"\0array {node.dtype.str}{node.shape}".encode())
         self.total.update(np.ascontiguousarray(node[()]))
 

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from conftest import PROJECT
 
-from pipeline import data
+import resnet50_transfer_learning as resnet
+from pipeline import data, pretrained
 from pipeline.names import CIFAR100_FINE
 
 FOLDER = Path(os.environ.get("DATA_DIR") or "no such folder")
+WEIGHTS = "resnet50_imagenet_conv1_to_conv4.h5"
 needs = {
     name: pytest.mark.skipif(not (FOLDER / name).is_file(), reason=f"$DATA_DIR has no {name}")
-    for name in ("mnist.npz", "cifar-100-binary.tar.gz")
+    for name in ("mnist.npz", "cifar-100-binary.tar.gz", WEIGHTS)
 }
 
 
@@ -68,3 +70,9 @@ def test_cifar_100s_fine_labels_lie_five_in_each_superclass():
     named = {cifar.class_names[table[CIFAR100_FINE.index(fine)]] for fine in ("maple tree", "oak tree", "palm tree")}
     assert set(np.bincount(table)) == {5} and named == {"trees"}
     assert cifar.class_names[table[CIFAR100_FINE.index("aquarium fish")]] == "fish"
+
+
+@needs[WEIGHTS]
+def test_the_weights_of_resnet50s_first_stages_load_by_name():
+    loaded = pretrained.load_weights(resnet.build_model(resnet.Config()), FOLDER / WEIGHTS)
+    assert pretrained.stages(loaded) == "conv1-conv4" and len(loaded["loaded"]) == 86
