@@ -81,17 +81,19 @@ def training_curves(history: list[dict], title: str, path: Path) -> None:
     rate.set(xlabel="epoch", ylabel="learning rate after the epoch", yscale="log")
     rate.yaxis.set_major_formatter("{x:g}")
     rate.grid(True)
-    for axes in (loss, accuracy, rate):
+    for axes, y, edge in ((loss, 0.97, "top"), (accuracy, 0.03, "bottom"), (rate, 0.03, "bottom")):  # where no line is
         axes.set_xlim(0.5, len(history) + 0.5)
         for start in starts:
             axes.axvline(start + 0.5, color=GREY, ls=":")
             axes.annotate(
-                f" {phases[start]}",
-                (start + 0.5, 1),
+                phases[start],
+                (start + 0.5, y),
                 xycoords=("data", "axes fraction"),
-                va="top",
+                xytext=(2, 0),
+                textcoords="offset points",
+                rotation="vertical",
+                va=edge,
                 color=GREY,
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
             )
         axes.xaxis.get_major_locator().set_params(integer=True)
     save(figure, path)
