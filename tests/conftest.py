@@ -54,7 +54,7 @@ def bad_pictures(tmp_path_factory):
     return page_folder.bad_files(tmp_path_factory.mktemp("bad"))
 
 
-def write_weights(path, weights, group="/"):
+def write_weights(path, weights, group="/", compression=None):
     """A weights file in the legacy layout of keras.applications: {layer: {weight: array}}."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
@@ -64,7 +64,7 @@ def write_weights(path, weights, group="/"):
             of_layer = top.create_group(layer)
             of_layer.attrs["weight_names"] = [f"{layer}/{name}:0".encode() for name in arrays]
             for name, array in arrays.items():
-                of_layer[f"{layer}/{name}:0"] = array
+                of_layer.create_dataset(f"{layer}/{name}:0", data=array, compression=compression)
     return path
 
 

@@ -89,19 +89,15 @@ def test_a_file_fills_exactly_its_layers_of_resnet50_and_says_which(tmp_path):
     assert f"{len(before) - 2} start fresh" in said
 
 
-def test_a_compressed_file_loads_like_any_other(tmp_path):
+def test_a_compressed_file_loads_like_any_other_up_to_a_size(tmp_path):
     """Weights files are often passed on packed, as the one of ResNet50's first stages is."""
-    plain = write_weights(tmp_path / "plain.h5", {"conv1_conv": STEM["conv1_conv"]})
-    packed = tmp_path / "packed.h5"
-    with h5py.File(plain) as source, h5py.File(packed, "w") as file:
-        file.attrs["layer_names"] = source.attrs["layer_names"]
-        layer = file.create_group("conv1_conv")
-        layer.attrs["weight_names"] = source["conv1_conv"].attrs["weight_names"]
-        layer.create_dataset("conv1_conv/kernel:0", data=KERNEL, compression="gzip", shuffle=True)
-        layer.create_dataset("conv1_conv/bias:0", data=np.full(64, 2.0), compression="gzip")
-    model = small()
-    assert pretrained.load_weights(model, packed)["loaded"] == ["conv1_conv"]
+    packed, model = write_weights(tmp_path / "packed.h5", STEM, compression="gzip"), small()
+    assert pretrained.load_weights(model, packed)["loaded"] == ["conv1_conv", "conv1_bn"]
     np.testing.assert_array_equal(model.get_layer("conv1_conv").get_weights()[0], KERNEL.astype(np.float32))
+    with h5py.File(packed, "a") as file:
+        file.create_dataset("zeros", (1 << 29,), "f4", chunks=(1 << 20,), compression="gzip")
+    with pytest.raises(BadInput, match="more numbers than a model of small images has"):
+        pretrained.load_weights(model, packed)
 
 
 def test_without_a_file_every_layer_is_fresh():
