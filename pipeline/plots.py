@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from pipeline.style import (
     BLUE,
@@ -81,7 +82,11 @@ def training_curves(history: list[dict], title: str, path: Path) -> None:
     rate.set(xlabel="epoch", ylabel="learning rate after the epoch", yscale="log")
     rate.yaxis.set_major_formatter("{x:g}")
     rate.grid(True)
-    for axes, y, edge in ((loss, 0.97, "top"), (accuracy, 0.03, "bottom"), (rate, 0.03, "bottom")):  # where no line is
+    for axes, y, edge in (
+        (loss, 0.97, "top"),
+        (accuracy, 0.03, "bottom"),
+        (rate, 0.03, "bottom"),
+    ):  # where curves are few
         axes.set_xlim(0.5, len(history) + 0.5)
         for start in starts:
             axes.axvline(start + 0.5, color=GREY, ls=":")
@@ -94,6 +99,7 @@ def training_curves(history: list[dict], title: str, path: Path) -> None:
                 rotation="vertical",
                 va=edge,
                 color=GREY,
+                path_effects=[withStroke(linewidth=3, foreground="white")],  # readable where a curve runs behind it
             )
         axes.xaxis.get_major_locator().set_params(integer=True)
     save(figure, path)
