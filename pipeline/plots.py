@@ -75,10 +75,11 @@ def training_curves(history: list[dict], title: str, path: Path) -> None:
         axes.set(xlabel="epoch", ylabel=label, ylim=(0, None) if key == "loss" else None)
         axes.legend()
         axes.grid(True)
-    steps = [(epoch, row["learning_rate"]) for epoch, row in zip(epochs, history, strict=True) if row["learning_rate"]]
-    rate.plot(*zip(*steps, strict=True), color=GREEN, marker=".")  # a rate of zero has no place on a log axis
     phases = [row.get("phase") for row in history]
     starts = [i for i in range(1, len(phases)) if phases[i] != phases[i - 1]]
+    rates = np.array([row["learning_rate"] or np.nan for row in history])  # zero has no place on a log axis
+    for phase in np.split(np.arange(len(history)), starts):  # each has a schedule of its own
+        rate.plot(epochs[phase], rates[phase], color=GREEN, marker=".")
     rate.set(xlabel="epoch", ylabel="learning rate after the epoch", yscale="log")
     rate.yaxis.set_major_formatter("{x:g}")
     rate.grid(True)
@@ -174,6 +175,8 @@ def time_to_accuracy(
             xytext=(4, 3),
             textcoords="offset points",
             color=GREY,
+            fontsize=SMALL,
+            path_effects=[withStroke(linewidth=3, foreground="white")],
         )
     for (recipe, rows), (colour, marker, line) in zip(runs.items(), styles, strict=False):
         curves = [[(seconds, np.clip(share, *INSIDE)) for seconds, share in row["curve"]] for row in rows]
