@@ -9,7 +9,6 @@ does that of CIFAR-100's recipe best, beside it.
 """
 
 import dataclasses
-import json
 import shutil
 import sys
 from dataclasses import dataclass
@@ -50,14 +49,6 @@ def settings(script, recipe: str) -> dict:
     for part in rest:
         values |= {"labels": "fine"} if part == "fine" else {"ensemble": int(part.removeprefix("ensemble"))}
     return cli.recorded(dataclasses.replace(script.Config(recipe=name), **values))
-
-
-def read(path: Path) -> dict:
-    """A file of results; BadInput if it is damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BadInput(f"{path} is damaged; delete it or do that run again") from error
 
 
 def entry(path: Path, metrics: dict) -> dict:
@@ -103,21 +94,24 @@ def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
     """The results of one family, and the metrics file of each (recipe, seed) that is there."""
     script, path, files, seeds = SCRIPTS[prefix], folder / f"{prefix}_results.json", {}, {}
     usual = cli.recorded(script.Config())  # a knob newer than a run was at its default
-    for recipe, earlier in (read(path) if path.exists() else {}).items():
+    for recipe, earlier in (artifacts.read_json(path) if path.exists() else {}).items():
         if recipe.split("-")[0] not in script.RECIPES or differing(usual | earlier["config"], settings(script, recipe)):
             print(f"{recipe}: earlier seeds dropped, they ran with other settings than the recipe of today")
         else:
             seeds[recipe] = {row["seed"]: row for row in earlier["runs"]}
     for file in [*folder.glob(f"{prefix}*_metrics.json"), *sorted((folder / "runs").glob(f"*/{prefix}*_metrics.json"))]:
-        metrics = read(file)
-        recipe = metrics["recipe"]
-        if recipe.split("-")[0] not in script.RECIPES:
-            print(f"{file.parent}: left out, there is no recipe {recipe} today")
-            continue
-        if differs := differing(usual | metrics["config"], settings(script, recipe)):
-            print(f"{file.parent}: left out, not the recipe {recipe} of today ({', '.join(differs)})")
-            continue
-        seeds.setdefault(recipe, {})[metrics["seed"]] = entry(file, metrics)
+        metrics = artifacts.read_json(file)
+        try:
+            recipe = metrics["recipe"]
+            if recipe.split("-")[0] not in script.RECIPES:
+                print(f"{file.parent}: left out, there is no recipe {recipe} today")
+                continue
+            if differs := differing(usual | metrics["config"], settings(script, recipe)):
+                print(f"{file.parent}: left out, not the recipe {recipe} of today ({', '.join(differs)})")
+                continue
+            seeds.setdefault(recipe, {})[metrics["seed"]] = entry(file, metrics)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise BadInput(f"{file} or its history is damaged; delete it or do that run again") from error
         files[recipe, metrics["seed"]] = file
     results = {}
     for recipe, of_seed in sorted(seeds.items()):
@@ -143,10 +137,11 @@ def ship(recipe: str, results: dict, files: dict, folder: Path) -> None:
     if best is None:
         print(f"{recipe}: seed {seed} did best on validation, but its files are gone; {folder} stays as it is")
         return
-    if (folder / best.name).exists() and read(folder / best.name) == read(best):
-        return
     prefix = best.name.removesuffix("metrics.json")
-    for file in (*best.parent.glob(f"{prefix}*"), *best.parent.glob("*.h5")):
+    if (folder / best.name).exists() and artifacts.read_json(folder / best.name) == artifacts.read_json(best):
+        return
+    beside = {file for file in best.parent.glob(f"{prefix}*") if file.suffix in (".json", ".csv", ".png")}
+    for file in (*sorted({*beside, *best.parent.glob("*.h5")} - {best}), best):  # the figures last: they stand for all
         with artifacts.replacing(folder / file.name) as temporary:
             shutil.copyfile(file, temporary)
     print(f"{folder}: now holds the run of {best.parent}, the best of its recipe on validation")

@@ -150,16 +150,23 @@ def explain_photos(path: Path, config: Config) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Explain one model or all; a missing model is named with the script that makes it."""
+    """Explain one model or all, 1 where some could not be; a missing model is named with the script that makes it."""
     config = parse(Config, argv, about=__doc__)
     if config.images:
         if not config.model:
             raise BadInput("own pictures need --model, the saved .h5 model that is to explain them")
         return 1 if explain_photos(Path(config.model), config) else 0
     paths = [Path(config.model)] if config.model else artifacts.finished_models(Path(config.output_dir))
+    failed = 0
     for path in paths:
-        explain(path, config)
-    return 0
+        try:
+            explain(path, config)
+        except BadInput as error:  # one that nothing explains, a vote for example, does not stop the others
+            if len(paths) == 1:
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            failed += 1
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def measure(name: str, idea: Idea, config: cifar100_cnn.Config, dataset: data.Da
         probabilities = tta.predict(model, dataset.x_validation, make)
         row = {"idea": label, "kind": kind, "change": changed, "seed": config.seed, "seconds": round(seconds, 1)}
         row["accuracy"] = float(np.mean(probabilities.argmax(axis=1) == truth))
-        rows.append(row | {"epochs": config.epochs, "parameters": model.count_params(), "commit": hardware.commit()})
+        rows.append(row | {"epochs": config.epochs, "parameters": model.count_params()})
     return rows
 
 
@@ -156,7 +156,7 @@ def fill(path: Path, config: Config, runs: list[tuple[str, Idea, int]]) -> list[
             print(f"{name}, seed {seed} failed: {error}", file=sys.stderr)
             failed.append(name)
             continue
-        rows = ablation_table.merged(rows, new)
+        rows = ablation_table.merged(rows, [row | {"commit": about["commit"]} for row in new])
         ablation_table.write(path, rows, about, title)
         left = (time.monotonic() - started) / (done + 1) * (len(todo) - done - 1)
         points = 100 * (new[0]["accuracy"] - ablation_table.summary(rows)["reference"]["mean"])

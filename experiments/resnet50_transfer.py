@@ -23,7 +23,6 @@ Writes resnet50_transfer.csv and .png, a row at a time; started again, it goes o
 """
 
 import functools
-import json
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -61,7 +60,7 @@ def default_run(row: Row, dataset: data.Dataset, folder: Path, config: Config, f
     path = folder / "resnet50_metrics.json"
     if row.way != PRETRAINED or row.images < len(dataset.y_train) or not path.exists():
         return None
-    metrics = json.loads(path.read_text(encoding="utf-8"))
+    metrics = artifacts.read_json(path)
     today = cli.recorded(resnet.Config(dataset=config.dataset, weights=config.weights))
     today["files"] = dataset.files | pretrained.fingerprint(file)
     differs = sorted(key for key in today.keys() - {"precision", "seed"} if metrics["config"].get(key) != today[key])

@@ -90,7 +90,7 @@ class Steps(Batches):
 
 
 def learn(model: keras.Model, x, y, batch_size: int, steps: int, seed: int, distort=None, phase: int = 0) -> None:
-    """So many steps of a compiled model, in one go; each phase of a row draws random numbers of its own."""
+    """So many steps of a compiled model, in one go; a row's fine-tuning phases draw random numbers of their own."""
     training.seed_layers(model, seed, phase)
     # Held, but not entered: there is no state to save, so a signal may end a row at once.
     progress = Progress(0, 1, steps, {}, Held())

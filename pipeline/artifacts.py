@@ -77,6 +77,14 @@ def write_json(path: Path, content) -> None:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
+def read_json(path: Path) -> dict:
+    """A file of results; BadInput if it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadInput(f"{path} is damaged; delete it or do that run again") from error
+
+
 def write_csv(path: Path, frame) -> None:
     """Write a pandas DataFrame without its index, atomically; floats with six digits."""
     with replacing(path) as temporary:

@@ -2,10 +2,11 @@
 
 After Mitchell et al. 2019 (arXiv 1810.03993). The sentences that all cards share are in model_card.md, those on a data
 set are below; every figure is from the result files in output/. A file that is absent, or was made with another
-model, leaves its lines out.
+model (of another title or with other answers on the test images), leaves its lines out.
 """
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -67,13 +68,16 @@ def card(prefix: str, run: dict, folder: Path) -> str:
     if seeds["n"] > 1:
         what = f"Test accuracy over {seeds['n']} seeds of the recipe, mean ± sample standard deviation"
         figures.append(f"{what}: {spread(seeds)}")
-    if errors.get("title") == title:
+    matrix = np.array(run["confusion_matrix"])
+    if (errors.get("title"), errors.get("wrong")) == (title, int(matrix.sum() - matrix.trace())):
         pairs = [" and ".join(pair["classes"]) for pair in errors["confused_pairs"][:3]]
         figures.append(f"Taken for each other most often: {'; '.join(pairs)}")
         error = f"{errors['expected_calibration_error']:.3f}"
         figures.append(f"Mean confidence {errors['mean_confidence']:.3f}, expected calibration error {error}")
     for entry in comparison.get("models", []):
-        if (entry["title"], entry["file"]) == (title, file):
+        if (entry["title"], entry["file"]) != (title, file):
+            continue
+        if math.isclose(entry["runtimes"][0]["test_accuracy"], run["test_accuracy"], abs_tol=1e-6):
             machine = f"{comparison['hardware']['processor']}, threads: {comparison['threads']}"
             figures.append("\n  - ".join([f"Speed, medians on {machine}:", *_speed(entry)]))
     parts = f"{run['n_train']:,} training, {run['n_validation']:,} validation and {run['n_test']:,} test images"

@@ -1,6 +1,5 @@
 """One training run: its folder, its settings, its clock, and everything it leaves behind."""
 
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -13,6 +12,10 @@ from pipeline import artifacts, checkpoint, cli, devices, hardware, latency, loc
 from pipeline.errors import BadInput
 from pipeline.progress import clock
 from pipeline.quiet import keras
+
+# What a run writes beside its models; its states are those of training.fit.
+FILES = ("history.csv", "classification_report.csv", "training_curves.png", "confusion_matrix.png", "examples.png")
+FILES += ("metrics.json", "*state.npz")
 
 
 class Run:
@@ -36,8 +39,9 @@ class Run:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.lock = lock.hold(self.path("run.lock"))
-            for left in self.folder.glob(f".*{prefix}_*"):  # by a run that was killed while it wrote
-                left.unlink()
+            for name in (*(f"{prefix}_{file}" for file in FILES), model_file, f"best_{model_file}"):
+                for left in self.folder.glob(f".{name}.*"):  # by a run that was killed while it wrote
+                    left.unlink()
             tempfile.TemporaryFile(dir=self.folder).close()
         except OSError as error:
             raise BadInput(f"cannot write to {self.folder} ({error.strerror}); choose another --output-dir") from error
@@ -53,6 +57,7 @@ class Run:
         few = f", {len(dataset.y_train):,} training images" if config.limit or config.dry_run else ""
         self.name = f"{title} on {dataset.title}{few}"
         self.epochs = 0  # finished so far
+        self.begun_anew = True  # until a state of an earlier run is restored, or a first one saved
         machine = hardware.describe()
         print(f"{self.name} (recipe {self.recipe}, seed {config.seed})")
         counts = (f"{len(y):,}" for y in (dataset.y_train, dataset.y_validation, dataset.y_test))
@@ -86,9 +91,9 @@ class Run:
         named = not self.config.output_dir and self.folder.parent.name == "runs"
         if not whole or not (resume or named) or any(self.folder.glob(f"{self.prefix}_*state.npz")):
             return False
-        found = json.loads(path.read_text(encoding="utf-8"))
         try:
-            checkpoint.refuse_difference(found["config"], self.knobs, path, self.usual)
+            found = artifacts.read_json(path)
+            checkpoint.refuse_difference(found.get("config", {}), self.knobs, path, self.usual)
             if resume and getattr(self.config, "tta", False) and "tta" not in found:
                 raise BadInput(f"{path} is of a run that finished without --tta; run it anew without --resume")
         except BadInput:
@@ -98,6 +103,13 @@ class Run:
             lock.let_go(self.lock)
             print(f"this run is finished: {path}")
         return resume
+
+    def keep_only(self, state: Path) -> None:
+        """Delete the states of an earlier run's phases once this run, begun anew, has saved its first one."""
+        if self.begun_anew:
+            for other in set(self.folder.glob(f"{self.prefix}_*state.npz")) - {state}:
+                checkpoint.remove(other)
+        self.begun_anew = False
 
     def save(self, model, path: Path | None = None) -> None:
         """Save a model by the contract of pipeline.artifacts, by default as the finished one."""

@@ -123,6 +123,8 @@ def _onnx(path: Path, threads: int) -> Opened:
     except Exception as error:  # each kind of damage has an exception class of its own
         raise BadInput(f"{path} is damaged or not an ONNX model") from error
     pixels, *others = session.get_inputs()
+    if pixels.type != "tensor(float)":
+        raise BadInput(f"{path} takes {pixels.type}; an image classifier here takes raw pixels as float32")
     if others or len(session.get_outputs()) != 1:
         raise BadInput(f"{path} has more than one input or output; an image classifier has one of each")
     stored = session.get_modelmeta().custom_metadata_map.get(ABOUT, "{}")
@@ -145,6 +147,9 @@ def _litert(path: Path, threads: int) -> Opened:
     except (ValueError, RuntimeError) as error:
         raise BadInput(f"{path} is damaged or not a LiteRT model") from error
     source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    if source["dtype"] is not np.float32:
+        name = source["dtype"].__name__
+        raise BadInput(f"{path} takes {name}; an image classifier here takes raw pixels as float32")
     shape = source["shape_signature"]
     size = [1]
 
@@ -190,9 +195,11 @@ def _checked(path: Path, predict, input_shape, output_shape, about: dict) -> Ope
     shape = tuple(input_shape[1:])
     if len(shape) != 3 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape) or shape[2] not in (1, 3):
         raise BadInput(f"{path} takes {list(input_shape)}; an image classifier here takes (n, height, width, 1 or 3)")
-    names = about.get("class_names", [""] * int(output_shape[-1]))
-    if not isinstance(names, list) or {type(name) for name in names} != {str} or len(names) != output_shape[-1]:
+    classes = output_shape[1] if len(output_shape) == 2 else None
+    if not isinstance(classes, (int, np.integer)) or classes < 1:
+        raise BadInput(f"{path} gives {list(output_shape)}; an image classifier gives (n, classes)")
+    names = about.get("class_names", [str(number) for number in range(classes)])
+    if not isinstance(names, list) or {type(name) for name in names} != {str} or len(names) != classes:
         raise BadInput(f"{path} carries metadata that are damaged; export the model again")
-    if "class_names" not in about:
-        about = {**about, "class_names": [str(number) for number in range(int(output_shape[-1]))]}
+    about = {**about, "class_names": names}
     return Opened(predict, tuple(int(n) for n in shape), about)

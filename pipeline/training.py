@@ -85,7 +85,7 @@ def fit(
         plateau: rule for a constant learning rate and early stopping; with it, the weights of the
             best validation loss are restored at the end.
         on_best: called after each epoch with a new best validation accuracy.
-        earlier_epochs: of this run, in the phases before this one; their random numbers are not drawn again.
+        earlier_epochs: of this run, whose random numbers are not to be drawn again.
         seconds_before: that preparing this training took; they count to its first epoch.
     Returns:
         One dict per epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
@@ -94,13 +94,14 @@ def fit(
     history, best, begun = [], None, {}
     if config.resume and (found := checkpoint.restore(path, model, run.knobs, run.usual)):
         history, best, begun = found[0]["history"], found[1], found[0].get("begun", {})
-        run.earlier_seconds = found[0]["wall_seconds"]
+        run.earlier_seconds, run.begun_anew = found[0]["wall_seconds"], False
         print(f"resuming after epoch {len(history)} of {epochs}" + (f", step {begun['step']}" if begun else ""))
     validation = InOrder(dataset.x_validation, dataset.y_validation)
 
     def save(**begun):
         record = {"config": run.knobs, "history": history, "wall_seconds": run.wall_seconds()}
         checkpoint.save(path, model, record | ({"begun": begun} if begun else {}), best)
+        run.keep_only(path)
 
     print(HEADER, flush=True)
     with Held() as held:

@@ -68,8 +68,8 @@ def test_the_reference_is_recipe_fast_at_the_short_budget():
 
 def test_every_idea_trains_and_changes_what_comes_out(eagerly, few_images):
     def answers(idea):
-        """Probabilities after eight steps, CutMix' first among them, at a rate at which nothing diverges."""
-        short = cifar100_ablation.Config(dataset="shapes", epochs=1, batch_size=3)
+        """Probabilities after eight steps, half of them on small images, at a rate at which nothing diverges."""
+        short = cifar100_ablation.Config(dataset="shapes", epochs=2, batch_size=6)
         config = dataclasses.replace(cifar100_ablation.settings(short, idea, 0), learning_rate=0.02)
         model, seconds = cifar100_ablation.train(smaller(idea), config, few_images)
         assert seconds > 0
@@ -127,7 +127,8 @@ def test_a_dry_run_goes_on_where_it_was_interrupted(eagerly, tmp_path, monkeypat
     assert run(tmp_path, "CutMix", "dropout") == 0
     assert "3 of 7 runs to do" in capsys.readouterr().out
     table = table_of(tmp_path)
-    pd.testing.assert_frame_equal(table.iloc[:10], before, atol=1e-6)
+    same = [column for column in table if column != "difference"]  # to a mean over five runs instead of three
+    pd.testing.assert_frame_equal(table[same].iloc[:10], before[same], atol=1e-6)
     assert list(table.idea[10:]) == [*["reference", *VIEWS] * 2, "dropout"]
     assert list(table.columns[:4]) == ["idea", "accuracy", "difference", "seconds"]
     reference = table[table.idea == "reference"]

@@ -1,10 +1,13 @@
 """Files that are whole or absent, and saved models that keep their contract and run no foreign code."""
 
 import json
+import subprocess
+import sys
 
 import h5py
 import numpy as np
 import pytest
+from conftest import PROJECT
 
 from pipeline import artifacts
 from pipeline.errors import BadInput
@@ -232,3 +235,10 @@ def test_replacing_shows_the_new_file_only_when_it_is_whole(tmp_path):
         assert path.read_text() == "old" and temporary.suffix == ".txt"
     assert path.read_text() == "new"
     assert [file.name for file in tmp_path.iterdir()] == ["figures.txt"]
+
+
+def test_a_model_is_read_however_much_address_space_its_reader_holds_already(saved):
+    """NumPy reserves 40 MB for every core that it sees."""
+    code = "import mmap, sys; held = mmap.mmap(-1, 4 << 30); from pipeline import probe; probe.main()"
+    done = subprocess.run([sys.executable, "-c", code, str(saved)], cwd=PROJECT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "")

@@ -19,11 +19,17 @@ def write(folder, name, content):
     (folder / name).write_text(json.dumps(content), encoding="utf-8")
 
 
-def results(folder, prefix, **changed):
-    """What a run leaves, with figures that nobody would measure; each class has 50 test images."""
-    names = CLASSES[OF[prefix]]
-    matrix = np.diag(range(50 - len(names), 50)) + np.diag(range(len(names), 1, -1), 1)
+def confusion(prefix):
+    """Each class has 50 test images."""
+    n = len(CLASSES[OF[prefix]])
+    matrix = np.diag(range(50 - n, 50)) + np.diag(range(n, 1, -1), 1)
     matrix[-1, 0] = 1
+    return matrix
+
+
+def results(folder, prefix, **changed):
+    """What a run leaves, with figures that nobody would measure."""
+    names, matrix = CLASSES[OF[prefix]], confusion(prefix)
     run = {"title": TITLE, "dataset": OF[prefix], "recipe": "some", "seed": 0, "epochs": 7, "commit": "abc123"}
     run |= {"n_train": 1234, "n_validation": 56, "n_test": 50 * len(names), "parameters": 98765, "class_names": names}
     run |= {"test_accuracy": matrix.trace() / (50 * len(names)), "test_loss": 0.54321, "macro_f1": 0.87654}
@@ -32,16 +38,20 @@ def results(folder, prefix, **changed):
     write(folder, f"{prefix}_metrics.json", run | changed)
 
 
-def beside(folder, prefix, title=TITLE):
+def beside(folder, prefix, title=TITLE, more_wrong=0):
     """The other result files: seeds, errors, comparison."""
+    matrix = confusion(prefix)
+    right = int(matrix.trace()) - more_wrong
     spread = {"mean": 0.71234, "std": 0.00321, "n": 3}
-    write(folder, f"{prefix.removesuffix('_best')}_results.json", {"some": {"test_accuracy": spread}})
+    write(folder, f"{prefix.removesuffix('-best')}_results.json", {"some": {"test_accuracy": spread}})
     pairs = [{"classes": ["this", "that"], "taken_for_each_other": 9}]
     errors = {"title": title, "expected_calibration_error": 0.04321, "mean_confidence": 0.81818}
+    errors["wrong"] = int(matrix.sum()) - right
     write(folder, f"{prefix}_errors.json", errors | {"confused_pairs": pairs})
     timed = {"runtime": "Some Runtime", "file": "some.onnx", "file_megabytes": 7.77, "test_accuracy": 0.66666}
-    timed["batches"] = {"1": {"median_ms": 4.4444}, "256": {"images_per_second": 4321.0}}
-    entry = {"title": title, "file": cards.MODELS[prefix][0], "runtimes": [timed]}
+    keras = timed | {"runtime": "Keras predict", "file": "some.h5", "test_accuracy": right / int(matrix.sum())}
+    timed["batches"] = keras["batches"] = {"1": {"median_ms": 4.4444}, "256": {"images_per_second": 4321.0}}
+    entry = {"title": title, "file": cards.MODELS[prefix][0], "runtimes": [keras, timed]}
     write(folder, SHARED, {"models": [entry], "hardware": {"processor": "Slide rule"}, "threads": 4})
 
 
@@ -75,6 +85,7 @@ def test_a_card_has_every_section_and_no_placeholder(tmp_path, prefix):
     heads = ["The model", "Intended use", "Input and output", "Data", "Figures", "Limits"]
     assert [line.removeprefix("## ") for line in card.splitlines() if line.startswith("## ")] == heads
     assert all(len(section(card, head).strip()) > 100 for head in heads)
+    assert "3 seeds of the recipe" in card and "expected calibration error 0.043" in card and "some.onnx" in card
     assert "{" not in card and "None" not in card and cards.MODELS[prefix][0] in section(card, "The model")
 
 
@@ -93,7 +104,8 @@ def test_figures_are_those_of_the_result_files(tmp_path):
     assert "(flip; these views are not in the file): 0.9394" in figures
     assert "3 seeds of the recipe, mean ± sample standard deviation: 0.7123 ± 0.0032" in figures
     assert "this and that" in figures and "0.818, expected calibration error 0.043" in figures
-    assert "Speed, medians on Slide rule, threads: 4:\n  - `some.onnx` in Some Runtime: one image in 4.44 ms" in figures
+    assert "Speed, medians on Slide rule, threads: 4:\n  - `some.h5` in Keras predict: one image in 4.44 ms" in figures
+    assert "\n  - `some.onnx` in Some Runtime: one image in 4.44 ms" in figures
     assert "4,321 images/s; 7.8 MB, test accuracy 0.6667" in figures
     assert "98,765 parameters" in model and "1:05 (float32; Abacus, cores: 3" in model and "0.586" in model
     assert "2 of 3 layers from `start.h5`" in model
@@ -107,6 +119,9 @@ def test_what_was_not_measured_or_is_of_another_model_is_left_out(tmp_path):
     alone = card_of(tmp_path, "custom_cnn")
     assert not any(word in alone for word in ("seeds", "confidence 0", "augmentation (", " ms ", "weights of"))
     beside(tmp_path, "custom_cnn", title="An older network on some data (seed 1)")
+    (tmp_path / "custom_cnn_results.json").unlink()
+    assert card_of(tmp_path, "custom_cnn") == alone
+    beside(tmp_path, "custom_cnn", more_wrong=1)  # the same recipe and seed, trained once more
     (tmp_path / "custom_cnn_results.json").unlink()
     assert card_of(tmp_path, "custom_cnn") == alone
     write(tmp_path, "custom_cnn_results.json", {"some": {"test_accuracy": {"mean": 0.5, "std": None, "n": 1}}})

@@ -1,6 +1,7 @@
 """Runs of a recipe gathered: what counts as one, what the figures are, what is shipped."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -110,11 +111,43 @@ def test_an_ensemble_has_figures_but_no_curve(tmp_path, monkeypatch):
     assert set(found) == {"default", "default-ensemble3"} and drawn == [{"default"}]
 
 
-def test_damaged_results_are_bad_input(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cifar100_results.json", "{"),
+        ("runs/a/cifar100_metrics.json", '{"recipe": "fa'),
+        ("runs/a/cifar100_metrics.json", "{}"),
+        ("runs/a/cifar100_history.csv", ""),
+    ],
+)
+def test_damaged_results_are_bad_input(tmp_path, name, content):
     finished_run(tmp_path / "runs" / "a")
-    (tmp_path / "cifar100_results.json").write_text("{")
-    with pytest.raises(BadInput, match=r"cifar100_results\.json is damaged"):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(BadInput, match=f"{Path(name).name.split('_')[0]}_.* damaged"):
         collected(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".csv", ".json"])
+def test_shipping_that_was_cut_short_is_made_good_by_the_next_time(tmp_path, monkeypatch, suffix):
+    first, second = (tmp_path / "runs" / str(seed) for seed in (0, 1))
+    finished_run(first, "best", validation=0.7, seed=0, prefix="cifar100-best")
+    collected(tmp_path)
+    finished_run(second, "best", validation=0.8, seed=1, prefix="cifar100-best")
+    (second / "cifar100-best_run.lock").touch()
+    copy = shutil.copyfile
+
+    def full(source, target):
+        if source.suffix == suffix:
+            raise OSError(28, "No space left on device")
+        copy(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(BadInput, match="No space left"):
+        patch.setattr(shutil, "copyfile", full)
+        collected(tmp_path)
+    collected(tmp_path)
+    assert (tmp_path / "cifar100_cnn_best.h5").read_text() == "model best 1"
+    assert json.loads((tmp_path / "cifar100-best_metrics.json").read_text())["seed"] == 1
+    assert not list(tmp_path.glob("*.lock"))
 
 
 def test_a_folder_without_a_finished_run_is_bad_input(tmp_path):

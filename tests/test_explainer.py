@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import cifar100_cnn
+import gradcam
 import mnist_classification
 import resnet50_transfer_learning
 from pipeline import artifacts, cam, explainer
@@ -269,3 +270,16 @@ def test_a_model_without_a_map_large_enough_is_bad_input():
     model = keras.Model(pixels, layers.Softmax()(layers.Dense(2)(x)))
     with pytest.raises(BadInput, match="3x3"):
         Explainer(model)(np.zeros((1, 2, 2, 1)))
+
+
+def test_a_model_that_cannot_be_explained_does_not_stop_the_others(folder, tmp_path, capsys):
+    one = artifacts.load_model(folder / "first.h5")
+    vote = keras.Model(one.input, keras.layers.Average()([one.output, one.output]), name="vote")
+    about = {"title": "Some", "dataset": "digits", "class_names": list("0123456789")}
+    for model, name in ((vote, "cifar100_cnn_scratch.h5"), (one, "custom_cnn_model.h5")):
+        artifacts.save_model(model, tmp_path / name, image_shape=(28, 28, 1), prefix=name.split("_")[0], **about)
+    assert gradcam.main(["--output-dir", str(tmp_path)]) == 1
+    assert "vote does not end in a softmax layer" in capsys.readouterr().err
+    assert (tmp_path / "custom_gradcam.png").exists()
+    with pytest.raises(BadInput, match="vote"):
+        gradcam.main(["--model", str(tmp_path / "cifar100_cnn_scratch.h5"), "--output-dir", str(tmp_path)])

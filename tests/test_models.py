@@ -136,6 +136,7 @@ def test_a_model_of_fine_classes_adds_their_probabilities_up():
         ({"small_epochs": 2, "epochs": 5}, [24, 24, 32, 32, 32]),
         ({"epochs": 5}, [24, 24, 24, 32, 32]),
         ({"small_epochs": 0, "epochs": 2}, [32, 32]),
+        ({"epochs": 1}, [32]),
     ],
 )
 def test_the_first_epochs_of_the_fast_recipe_are_small_but_never_the_last(knobs, sides):

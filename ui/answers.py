@@ -43,17 +43,13 @@ class Classifier:
     def __init__(self, path: Path):
         about = artifacts.about_model(path)
         self.model = artifacts.load_model(path)
-        try:
-            self.title, self.dataset = str(about["title"]), str(about["dataset"])
-            self.class_names = tuple(map(str, about["class_names"]))
-        except (KeyError, TypeError) as error:
-            raise BadInput(f"{path} does not say what its classes are; train it again") from error
+        self.title, self.dataset, self.class_names = about["title"], about["dataset"], tuple(about["class_names"])
         _, *self.image_shape = self.model.input_shape
         if len(self.image_shape) != 3 or self.model.output_shape != (None, len(self.class_names)):
             raise BadInput(f"{path} does not turn one picture into a probability per class; train it again")
         try:
             self.explainer = explainer.Explainer(self.model)
-        except BadInput:  # a vote of several models has no score before its probabilities
+        except BadInput:  # a vote of several models, or fine labels added up: no score before the probabilities
             self.explainer = None
         artifacts.predict(self.model, np.zeros((1, *self.image_shape), np.uint8))
 
@@ -115,7 +111,7 @@ def about(model: Path) -> dict:
         said = artifacts.about_model(model)
     except BadInput:
         return {}
-    return said if isinstance(said, dict) else {}
+    return said
 
 
 @functools.lru_cache
