@@ -14,7 +14,7 @@ from pipeline.style import BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE, SMALL, headi
 
 REFERENCE = "reference"
 COLUMNS = ("idea", "accuracy", "difference", "seconds", "kind", "change", "seed", "epochs", "parameters")
-COLUMNS += ("commit",)
+COLUMNS += ("commit", "processor")
 # One colour and one shape per kind, told apart in grey and by colour-blind readers.
 KINDS = {
     "added": (BLUE, "o", "added to the recipe"),
@@ -62,29 +62,42 @@ def merged(rows: list[dict], new: list[dict]) -> list[dict]:
 def summary(rows: list[dict]) -> dict:
     """{"reference": {mean, std, n, seconds, band}, "ideas": [one per idea, best first]}; std is the sample's.
 
-    The band: so near to the reference's mean fall 95 % of single runs that differ in their seed alone.
+    The band: so near to the reference's mean fall 95 % of single runs that differ in their seed alone. Seconds are
+    compared with those of the reference on the same processor, None where it has not run there.
     """
     of_idea = {}
     for row in rows:
         of_idea.setdefault(row["idea"], []).append(row)
     accuracies = [row["accuracy"] for row in of_idea[REFERENCE]]
-    seconds = float(np.mean([row["seconds"] for row in of_idea[REFERENCE]]))
+    seconds = {}
+    for row in of_idea[REFERENCE]:
+        seconds.setdefault(row["processor"], []).append(row["seconds"])
+
+    def times(own):
+        found = [row["seconds"] / np.mean(seconds[row["processor"]]) for row in own if row["processor"] in seconds]
+        return float(np.mean(found)) if found else None
+
     deviation = float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None
     n = len(accuracies)
     band = single_run_band(deviation, n) if n > 1 else None
-    reference = {"mean": float(np.mean(accuracies)), "std": deviation, "n": n, "seconds": seconds, "band": band}
+    reference = {"mean": float(np.mean(accuracies)), "std": deviation, "n": n, "band": band}
     ideas = [
         {
             **{key: own[0][key] for key in ("idea", "kind", "change", "epochs", "parameters")},
             "accuracy": float(np.mean([row["accuracy"] for row in own])),
             "difference": float(np.mean([row["difference"] for row in own])),
             "n": len(own),
-            "times_reference_seconds": float(np.mean([row["seconds"] for row in own])) / seconds,
+            "times_reference_seconds": times(own),
         }
         for name, own in of_idea.items()
         if name != REFERENCE
     ]
     return {"reference": reference, "ideas": sorted(ideas, key=lambda idea: -idea["difference"])}
+
+
+def ratio(times: float | None) -> str:
+    """How many times the reference's seconds; empty where that was not measured."""
+    return "" if times is None else f"{times:.1f}"
 
 
 def write(path: Path, rows: list[dict], about: dict, title: str) -> None:
@@ -123,7 +136,7 @@ def picture(rows: list[dict], found: dict, title: str, path: Path) -> None:
         end, move, align = (max(own), 8, "left") if right else (min(own), -8, "right")
         offset = {"xytext": (move, 0), "textcoords": "offset points", "va": "center", "ha": align}
         axes.annotate(f"{difference:+.1f}".replace("-", "−"), (end, place), **offset)
-        axes.annotate(f"{idea['times_reference_seconds']:.1f}", (1.06, place), **beside)
+        axes.annotate(ratio(idea["times_reference_seconds"]), (1.06, place), **beside)
     axes.plot(points[REFERENCE], [0] * reference["n"], "|", color=BLACK, markersize=12, markeredgewidth=2)
     axes.annotate("1.0", (1.06, 0), **beside)
     axes.annotate("training\ntime (×)", (1.06, 1), xycoords="axes fraction", va="bottom", ha="right")

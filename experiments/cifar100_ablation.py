@@ -156,7 +156,8 @@ def fill(path: Path, config: Config, runs: list[tuple[str, Idea, int]]) -> list[
             print(f"{name}, seed {seed} failed: {error}", file=sys.stderr)
             failed.append(name)
             continue
-        rows = ablation_table.merged(rows, [row | {"commit": about["commit"]} for row in new])
+        where = {"commit": about["commit"], "processor": about["hardware"]["processor"]}
+        rows = ablation_table.merged(rows, [row | where for row in new])
         ablation_table.write(path, rows, about, title)
         left = (time.monotonic() - started) / (done + 1) * (len(todo) - done - 1)
         points = 100 * (new[0]["accuracy"] - ablation_table.summary(rows)["reference"]["mean"])
