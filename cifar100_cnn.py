@@ -50,7 +50,7 @@ class Config:
     label_smoothing: float = flag(0.2, "fast: share of the target spread over all classes", minimum=0, maximum=0.95)
     shift: int = flag(2, "fast: largest random move in pixels", minimum=0, maximum=16)
     cutmix: float = flag(0.0, "fast: share of the batches with a part of another image each", minimum=0, maximum=1)
-    small_epochs: int = flag(11, "fast: first epochs, at most half rounded up, at 24x24 pixels", minimum=0)
+    small_epochs: int = flag(11, "fast: first epochs, at most half (rounded up), never the last, at 24x24", minimum=0)
     tta: bool = flag(False, "also test with flips and shifts of each image, chosen on validation images")
     validation: float = flag(0.1, "share of the training images held out for validation", minimum=0.01, maximum=0.9)
     seed: int = flag(0, minimum=0, maximum=2**32 - 1)

@@ -95,6 +95,8 @@ def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
     script, path, files, seeds = SCRIPTS[prefix], folder / f"{prefix}_results.json", {}, {}
     usual = cli.recorded(script.Config())  # a knob newer than a run was at its default
     for recipe, earlier in (artifacts.read_json(path) if path.exists() else {}).items():
+        if not isinstance(earlier, dict) or not {"config", "runs"} <= earlier.keys():
+            raise BadInput(f"{path} is damaged; delete it or do that run again")
         if recipe.split("-")[0] not in script.RECIPES or differing(usual | earlier["config"], settings(script, recipe)):
             print(f"{recipe}: earlier seeds dropped, they ran with other settings than the recipe of today")
         else:

@@ -157,15 +157,16 @@ def main(argv: list[str] | None = None) -> int:
             raise BadInput("own pictures need --model, the saved .h5 model that is to explain them")
         return 1 if explain_photos(Path(config.model), config) else 0
     paths = [Path(config.model)] if config.model else artifacts.finished_models(Path(config.output_dir))
-    failed = 0
+    failed = []
     for path in paths:
         try:
             explain(path, config)
         except BadInput as error:  # one that nothing explains, a vote for example, does not stop the others
-            if len(paths) == 1:
-                raise
-            print(f"error: {error}", file=sys.stderr)
-            failed += 1
+            failed.append(error)
+    if len(failed) == len(paths):
+        raise failed[0]
+    for error in failed:
+        print(f"error: {error}", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -14,7 +14,7 @@ from pipeline.style import BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE, SMALL, headi
 
 REFERENCE = "reference"
 COLUMNS = ("idea", "accuracy", "difference", "seconds", "kind", "change", "seed", "epochs", "parameters")
-COLUMNS += ("commit", "processor")
+COLUMNS += ("commit", "machine")
 # One colour and one shape per kind, told apart in grey and by colour-blind readers.
 KINDS = {
     "added": (BLUE, "o", "added to the recipe"),
@@ -60,10 +60,10 @@ def merged(rows: list[dict], new: list[dict]) -> list[dict]:
 
 
 def summary(rows: list[dict]) -> dict:
-    """{"reference": {mean, std, n, seconds, band}, "ideas": [one per idea, best first]}; std is the sample's.
+    """{"reference": {mean, std, n, band}, "ideas": [one per idea, best first]}; std is the sample's.
 
     The band: so near to the reference's mean fall 95 % of single runs that differ in their seed alone. Seconds are
-    compared with those of the reference on the same processor, None where it has not run there.
+    compared with those of the reference on the same machine, None where it has not run there.
     """
     of_idea = {}
     for row in rows:
@@ -71,10 +71,10 @@ def summary(rows: list[dict]) -> dict:
     accuracies = [row["accuracy"] for row in of_idea[REFERENCE]]
     seconds = {}
     for row in of_idea[REFERENCE]:
-        seconds.setdefault(row["processor"], []).append(row["seconds"])
+        seconds.setdefault(row["machine"], []).append(row["seconds"])
 
     def times(own):
-        found = [row["seconds"] / np.mean(seconds[row["processor"]]) for row in own if row["processor"] in seconds]
+        found = [row["seconds"] / np.mean(seconds[row["machine"]]) for row in own if row["machine"] in seconds]
         return float(np.mean(found)) if found else None
 
     deviation = float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None

@@ -143,7 +143,8 @@ def fill(path: Path, config: Config, runs: list[tuple[str, Idea, int]]) -> list[
     there = {(row["idea"], row["seed"]) for row in rows}
     todo = [one for one in runs if (one[0], one[2]) not in there]
     title = f"{dataset.title}, recipe fast, epochs: {config.epochs}; {len(dataset.y_train):,} training, "
-    title += f"{len(dataset.y_validation):,} validation images; {about['hardware']['cores']} cores"
+    title += f"{len(dataset.y_validation):,} validation images"
+    machine = "{processor}, cores: {cores}, GPU: {accelerator}".format(**about["hardware"])
     print(f"{title}\n{len(todo)} of {len(runs)} runs to do; writing to {path}", flush=True)
     started, failed = time.monotonic(), []
     for done, (name, idea, seed) in enumerate(todo):
@@ -156,7 +157,7 @@ def fill(path: Path, config: Config, runs: list[tuple[str, Idea, int]]) -> list[
             print(f"{name}, seed {seed} failed: {error}", file=sys.stderr)
             failed.append(name)
             continue
-        where = {"commit": about["commit"], "processor": about["hardware"]["processor"]}
+        where = {"commit": about["commit"], "machine": machine}
         rows = ablation_table.merged(rows, [row | where for row in new])
         ablation_table.write(path, rows, about, title)
         left = (time.monotonic() - started) / (done + 1) * (len(todo) - done - 1)

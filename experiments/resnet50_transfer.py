@@ -63,7 +63,9 @@ def default_run(row: Row, dataset: data.Dataset, folder: Path, config: Config, f
     metrics = artifacts.read_json(path)
     today = cli.recorded(resnet.Config(dataset=config.dataset, weights=config.weights))
     today["files"] = dataset.files | pretrained.fingerprint(file)
-    differs = sorted(key for key in today.keys() - {"precision", "seed"} if metrics["config"].get(key) != today[key])
+    differs = sorted(
+        key for key in today.keys() - {"precision", "seed"} if metrics.get("config", {}).get(key) != today[key]
+    )
     if differs:
         print(f"{path}: not taken over, it differs from today's default recipe in {', '.join(differs)}")
         return None

@@ -80,9 +80,12 @@ def write_json(path: Path, content) -> None:
 def read_json(path: Path) -> dict:
     """A file of results; BadInput if it is damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BadInput(f"{path} is damaged; delete it or do that run again") from error
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise BadInput(f"{path} is damaged; delete it or do that run again")
+    return found
 
 
 def write_csv(path: Path, frame) -> None:

@@ -122,17 +122,15 @@ def _onnx(path: Path, threads: int) -> Opened:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # each kind of damage has an exception class of its own
         raise BadInput(f"{path} is damaged or not an ONNX model") from error
-    pixels, *others = session.get_inputs()
+    pixels, scores = _one_each(path, session.get_inputs(), session.get_outputs())
     if pixels.type != "tensor(float)":
         raise BadInput(f"{path} takes {pixels.type}; an image classifier here takes raw pixels as float32")
-    if others or len(session.get_outputs()) != 1:
-        raise BadInput(f"{path} has more than one input or output; an image classifier has one of each")
     stored = session.get_modelmeta().custom_metadata_map.get(ABOUT, "{}")
 
     def predict(images):
         return _in_parts(lambda part: session.run(None, {pixels.name: part})[0], images)
 
-    return _checked(path, predict, pixels.shape, session.get_outputs()[0].shape, _decoded(stored, path))
+    return _checked(path, predict, pixels.shape, scores.shape, _decoded(stored, path))
 
 
 def _litert(path: Path, threads: int) -> Opened:
@@ -146,7 +144,7 @@ def _litert(path: Path, threads: int) -> Opened:
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise BadInput(f"{path} is damaged or not a LiteRT model") from error
-    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    source, target = _one_each(path, interpreter.get_input_details(), interpreter.get_output_details())
     if source["dtype"] is not np.float32:
         name = source["dtype"].__name__
         raise BadInput(f"{path} takes {name}; an image classifier here takes raw pixels as float32")
@@ -172,6 +170,12 @@ def _litert(path: Path, threads: int) -> Opened:
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
             raise BadInput(f"{path} carries metadata that are damaged; export the model again") from error
     return _checked(path, lambda images: _in_parts(run, images), shape, target["shape_signature"], about)
+
+
+def _one_each(path: Path, inputs: list, outputs: list) -> tuple:
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise BadInput(f"{path} has not exactly one input and one output; an image classifier has one of each")
+    return inputs[0], outputs[0]
 
 
 def _in_parts(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:

@@ -224,10 +224,10 @@ def test_an_unknown_idea_is_bad_input_that_lists_the_known_ones(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def row(name, accuracy, seed=0, seconds=100.0, kind=None, change="", processor="one"):
+def row(name, accuracy, seed=0, seconds=100.0, kind=None, change="", machine="one"):
     kind = kind or ("reference" if name == "reference" else "added")
     values = {"idea": name, "accuracy": accuracy, "seed": seed, "seconds": seconds, "kind": kind, "change": change}
-    return {**values, "epochs": 5, "parameters": 10, "commit": "abc", "processor": processor}
+    return {**values, "epochs": 5, "parameters": 10, "commit": "abc", "machine": machine}
 
 
 def test_the_summary_is_the_mean_over_seeds_and_the_sample_deviation():
@@ -244,12 +244,12 @@ def test_the_summary_is_the_mean_over_seeds_and_the_sample_deviation():
     assert [entry["accuracy"] for entry in later if entry["idea"] == "cutout"] == [0.6]
 
 
-def test_seconds_are_compared_with_the_reference_on_the_same_processor(tmp_path):
-    rows = [row("reference", 0.7), row("cutout", 0.8, seconds=50.0, processor="two")]
+def test_seconds_are_compared_with_the_reference_on_the_same_machine(tmp_path):
+    rows = [row("reference", 0.7), row("cutout", 0.8, seconds=50.0, machine="two")]
     found = ablation_table.summary(ablation_table.merged([], rows))
     assert found["ideas"][0]["times_reference_seconds"] is None
     ablation_table.picture(ablation_table.merged([], rows), found, "a title", tmp_path / "picture.png")
-    rows.append(row("reference", 0.7, 1, seconds=25.0, processor="two"))
+    rows.append(row("reference", 0.7, 1, seconds=25.0, machine="two"))
     found = ablation_table.summary(ablation_table.merged([], rows))
     assert found["ideas"][0]["times_reference_seconds"] == pytest.approx(2.0)
 

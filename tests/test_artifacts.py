@@ -239,6 +239,6 @@ def test_replacing_shows_the_new_file_only_when_it_is_whole(tmp_path):
 
 def test_a_model_is_read_however_much_address_space_its_reader_holds_already(saved):
     """NumPy reserves 40 MB for every core that it sees."""
-    code = "import mmap, sys; held = mmap.mmap(-1, 4 << 30); from pipeline import probe; probe.main()"
+    code = "import mmap, sys; held = mmap.mmap(-1, 2 << 30); from pipeline import probe; probe.main()"
     done = subprocess.run([sys.executable, "-c", code, str(saved)], cwd=PROJECT, capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, "")

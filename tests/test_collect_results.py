@@ -115,6 +115,8 @@ def test_an_ensemble_has_figures_but_no_curve(tmp_path, monkeypatch):
     ("name", "content"),
     [
         ("cifar100_results.json", "{"),
+        ("cifar100_results.json", "[]"),
+        ("cifar100_results.json", '{"fast": {}}'),
         ("runs/a/cifar100_metrics.json", '{"recipe": "fa'),
         ("runs/a/cifar100_metrics.json", "{}"),
         ("runs/a/cifar100_history.csv", ""),

@@ -281,5 +281,6 @@ def test_a_model_that_cannot_be_explained_does_not_stop_the_others(folder, tmp_p
     assert gradcam.main(["--output-dir", str(tmp_path)]) == 1
     assert "vote does not end in a softmax layer" in capsys.readouterr().err
     assert (tmp_path / "custom_gradcam.png").exists()
+    artifacts.save_model(vote, tmp_path / "custom_cnn_model.h5", image_shape=(28, 28, 1), prefix="custom", **about)
     with pytest.raises(BadInput, match="vote"):
-        gradcam.main(["--model", str(tmp_path / "cifar100_cnn_scratch.h5"), "--output-dir", str(tmp_path)])
+        gradcam.main(["--output-dir", str(tmp_path)])

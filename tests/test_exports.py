@@ -298,6 +298,16 @@ def test_an_onnx_model_that_is_no_image_classifier_is_bad_input(tmp_path, kind, 
         runtimes.open_model(path)
 
 
+def test_an_onnx_model_without_an_input_is_bad_input(tmp_path):
+    scores = onnx.helper.make_tensor_value_info("scores", FLOAT, [1, 10])
+    value = onnx.helper.make_tensor("value", FLOAT, [1, 10], [0.1] * 10)
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Constant", [], ["scores"], value=value)], "g", [], [scores])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(BadInput, match="exactly one input"):
+        runtimes.open_model(tmp_path / "model.onnx")
+
+
 def test_a_litert_model_that_takes_bytes_is_bad_input(tmp_path):
     import tensorflow as tf
 

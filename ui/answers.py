@@ -49,7 +49,7 @@ class Classifier:
             raise BadInput(f"{path} does not turn one picture into a probability per class; train it again")
         try:
             self.explainer = explainer.Explainer(self.model)
-        except BadInput:  # a vote of several models, or fine labels added up: no score before the probabilities
+        except BadInput:  # a vote, or fine labels added up: no score before the probabilities; or another backend
             self.explainer = None
         artifacts.predict(self.model, np.zeros((1, *self.image_shape), np.uint8))
 

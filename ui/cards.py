@@ -82,7 +82,7 @@ def pictures(answer: Answer, method: str) -> str:
     figures = _figure(answer.seen, "the picture as the model takes it", seen)
     note = f"{name} finds nothing in the picture that spoke for {best}."
     if answer.heat is None:
-        note = "No heat map: this model does not end in one softmax, so there is no one score to explain."
+        note = "No heat map: that needs a model which ends in one softmax, and TensorFlow."
     elif answer.heat.any():
         why = f"Why {best}: the brighter and yellower a place, the more it spoke for {best} ({name})"
         figures += _figure(overlay(answer), f"heat map of the evidence for {best}", why)
