@@ -1,8 +1,7 @@
 """A CNN from scratch on CIFAR-100 with its 20 coarse labels.
 
     python cifar100_cnn.py                        # recipe fast; sprint: the same network, few minutes
-    python cifar100_cnn.py --recipe best          # a deeper network, hours
-    python cifar100_cnn.py --recipe baseline      # the description's network and schedule
+    python cifar100_cnn.py --recipe best          # a deeper network, hours; baseline: the description's network
     python cifar100_cnn.py --dataset shapes       # embedded drawn shapes, no download
 
 Writes cifar100_cnn_scratch.h5 and cifar100_* to output/; recipe best cifar100_cnn_best.h5 and cifar100-best_*.
