@@ -56,7 +56,7 @@ def transfer():
 
 
 def ablation():
-    entry = {"change": "", "validation_loss": 1.0, "seconds": 9.0, "epochs": 5, "parameters": 10, "commit": "abc"}
+    entry = {"change": "", "seconds": 9.0, "epochs": 5, "parameters": 10, "commit": "abc", "machine": "one"}
     kinds = {"reference": "reference", "MixUp": "added", "ViT": "replaced", "no shifts": "removed"}
     accuracies = [("reference", 0.7), ("reference", 0.71), ("MixUp", 0.72), ("ViT", 0.4), ("no shifts", 0.69)]
     rows = [{**entry, "idea": i, "kind": kinds[i], "accuracy": a, "seed": s} for s, (i, a) in enumerate(accuracies)]
