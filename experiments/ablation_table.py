@@ -135,7 +135,7 @@ def picture(rows: list[dict], found: dict, title: str, path: Path) -> None:
         right = difference >= 0 or shown > difference
         end, move, align = (max(own), 8, "left") if right else (min(own), -8, "right")
         offset = {"xytext": (move, 0), "textcoords": "offset points", "va": "center", "ha": align}
-        axes.annotate(f"{difference:+.1f}".replace("-", "−"), (end, place), **offset)
+        axes.annotate(f"{round(difference, 1) + 0.0:+.1f}".replace("-", "−"), (end, place), **offset)
         axes.annotate(ratio(idea["times_reference_seconds"]), (1.06, place), **beside)
     axes.plot(points[REFERENCE], [0] * reference["n"], "|", color=BLACK, markersize=12, markeredgewidth=2)
     axes.annotate("1.0", (1.06, 0), **beside)

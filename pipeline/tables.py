@@ -167,7 +167,7 @@ def ablation() -> str:
     own = result["reference"]
     rows.append(("reference", "", f"{own['mean']:.4f} ± {own['std']:.4f}", "", str(own["n"]), "1.0"))
     for idea in result["ideas"]:
-        points, times = f"{100 * idea['difference']:+.1f}", idea["times_reference_seconds"]
+        points, times = f"{round(100 * idea['difference'], 1) + 0.0:+.1f}", idea["times_reference_seconds"]
         rows.append((idea["idea"], idea["kind"], f"{idea['accuracy']:.4f}", points, str(idea["n"])))
         rows[-1] += ("" if times is None else f"{times:.1f}",)
     return table(rows, left=2)
