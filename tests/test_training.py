@@ -7,39 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tiny_run import start
 
-import mnist_classification as mnist
-from pipeline import artifacts, augment, checkpoint, cli, data, lock, metrics, recipe, training
+from pipeline import artifacts, checkpoint, lock, metrics, recipe, training
 from pipeline.batches import Batches
-from pipeline.cli import parse
 from pipeline.errors import BadInput
 from pipeline.interrupt import Held, Interrupted
 from pipeline.progress import Progress
-from pipeline.quiet import keras
-from pipeline.run import Run
-
-
-def distort(images, rng, **_):
-    return augment.affine(images, rng, rotation=0.05, shift=0.1, fill_mode="constant")
-
-
-def start(folder, *flags, with_plateau=False):
-    """A run with a tiny model that has dropout and BatchNorm, on 128 digits, compiled but not trained."""
-    size = ("--dataset", "digits", "--limit", "128", "--filters", "4", "--batch-size", "32", "--epochs", "4")
-    config = parse(mnist.Config, [*size, "--precision", "float32", "--output-dir", str(folder), *flags])
-    this = Run("tiny", "tiny.h5", "Tiny CNN", config, data.prepare(config))
-    model = mnist.build_model(config)
-    mnist.compile_model(model, config, recipe.total_steps(this.dataset, config))
-    if with_plateau:
-        model.compile(keras.optimizers.Adam(0.05), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    plateau = recipe.Plateau(0.05, 0.5, 1, 3) if with_plateau else None
-
-    def fit(augmentation=distort):
-        return training.fit(
-            this, model, this.dataset, epochs=config.epochs, augment=augmentation, name="state", plateau=plateau
-        )
-
-    return this, model, fit
 
 
 def weights_after(folder, *flags, **options):
@@ -200,38 +174,6 @@ def test_a_later_phase_draws_other_random_numbers_than_the_first_and_counts_what
     assert phase("again")[1] == first[1]
 
 
-def test_a_finished_run_in_the_folder_of_its_recipe_and_seed_is_not_replaced_by_other_settings(tmp_path, monkeypatch):
-    """Nobody named that folder, so nobody meant to lose what it holds."""
-    folder = tmp_path / "runs" / "tiny-default-seed0"
-    monkeypatch.setattr(cli, "output_folder", lambda *_: folder)
-
-    def begin(*flags):
-        config = parse(mnist.Config, ["--dataset", "digits", "--precision", "float32", *flags])
-        this = Run("tiny", "tiny.h5", "Tiny CNN", config, data.prepare(config))
-        return this, this.already_finished()
-
-    first, finished = begin()
-    assert not finished
-    artifacts.write_json(first.path("metrics.json"), {"config": first.knobs})
-    first.model_path.touch()
-    lock.let_go(first.lock)
-    whole = first.path("metrics.json").read_text()
-    first.path("metrics.json").write_text(whole[:10])  # half a copy
-    with pytest.raises(BadInput, match="is damaged"):
-        begin("--resume")
-    first.path("metrics.json").write_text(whole)
-    for flags in (["--epochs", "3"], ["--epochs", "3", "--resume"]):
-        with pytest.raises(BadInput, match=r"epochs was 20 and is 3; .*another --output-dir"):
-            begin(*flags)
-    again, finished = begin()
-    assert not finished, "the same settings may run anew"
-    lock.let_go(again.lock)
-    assert begin("--resume")[1]
-    chosen, finished = begin("--epochs", "3", "--output-dir", str(folder))
-    assert not finished, "a folder that was named may be written to"
-    lock.let_go(chosen.lock)
-
-
 def test_a_loss_that_is_not_a_number_or_explodes_names_the_step_and_the_rate():
     progress = Progress(epoch=1, epochs=4, steps=5, begun={}, held=Held())
     progress.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.05), variables=()))
@@ -284,29 +226,3 @@ def test_what_a_run_prints_is_one_table_row_per_epoch_and_no_more(tmp_path, caps
     fit()
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["epoch", "1/2", "2/2"]
-
-
-def test_a_run_begun_anew_deletes_the_states_of_an_earlier_runs_phases_once_it_has_one_of_its_own(tmp_path):
-    this, model, fit = start(tmp_path, "--epochs", "1")
-    fit()
-    later = this.path("later_state.npz")
-    training.fit(this, model, this.dataset, epochs=1, augment=None, name="later_state")
-    assert later.exists() and this.path("state.npz").exists(), "a later phase leaves the first one's state alone"
-    lock.let_go(this.lock)
-    resumed, _, fit = start(tmp_path, "--epochs", "1", "--resume")
-    fit()
-    assert later.exists()
-    lock.let_go(resumed.lock)
-    anew, _, fit = start(tmp_path, "--epochs", "1")
-    assert later.exists(), "until then it can be gone back to"
-    fit()
-    assert not later.exists() and anew.path("state.npz").exists()
-
-
-def test_a_run_removes_what_a_killed_one_was_writing_and_nothing_of_others(tmp_path):
-    own = (".tiny_metrics.json.a1.json", ".tiny_state.npz.a1.npz", ".tiny_kernel3_state.npz.a1.npz", ".tiny.h5.a1.h5")
-    others = (".tiny_gradcam.png.a1.png", ".tiny-best_metrics.json.a1.json", ".cifar100_cnn_best.h5.a1.h5")
-    for name in own + others:
-        (tmp_path / name).touch()
-    start(tmp_path)
-    assert {path.name for path in tmp_path.glob(".*")} == set(others)

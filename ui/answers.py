@@ -108,10 +108,9 @@ def models(folder: Path) -> dict[str, Path]:
 def about(model: Path) -> dict:
     """What a model's file says of itself; {} where it says nothing."""
     try:
-        said = artifacts.about_model(model)
+        return artifacts.about_model(model)
     except BadInput:
         return {}
-    return said
 
 
 @functools.lru_cache

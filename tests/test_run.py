@@ -1,0 +1,68 @@
+"""A run's folder: what a later run leaves alone there, refuses, or removes."""
+
+import pytest
+from tiny_run import start
+
+import mnist_classification as mnist
+from pipeline import artifacts, cli, data, lock, training
+from pipeline.cli import parse
+from pipeline.errors import BadInput
+from pipeline.run import Run
+
+
+def test_a_finished_run_in_the_folder_of_its_recipe_and_seed_is_not_replaced_by_other_settings(tmp_path, monkeypatch):
+    """Nobody named that folder, so nobody meant to lose what it holds."""
+    folder = tmp_path / "runs" / "tiny-default-seed0"
+    monkeypatch.setattr(cli, "output_folder", lambda *_: folder)
+
+    def begin(*flags):
+        config = parse(mnist.Config, ["--dataset", "digits", "--precision", "float32", *flags])
+        this = Run("tiny", "tiny.h5", "Tiny CNN", config, data.prepare(config))
+        return this, this.already_finished()
+
+    first, finished = begin()
+    assert not finished
+    artifacts.write_json(first.path("metrics.json"), {"config": first.knobs})
+    first.model_path.touch()
+    lock.let_go(first.lock)
+    whole = first.path("metrics.json").read_text()
+    first.path("metrics.json").write_text(whole[:10])  # half a copy
+    with pytest.raises(BadInput, match="is damaged"):
+        begin("--resume")
+    first.path("metrics.json").write_text(whole)
+    for flags in (["--epochs", "3"], ["--epochs", "3", "--resume"]):
+        with pytest.raises(BadInput, match=r"epochs was 20 and is 3; .*another --output-dir"):
+            begin(*flags)
+    again, finished = begin()
+    assert not finished, "the same settings may run anew"
+    lock.let_go(again.lock)
+    assert begin("--resume")[1]
+    chosen, finished = begin("--epochs", "3", "--output-dir", str(folder))
+    assert not finished, "a folder that was named may be written to"
+    lock.let_go(chosen.lock)
+
+
+def test_a_run_begun_anew_deletes_the_states_of_an_earlier_runs_phases_once_it_has_one_of_its_own(tmp_path):
+    this, model, fit = start(tmp_path, "--epochs", "1")
+    fit()
+    later = this.path("later_state.npz")
+    training.fit(this, model, this.dataset, epochs=1, augment=None, name="later_state")
+    assert later.exists() and this.path("state.npz").exists(), "a later phase leaves the first one's state alone"
+    lock.let_go(this.lock)
+    resumed, _, fit = start(tmp_path, "--epochs", "1", "--resume")
+    fit()
+    assert later.exists()
+    lock.let_go(resumed.lock)
+    anew, _, fit = start(tmp_path, "--epochs", "1")
+    assert later.exists(), "until then it can be gone back to"
+    fit()
+    assert not later.exists() and anew.path("state.npz").exists()
+
+
+def test_a_run_removes_what_a_killed_one_was_writing_and_nothing_of_others(tmp_path):
+    own = (".tiny_metrics.json.a1.json", ".tiny_state.npz.a1.npz", ".tiny_kernel3_state.npz.a1.npz", ".tiny.h5.a1.h5")
+    others = (".tiny_gradcam.png.a1.png", ".tiny-best_metrics.json.a1.json", ".cifar100_cnn_best.h5.a1.h5")
+    for name in own + others:
+        (tmp_path / name).touch()
+    start(tmp_path)
+    assert {path.name for path in tmp_path.glob(".*")} == set(others)
