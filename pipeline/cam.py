@@ -8,6 +8,8 @@ the maps, is explainer.py's business.
 import numpy as np
 
 SHARPNESS = 2.0  # of the fusion; LayerCAM's gamma
+# Where a map's cells look along one side of the picture: cell i at pixel start + i * step, the first pixel is 0.
+Axis = tuple[float, float]
 
 
 def grad_cam(activations: np.ndarray, gradients: np.ndarray) -> np.ndarray:
@@ -69,11 +71,24 @@ def scale(maps: np.ndarray) -> np.ndarray:
     return np.divide(maps, peak, out=np.zeros_like(maps), where=peak > 0)
 
 
-def enlarge(maps: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Maps (..., h, w) stretched bilinearly to (..., height, width) float32; cells are areas, not corner points."""
+def tiling(cells: int, pixels: int) -> Axis:
+    """Cells that share the pixels evenly."""
+    return (pixels / cells - 1) / 2, pixels / cells
 
-    def shares(cells: int, pixels: int) -> np.ndarray:
-        place = np.clip((np.arange(pixels) + 0.5) * cells / pixels - 0.5, 0, cells - 1)
+
+def enlarge(maps: np.ndarray, height: int, width: int, axes: tuple[Axis, Axis] | None = None) -> np.ndarray:
+    """Maps (..., h, w) enlarged bilinearly to (..., height, width) float32.
+
+    Args:
+        axes: where the cells' centres lie, from pipeline.receptive; None: they share the picture evenly. Pixels
+            beyond the outer cells' centres have those cells' values.
+    """
+
+    def shares(cells: int, pixels: int, axis: Axis) -> np.ndarray:
+        start, step = axis
+        place = np.clip((np.arange(pixels) - start) / step, 0, cells - 1)
         return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(cells))).astype(np.float32)
 
-    return shares(maps.shape[-2], height) @ maps.astype(np.float32) @ shares(maps.shape[-1], width).T
+    rows, columns = maps.shape[-2:]
+    vertical, horizontal = axes or (tiling(rows, height), tiling(columns, width))
+    return shares(rows, height, vertical) @ maps.astype(np.float32) @ shares(columns, width, horizontal).T

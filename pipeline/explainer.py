@@ -6,7 +6,7 @@ Gradients are TensorFlow's: Keras has no backend-neutral ones.
 
 import numpy as np
 
-from pipeline import artifacts, cam, perturb
+from pipeline import artifacts, cam, perturb, receptive
 from pipeline.errors import BadInput
 from pipeline.quiet import keras
 
@@ -92,6 +92,7 @@ class Explainer:
             raise BadInput(f"{model.name} does not end in a softmax layer, so there is no score before it to explain")
         self.model, self.n_classes = model, model.output_shape[-1]
         self.logits = keras.Model(model.input, model.layers[-1].input)
+        self.cells = receptive.cells(model)
         self._captures = {}
 
     def __call__(self, images, target=None, method: str = DEFAULT_METHOD, layer: str | None = None) -> np.ndarray:
@@ -138,12 +139,12 @@ class Explainer:
         if method == "occlusion":
             return cam.scale(perturb.occlusion(score, images))
         maps = []
-        for activations, gradients in zip(*self.capture(images, target, names), strict=True):
+        for name, activations, gradients in zip(names, *self.capture(images, target, names), strict=True):
             if method == "score-cam":
-                small = perturb.score_cam(score, images, activations)
+                small = perturb.score_cam(score, images, activations, self.cells.get(name))
             else:
                 small = cam.GRADIENT_METHODS[method](activations, gradients)
-            maps.append(cam.enlarge(np.maximum(small, 0), *images.shape[1:3]))
+            maps.append(cam.enlarge(np.maximum(small, 0), *images.shape[1:3], self.cells.get(name)))
         return cam.scale(cam.fuse(maps) if len(maps) > 1 else maps[0])
 
     def capture(self, images, target, names) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -61,7 +61,7 @@ def occlusion(score: Score, images: np.ndarray) -> np.ndarray:
     return fall / times
 
 
-def score_cam(score: Score, images: np.ndarray, activations: np.ndarray) -> np.ndarray:
+def score_cam(score: Score, images: np.ndarray, activations: np.ndarray, axes=None) -> np.ndarray:
     """Each channel weighs the score of the image seen through it (Wang et al. 2020, arXiv 1910.01279).
 
     A channel's map, scaled to [0, 1] and enlarged, is the mask; the softmax of the scores over the
@@ -71,6 +71,7 @@ def score_cam(score: Score, images: np.ndarray, activations: np.ndarray) -> np.n
     Args:
         score: see occlusion().
         activations: (n, h, w, channels).
+        axes: where their cells look, see cam.enlarge().
     Returns:
         (n, h, w) at the activations' size.
     """
@@ -80,7 +81,7 @@ def score_cam(score: Score, images: np.ndarray, activations: np.ndarray) -> np.n
     low = channels.min(axis=(2, 3), keepdims=True)
     span = channels.max(axis=(2, 3), keepdims=True) - low
     masks = np.divide(channels - low, span, out=np.zeros_like(channels), where=span > 0)
-    changed = np.concatenate([masked(images, enlarge(one, *images.shape[1:3])) for one in masks])
+    changed = np.concatenate([masked(images, enlarge(one, *images.shape[1:3], axes)) for one in masks])
     scores = score(changed, np.tile(np.arange(n), len(masks))).reshape(len(masks), n)
     weights = np.exp(scores - scores.max(axis=0))
     weights /= weights.sum(axis=0)
