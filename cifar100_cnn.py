@@ -29,7 +29,7 @@ RECIPES = {
     | {"label_smoothing": 0.1, "shift": 4, "cutmix": 0.5},
     "baseline": {"epochs": 120, "learning_rate": 1e-3},
 }
-WHOLE = 10  # last epochs, without CutMix
+WHOLE = 10  # last epochs without CutMix, at most half
 MEAN, STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)  # of the training pixels, in [0, 255]
 
 
@@ -48,7 +48,7 @@ class Config:
     warm_up: float = flag(0.2, "fast: share of the steps until the peak", minimum=0, maximum=0.95)
     label_smoothing: float = flag(0.2, "fast: share of the target spread over all classes", minimum=0, maximum=0.95)
     shift: int = flag(2, "fast: largest random move in pixels", minimum=0, maximum=16)
-    cutmix: float = flag(0.0, "fast: share of the batches with a part of another image each", minimum=0, maximum=1)
+    cutmix: float = flag(0.0, "fast: share of batches with parts of others, not at the end", minimum=0, maximum=1)
     small_epochs: int = flag(11, "fast: first epochs, at most half (rounded up), never the last, at 24x24", minimum=0)
     tta: bool = flag(False, "also test with flips and shifts of each image, chosen on validation images")
     validation: float = flag(0.1, "share of the training images held out for validation", minimum=0.01, maximum=0.9)
@@ -160,19 +160,19 @@ def main(argv: list[str] | None = None) -> int:
     if this.already_finished():
         return 0
     model = build_model(config)
+    saved = recipe.add_up(model, dataset.superclasses) if config.labels == "fine" else model
     lessons = data.with_fine_labels(dataset) if config.labels == "fine" else dataset
     rules = {"epochs": config.epochs, "augment": augmentation(config), "name": "state"}
     if config.recipe == "baseline":
-        save_best = partial(this.save, model, this.folder / f"best_{this.model_path.name}")
+        save_best = partial(this.save, saved, this.folder / f"best_{this.model_path.name}")
         rules |= {"plateau": prepare_baseline(model, config), "on_best": save_best}
     else:
         prepare_fast(model, config, dataset)
-        rules |= {"mix": mixing.cutmix_until(config.epochs - WHOLE, config.cutmix)} if config.cutmix else {}
+        end = config.epochs - min(WHOLE, config.epochs // 2)
+        rules |= {"mix": mixing.cutmix_until(end, config.cutmix)} if config.cutmix else {}
     history = training.fit(this, model, mixing.with_shares(lessons) if "mix" in rules else lessons, **rules)
     temperature = recipe.scale_temperature(model, lessons.x_validation, lessons.y_validation)
-    if config.labels == "fine":
-        model = recipe.add_up(model, dataset.superclasses)
-    this.finish(model, history, views=tta.VIEWS if config.tta else None, temperature=temperature)
+    this.finish(saved, history, views=tta.VIEWS if config.tta else None, temperature=temperature)
     return 0
 
 

@@ -130,7 +130,7 @@ def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
     return results, files
 
 
-def ship(recipe: str, results: dict, files: dict, folder: Path) -> None:
+def ship(family: str, recipe: str, results: dict, files: dict, folder: Path) -> None:
     """Copy a recipe's best run on validation to output/, unless it lies there."""
     if recipe not in results:
         return
@@ -143,7 +143,10 @@ def ship(recipe: str, results: dict, files: dict, folder: Path) -> None:
     if (folder / best.name).exists() and artifacts.read_json(folder / best.name) == artifacts.read_json(best):
         return
     beside = {file for file in best.parent.glob(f"{prefix}*") if file.suffix in (".json", ".csv", ".png")}
-    for file in (*sorted({*beside, *best.parent.glob("*.h5")} - {best}), best):  # the figures last: they stand for all
+    for file in (
+        *sorted({*beside, *best.parent.glob(f"*{family}_*.h5")} - {best}),
+        best,
+    ):  # the figures last: they stand for all
         with artifacts.replacing(folder / file.name) as temporary:
             shutil.copyfile(file, temporary)
     print(f"{folder}: now holds the run of {best.parent}, the best of its recipe on validation")
@@ -164,7 +167,7 @@ def main(argv: list[str] | None = None) -> int:
         path = folder / f"{prefix}_time_to_accuracy.png"
         plots.time_to_accuracy(plain, TITLES[prefix], path, GOALS.get(prefix))
         for recipe in SHIPPED[prefix]:
-            ship(recipe, results, files, folder)
+            ship(prefix, recipe, results, files, folder)
         for recipe, result in results.items():
             figures = result["test_accuracy"]
             deviation = "" if figures["std"] is None else f" ± {figures['std']:.4f}"

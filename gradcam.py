@@ -30,7 +30,9 @@ class Config:
     layer: str | None = flag(None, f"layer to explain, or {explainer.FUSED}: all stages; default: chosen for the model")
     target: str | None = flag(None, "class to explain, by name; default: the predicted one")
     against: str | None = flag(None, "second class, by name: explain why the first one and not this one")
-    images: tuple[str, ...] = flag((), "your own picture files; needs --model", positional="PICTURE")
+    images: tuple[str, ...] = flag(
+        (), "your own picture files, or folders of them; needs --model", positional="PICTURE"
+    )
     data_dir: str | None = flag(None)
     output_dir: str = flag("output", "folder with the models, and for the pictures")
 
@@ -50,19 +52,24 @@ class Subject:
         self.config, self.names = config, self.about["class_names"]
         self.target = class_number(config.target, self.names)
         self.against = class_number(config.against, self.names)
+        if config.method == "eigen-cam" and (config.target or config.against):
+            raise BadInput("eigen-cam asks for no class; leave --target and --against away, or take another --method")
+        if config.target and config.target == config.against:
+            raise BadInput(f"--target and --against are both {config.target}; there is nothing to tell apart")
         self.explainer = explainer.Explainer(self.model)
         self.layers = self.explainer.layers(config.method, config.layer)
 
     @property
     def what(self) -> str:
         """The method and its layers, for a figure's title."""
-        if len(self.layers) > 1:
-            return f"Evidence for a class: {self.config.method}, {len(self.layers)} stages fused"
-        return " at ".join([f"Evidence for a class: {self.config.method}", *self.layers])
+        where = [f"{len(self.layers)} fused stages"] if len(self.layers) > 1 else self.layers
+        return " at ".join([f"Evidence for a class: {self.config.method}", *where])
 
     @property
     def score(self) -> str:
         """What the first map of an example explains."""
+        if self.config.method == "eigen-cam":
+            return "whatever the class"
         against = f", not {self.config.against}" if self.config.against else ""
         return (self.config.target or "predicted class") + against
 
@@ -95,10 +102,8 @@ def explain(path: Path, config: Config) -> None:
     wrong = first_of_each_class(labels, predicted != labels, len(names))
     chosen = [index for index in right + wrong if index is not None]
     main = dict(zip(chosen, subject.main_maps(images[chosen], predicted[chosen]), strict=True))
-    wrong_only = [index for index in wrong if index is not None]
-    true = (
-        dict(zip(wrong_only, subject.maps(images[wrong_only], labels[wrong_only]), strict=True)) if wrong_only else {}
-    )
+    asked = [index for index in wrong if index is not None and config.method != "eigen-cam"]
+    true = dict(zip(asked, subject.maps(images[asked], labels[asked]), strict=True)) if asked else {}
 
     def example(index: int | None, missing: str) -> cam_plots.Example | str:
         if index is None:
@@ -115,20 +120,21 @@ def explain(path: Path, config: Config) -> None:
         ]
         for k in range(len(names))
     ]
-    groups = [[subject.score], [subject.score, "true class"]]
+    groups = [[subject.score], [subject.score, "true class"] if asked else [subject.score]]
     picture = Path(config.output_dir) / f"{subject.about['prefix']}_gradcam.png"
     cam_plots.sheet(groups, rows, subject.what, subject.about["title"], picture)
-    print(f"{picture}: {len(chosen) - len(wrong_only)} right and {len(wrong_only)} wrong test images")
+    n_right = len(names) - right.count(None)
+    print(f"{picture}: {n_right} right and {len(chosen) - n_right} wrong test images")
 
 
 def explain_photos(path: Path, config: Config) -> int:
     """The same for a user's own pictures; returns how many could not be read."""
     subject, images, files, failed = Subject(path, config), [], [], 0
-    for file in config.images:
+    for file in photos.listed(config.images):
         try:
             pixels, _ = photos.for_model(file, subject.about["dataset"], subject.model.input_shape[1:])
             images.append(pixels)
-            files.append(Path(file).name)
+            files.append(file.name)
         except BadInput as error:
             print(f"error: {error}", file=sys.stderr)
             failed += 1

@@ -32,15 +32,6 @@ class Config:
     json: bool = flag(False, "one JSON document instead of the table")
 
 
-def listed(places: tuple[str, ...]) -> list[Path]:
-    """The files themselves, and the pictures in the folders in order of name; an empty folder stays."""
-    found = []
-    for place in map(Path, places):
-        inside = sorted(file for file in place.glob("*") if file.suffix.lower() in photos.SUFFIXES)
-        found += inside or [place]
-    return found
-
-
 def seen(path: Path, model: runtimes.Opened) -> dict:
     """The likeliest classes of one picture, with what was done to it; BadInput if it cannot be read."""
     pixels, inverted = photos.for_model(path, model.about.get("dataset"), model.image_shape)
@@ -63,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     if not config.images:
         raise BadInput("no picture given; name picture files or a folder of them after the model")
     model = runtimes.open_model(config.model, runtimes.cores())
-    paths = listed(config.images)
+    paths = photos.listed(config.images)
     width = max(len(str(path)) for path in paths) + 2
     cell = max(map(len, model.about["class_names"])) + 2
     results = []

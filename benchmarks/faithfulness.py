@@ -12,9 +12,11 @@ Gaussian; a method beats "random" in deletion or insertion if the 95 % interval 
 of areas lies on the right side of 0. Whoever wants to change the default method or layer on the ground
 of what comes out: DEFAULT_METHOD and default_layer() in pipeline/explainer.py.
 
-Writes gradcam_faithfulness.csv (a row per model, method and layer) and .png to the models' folder.
+Writes gradcam_faithfulness.csv (a row per model, method and layer) and .png to the models' folder; where flags
+ask for less or something else, to output/demo/.
 """
 
+import dataclasses
 import sys
 import time
 from dataclasses import dataclass
@@ -45,7 +47,7 @@ class Config:
     seed: int = flag(0, "random seed of the choice of images, the controls and the randomised weights", minimum=0)
     model: str | None = flag(None, "one saved .h5 model; default: all in the output folder")
     data_dir: str | None = flag(None)
-    output_dir: str = flag("output", "folder with the models, and for the results")
+    output_dir: str | None = flag(None, "folder with the models, and for the results; default: output/, see above")
 
 
 def subjects(model) -> list[tuple[str, str]]:
@@ -149,7 +151,8 @@ def measure(path: Path, config: Config) -> tuple[list[dict], dict]:
     alike = likeness(explain, tested, images[:few], target[:few], originals[skip:], config.seed, path.name)
     for row, values in zip(rows[skip:], alike, strict=True):
         row |= {f"likeness_{100 * share:.0f}_percent_random": v for share, v in zip(CASCADE, values, strict=True)}
-        row["loses_likeness"] = "yes" if abs(values[-1]) < faithfulness.ALIKE else "no"
+        if np.isfinite(values[-1]):  # else no map had an order to keep
+            row["loses_likeness"] = "yes" if abs(values[-1]) < faithfulness.ALIKE else "no"
     print(f"{path.name} took {clock(time.monotonic() - started)}", flush=True)
     return rows, {"title": f"{about['title']}, {n} test images", "curves": shapes}
 
@@ -189,8 +192,11 @@ def summary(rows: list[dict]) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Measure one model or all; the files are written anew after each, so that a stop loses one model at most."""
     config = parse(Config, argv, about=__doc__)
-    folder = Path(config.output_dir)
-    paths = [Path(config.model)] if config.model else artifacts.finished_models(folder)
+    models = Path(config.output_dir or "output")
+    whole = dataclasses.replace(config, data_dir=None) == Config()
+    folder = models if config.output_dir or whole else models / "demo"
+    paths = [Path(config.model)] if config.model else artifacts.finished_models(models)
+    folder.mkdir(parents=True, exist_ok=True)
     rows, pictures = [], []
     for path in paths:
         found, picture = measure(path, config)

@@ -23,7 +23,7 @@ COMMON_HELP = {
     "limit": "use only so many training images; default: all",
     "precision": "arithmetic; auto: bfloat16 where the hardware has it, else float32",
     "devices": "number of devices to share each batch out to, or all; more than one needs KERAS_BACKEND=jax",
-    "deterministic": "the same numbers in every run on a GPU too, slower; on a CPU they are anyway",
+    "deterministic": "ask for the same numbers in every run on a GPU too, slower; on a CPU they are anyway",
     "dry_run": "a few batches through the whole path, to see that it works",
     "resume": "go on where an interrupted run stopped",
 }

@@ -66,6 +66,6 @@ def reliability(probabilities: np.ndarray, y_true: np.ndarray, bins: int = 15) -
 
 
 def expected_calibration_error(probabilities: np.ndarray, y_true: np.ndarray, bins: int = 15) -> float:
-    """Mean gap between confidence and accuracy over the ranges, weighted by their images (Guo et al., equation 5)."""
+    """Mean gap between confidence and accuracy over the ranges, weighted by their images (Guo et al., equation 3)."""
     count, confidence, accuracy = reliability(probabilities, y_true, bins)
     return float(np.average(np.abs(confidence - accuracy), weights=count))

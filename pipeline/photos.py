@@ -69,6 +69,15 @@ def read_digit(path: str | Path) -> tuple[np.ndarray, bool]:
     return _centred(ink)[..., None], bool(dark_on_light)
 
 
+def listed(places: tuple[str, ...]) -> list[Path]:
+    """The files themselves, and the pictures in the folders in order of name; an empty folder stays."""
+    found = []
+    for place in map(Path, places):
+        inside = sorted(file for file in place.glob("*") if file.suffix.lower() in SUFFIXES)
+        found += inside or [place]
+    return found
+
+
 def _opened(path: str | Path) -> Image.Image:
     """The first frame, upright, without transparency, eight bits per channel."""
     if Path(path).is_dir():
@@ -86,7 +95,7 @@ def _opened(path: str | Path) -> Image.Image:
                 levels = np.asarray(picture, np.float64)
                 if not np.isfinite(levels).all():
                     raise ValueError("some pixels are not numbers")
-                top = 65535 if levels.max() > 255 else 255
+                top = 65535 if levels.max() > 255 else 1 if picture.mode == "F" and levels.max() <= 1 else 255
                 picture = Image.fromarray((np.clip(levels / top, 0, 1) * 255).astype(np.uint8))
     except FileNotFoundError as error:
         raise BadInput(f"{path} does not exist") from error

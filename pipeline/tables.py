@@ -165,7 +165,7 @@ def ablation() -> str:
     result = read("cifar100_ablation.json")
     rows = [("change", "what", "validation accuracy", "difference (points)", "n", "training time (times)")]
     own = result["reference"]
-    rows.append(("reference", "", f"{own['mean']:.4f} ± {own['std']:.4f}", "", str(own["n"]), "1.0"))
+    rows.append(("reference", "", spread(own), "", str(own["n"]), "1.0"))
     for idea in result["ideas"]:
         points, times = f"{round(100 * idea['difference'], 1) + 0.0:+.1f}", idea["times_reference_seconds"]
         rows.append((idea["idea"], idea["kind"], f"{idea['accuracy']:.4f}", points, str(idea["n"])))

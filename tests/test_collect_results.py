@@ -25,7 +25,9 @@ def finished_run(folder: Path, recipe="fast", accuracy=0.8, validation=0.7, seed
     history = pd.DataFrame({"seconds": [40.0, 50.0], "val_accuracy": [0.5, validation], "accuracy": [0.4, 0.9]})
     history = history.assign(learning_rate=[1e-3, 5e-4], loss=[2.0, 0.5], val_loss=[1.5, 1.7])
     history.to_csv(folder / f"{prefix}_history.csv", index=False)
-    model = {"cifar100": "cifar100_cnn_scratch.h5", "cifar100-best": "cifar100_cnn_best.h5"}.get(prefix, "custom.h5")
+    model = {"cifar100": "cifar100_cnn_scratch.h5", "cifar100-best": "cifar100_cnn_best.h5"}.get(
+        prefix, "custom_cnn_model.h5"
+    )
     (folder / model).write_text(f"model {recipe} {seed}")
 
 
@@ -177,6 +179,15 @@ def test_the_best_recipe_ships_beside_the_default_one_under_its_own_name(tmp_pat
     assert json.loads((tmp_path / "cifar100_metrics.json").read_text())["recipe"] == "fast"
     assert json.loads((tmp_path / "cifar100-best_metrics.json").read_text())["recipe"] == "best"
     assert set(collected(tmp_path)) == {"fast", "best"}
+
+
+def test_models_of_another_family_in_the_same_folder_are_not_shipped_with_it(tmp_path):
+    finished_run(tmp_path / "runs" / "both", seed=1)
+    finished_run(tmp_path / "runs" / "both", "default", seed=1, prefix="custom_cnn")
+    finished_run(tmp_path, "default", seed=2, validation=0.8, prefix="custom_cnn")
+    collected(tmp_path)
+    assert (tmp_path / "cifar100_cnn_scratch.h5").read_text() == "model fast 1"
+    assert (tmp_path / "custom_cnn_model.h5").read_text() == "model default 2", "the model of its metrics"
 
 
 def test_a_run_from_before_a_knob_was_there_counts_with_the_knob_at_its_default(tmp_path):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+import cifar100_cnn
 from experiments import distortions
-from pipeline import augment, data, mixing, recipe
+from pipeline import augment, data, mixing, recipe, training
 from pipeline.batches import Batches
 from pipeline.quiet import keras
 
@@ -104,3 +105,14 @@ def test_a_model_trains_on_label_shares():
     model.train_on_batch(images, shares)
     target = 0.8 * shares + 0.2 / 3
     np.testing.assert_allclose(np.array(dense.bias), -(1 / 3 - target).mean(axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize(("epochs", "mixed"), [(1, 1), (2, 1), (10, 5), (22, 12), (150, 140)])
+def test_a_short_run_is_mixed_too(epochs, mixed, tmp_path, monkeypatch):
+    ends = []
+    monkeypatch.setattr(mixing, "cutmix_until", lambda end, probability: ends.append((end, probability)))
+    monkeypatch.setattr(training, "fit", lambda *rest, **rules: 1 / 0)
+    flags = ["--dataset", "shapes", "--limit", "60", "--cutmix", "0.5", "--epochs", str(epochs)]
+    with pytest.raises(ZeroDivisionError):
+        cifar100_cnn.main([*flags, "--output-dir", str(tmp_path)])
+    assert ends == [(mixed, 0.5)]

@@ -226,3 +226,20 @@ def test_a_digit_of_ones_own_is_explained_as_it_is_classified(models, digit, tmp
     best = json.loads(capsys.readouterr().out)["images"][0]["predictions"][0]
     assert gradcam.main(["--model", str(path), str(tmp_path / "paper.png"), "--output-dir", str(tmp_path)]) == 0
     assert f"{best['class']} ({best['probability']:.0%})" in capsys.readouterr().out
+
+
+def test_the_pictures_of_a_folder_are_explained_too(models, digit, tmp_path, capsys):
+    path, _ = models
+    (tmp_path / "mine").mkdir()
+    for name in ("b.png", "a.png"):
+        Image.fromarray(digit).save(tmp_path / "mine" / name)
+    assert gradcam.main(["--model", str(path), str(tmp_path / "mine"), "--output-dir", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert -1 < said.find("a.png") < said.find("b.png")
+
+
+def test_floating_point_pictures_may_go_from_0_to_1(tmp_path):
+    half = np.repeat([[0, 1]], 40, axis=0).repeat(30, axis=1).astype(np.float32)
+    Image.fromarray(half).save(tmp_path / "a.tif")
+    pixels = photos.read(tmp_path / "a.tif", (32, 32, 3))
+    assert pixels[:, :8].max() < 30 and pixels[:, -8:].min() > 225

@@ -11,7 +11,7 @@ import pytest
 from conftest import PROJECT
 
 import resnet50_transfer_learning as resnet
-from pipeline import data, pretrained
+from pipeline import artifacts, data, pretrained
 from pipeline.names import CIFAR100_FINE
 
 FOLDER = Path(os.environ.get("DATA_DIR") or "no such folder")
@@ -70,6 +70,20 @@ def test_cifar_100s_fine_labels_lie_five_in_each_superclass():
     named = {cifar.class_names[table[CIFAR100_FINE.index(fine)]] for fine in ("maple tree", "oak tree", "palm tree")}
     assert set(np.bincount(table)) == {5} and named == {"trees"}
     assert cifar.class_names[table[CIFAR100_FINE.index("aquarium fish")]] == "fish"
+
+
+@needs["cifar-100-binary.tar.gz"]
+def test_the_baselines_best_model_gives_superclasses_where_it_learned_fine_labels(tmp_path):
+    flags = ["--recipe", "baseline", "--labels", "fine", "--dry-run", "--output-dir", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, str(PROJECT / "cifar100_cnn.py"), "--data-dir", str(FOLDER.resolve()), *flags],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in ("cifar100_cnn_scratch.h5", "best_cifar100_cnn_scratch.h5"):
+        assert artifacts.load_model(tmp_path / name).output_shape == (None, 20), name
 
 
 @needs[WEIGHTS]
