@@ -1,4 +1,4 @@
-# Two commands do everything: make demo, make test. Without make: see README.md.
+# To begin with: make demo, make test. Without make: see README.md.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := --output-dir output/demo
@@ -24,7 +24,7 @@ test: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
 
-# Runs that are killed, disks that fill up, files that mean harm: 25 minutes at most on two cores.
+# Runs that are killed, disks that fill up, files that mean harm: about 20 minutes on two cores.
 faults: .venv/installed-dev
 	$(BIN)/python -m pytest tests/faults -m "" --record output/faults.json
 	$(MAKE) report

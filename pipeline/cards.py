@@ -68,6 +68,8 @@ def card(prefix: str, run: dict, folder: Path) -> str:
     if seeds["n"] > 1:
         what = f"Test accuracy over {seeds['n']} seeds of the recipe, mean ± sample standard deviation"
         figures.append(f"{what}: {spread(seeds)}")
+    else:
+        figures.append("One run: what other seeds give was not measured; the interval is that of the test images alone")
     matrix = np.array(run["confusion_matrix"])
     if (errors.get("title"), errors.get("wrong")) == (title, int(matrix.sum() - matrix.trace())):
         pairs = [" and ".join(pair["classes"]) for pair in errors["confused_pairs"][:3]]

@@ -103,6 +103,7 @@ def test_figures_are_those_of_the_result_files(tmp_path):
     assert "kind 0 (60.0%), kind 1 (62.0%), kind 2 (64.0%); most often: kind 19 (98.0%), kind 18" in figures
     assert "(flip; these views are not in the file): 0.9394" in figures
     assert "3 seeds of the recipe, mean ± sample standard deviation: 0.7123 ± 0.0032" in figures
+    assert "One run" not in figures
     assert "this and that" in figures and "0.818, expected calibration error 0.043" in figures
     assert "Speed, medians on Slide rule, threads: 4:\n  - `some.h5` in Keras predict: one image in 4.44 ms" in figures
     assert "\n  - `some.onnx` in Some Runtime: one image in 4.44 ms" in figures
@@ -117,7 +118,8 @@ def test_figures_are_those_of_the_result_files(tmp_path):
 def test_what_was_not_measured_or_is_of_another_model_is_left_out(tmp_path):
     results(tmp_path, "custom_cnn")
     alone = card_of(tmp_path, "custom_cnn")
-    assert not any(word in alone for word in ("seeds", "confidence 0", "augmentation (", " ms ", "weights of"))
+    assert not any(word in alone for word in ("seeds of", "confidence 0", "augmentation (", " ms ", "weights of"))
+    assert "- One run: what other seeds give was not measured" in alone
     beside(tmp_path, "custom_cnn", title="An older network on some data (seed 1)")
     (tmp_path / "custom_cnn_results.json").unlink()
     assert card_of(tmp_path, "custom_cnn") == alone
