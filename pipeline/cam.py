@@ -80,14 +80,17 @@ def enlarge(maps: np.ndarray, height: int, width: int, axes: tuple[Axis, Axis] |
     """Maps (..., h, w) enlarged bilinearly to (..., height, width) float32.
 
     Args:
-        axes: where the cells' centres lie, from pipeline.receptive; None: they share the picture evenly. Pixels
-            beyond the outer cells' centres have those cells' values.
+        axes: where the cells' centres lie, from pipeline.receptive; None: they share the picture evenly. A pixel
+            beyond the outermost centre has that cell's value up to half a step away; from there, where less and
+            less of what the cell sees lies, it falls to zero within a step.
     """
 
     def shares(cells: int, pixels: int, axis: Axis) -> np.ndarray:
         start, step = axis
-        place = np.clip((np.arange(pixels) - start) / step, 0, cells - 1)
-        return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(cells))).astype(np.float32)
+        place = (np.arange(pixels) - start) / step
+        near = np.maximum(0, 1 - np.abs(np.clip(place, 0, cells - 1)[:, None] - np.arange(cells)))
+        beyond = np.maximum(0, np.maximum(-0.5 - place, place - (cells - 0.5)))
+        return (near * np.maximum(0, 1 - beyond)[:, None]).astype(np.float32)
 
     rows, columns = maps.shape[-2:]
     vertical, horizontal = axes or (tiling(rows, height), tiling(columns, width))

@@ -90,3 +90,16 @@ def test_a_map_is_enlarged_bilinearly_as_pillow_does(small, large):
     maps = np.random.default_rng(1).random((3, *small), np.float32)
     expected = [np.asarray(Image.fromarray(one).resize(large[::-1], Image.Resampling.BILINEAR)) for one in maps]
     np.testing.assert_allclose(cam.enlarge(maps, *large), expected, atol=1e-5)
+
+
+def test_cells_lie_where_they_look_and_their_heat_fades_where_none_does():
+    """Centres at 4, 12 and 20 of 32 pixels, as in the CIFAR-100 network; the last cell speaks."""
+    heat = cam.enlarge(np.array([[0.0, 0.0, 1.0]]), 1, 32, ((0, 1), (4, 8)))[0]
+    np.testing.assert_allclose(heat[[12, 16, 20, 24, 28, 31]], [0, 0.5, 1, 1, 0.5, 0.125])
+    heat = cam.enlarge(np.ones((1, 3)), 1, 32, ((0, 1), (4, 8)))[0]
+    np.testing.assert_allclose(heat[:25], 1)
+
+
+@pytest.mark.parametrize(("cells", "pixels"), [(1, 5), (3, 28), (7, 28), (28, 28)])
+def test_even_cells_leave_no_pixel_to_fade(cells, pixels):
+    np.testing.assert_allclose(cam.enlarge(np.ones((1, cells, cells)), pixels, pixels), 1, rtol=1e-6)
