@@ -153,7 +153,7 @@ def picture(rows: list[dict], found: dict, title: str, path: Path) -> None:
     names = [f"reference ({reference['n']} seeds)", *reversed([idea["idea"] for idea in ideas])]
     axes.set_yticks(range(len(names)), names)
     every = [value for own in points.values() for value in own]
-    axes.set(ylim=(-0.7, len(ideas) + 0.7), xlim=(min(every) - 1, max(every) + 1))
+    axes.set(ylim=(-0.7, len(ideas) + 0.7), xlim=(min(every) - 1, max(every) + 1.4))  # room for the numbers
     axes.set_xlabel(f"difference to the reference's validation accuracy of {reference['mean']:.1%} (percentage points)")
     axes.grid(True, axis="x")
     axes.tick_params(axis="y", length=0)
