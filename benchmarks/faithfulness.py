@@ -28,12 +28,13 @@ import pandas as pd
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from pipeline import artifacts, cam, cam_plots, data, explainer, faithfulness, perturb  # noqa: E402
+from pipeline import artifacts, cam, cam_plots, data, explainer, faithfulness, perturb, receptive  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
 from pipeline.errors import run  # noqa: E402
 from pipeline.progress import clock, counter  # noqa: E402
 
 CONTROLS = ("random", "random pixels", "gaussian")
+STRETCHED = "grad-cam stretched"  # over the picture, as is usual, not to where its cells look
 CASCADE = (0.0, 1 / 3, 2 / 3, 1.0)  # share of the layers with weights, from the top; 0 is the logits' alone
 
 
@@ -53,12 +54,16 @@ class Config:
 def subjects(model) -> list[tuple[str, str]]:
     """(method, layer) of every row of a model: gradient methods at every stage, two of them fused over all.
 
-    Score-CAM and occlusion take dozens of passes per image, so they get one row each.
+    Score-CAM and occlusion take dozens of passes per image, so they get one row each. Where the cells of the
+    default layer do not share the picture evenly, Grad-CAM's map is also stretched, to show what that costs.
     """
-    stages = explainer.stages(model)
+    stages, default = explainer.stages(model), explainer.default_layer(model)
     rows = [(method, stage) for method in cam.GRADIENT_METHODS for stage in stages]
     rows += [(method, explainer.FUSED) for method in ("grad-cam", "layer-cam")]
-    return [*rows, ("score-cam", explainer.default_layer(model)), ("occlusion", "")]
+    sides = zip(model.get_layer(default).output.shape[1:3], model.input_shape[1:3], strict=True)
+    if receptive.cells(model)[default] != tuple(cam.tiling(*side) for side in sides):
+        rows.append((STRETCHED, default))
+    return [*rows, ("score-cam", default), ("occlusion", "")]
 
 
 def heat_of(explain: explainer.Explainer, subject: tuple[str, str], images, target, seed: int) -> np.ndarray:
@@ -71,6 +76,9 @@ def heat_of(explain: explainer.Explainer, subject: tuple[str, str], images, targ
         return faithfulness.random_pixels(*shape, seed + 1)
     if method == "gaussian":
         return faithfulness.centred_gaussian(*shape)
+    if method == STRETCHED:
+        (activations,), (gradients,) = explain.capture(images.astype(np.float32), target, [layer])
+        return cam.scale(cam.enlarge(np.maximum(cam.grad_cam(activations, gradients), 0), *shape[1:]))
     return explain(images, target, method, layer or None)
 
 

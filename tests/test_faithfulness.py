@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline import faithfulness, perturb
+import cifar100_cnn
+import mnist_classification
+from benchmarks import faithfulness as benchmark
+from pipeline import artifacts, faithfulness, perturb
+from pipeline.explainer import Explainer, score_weights
 from pipeline.quiet import keras
 
 
@@ -130,3 +134,19 @@ def test_randomising_keeps_each_tensors_numbers_and_changes_their_places():
     np.testing.assert_array_equal(np.sort(kernel.ravel()), np.arange(600))
     np.testing.assert_array_equal(np.sort(bias), np.arange(20))
     assert abs(np.corrcoef(kernel.ravel(), np.arange(600))[0, 1]) < 0.2
+
+
+def test_grad_cam_is_also_measured_stretched_where_that_puts_it_elsewhere():
+    model = artifacts.inference_copy(cifar100_cnn.build_model(cifar100_cnn.Config()), (32, 32, 3))
+    stretched = (benchmark.STRETCHED, "block3_relu2")
+    assert stretched in benchmark.subjects(model)
+    even = mnist_classification.build_model(mnist_classification.Config())
+    assert benchmark.STRETCHED not in dict(benchmark.subjects(even))
+    images, target = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8), score_weights([3] * 4, 20)
+    explain = Explainer(model)
+    own, heat = (
+        benchmark.heat_of(explain, row, images, target, 0) for row in (("grad-cam", "block3_relu2"), stretched)
+    )
+    assert np.abs(own - heat).max() > 0.1
+    explain.cells = {}  # it knows of no place, and stretches
+    np.testing.assert_allclose(heat, explain(images, target, "grad-cam", "block3_relu2"), atol=1e-5)
