@@ -17,7 +17,9 @@ Nothing is chosen here and the validation images are not used; the test images a
 up to 1,000 images have their training accuracy as well: far from 1, the steps were too few, not the images.
 Where output/ holds ResNet50's finished default run, that is the row for all images. Frozen features are
 standardised by the row's own training images, which are not distorted there as they are elsewhere; their
-seconds hold these images' pass through the backbone.
+seconds hold these images' pass through the backbone. The random conv5 has its BatchNorm statistics from 512
+training images in rows of fewer, too, which favours this control; heads are tested in --precision, not in
+float32 as whole models are.
 
 Writes resnet50_transfer.csv and .png, a row at a time; started again, it goes on with the rows that are missing.
 """
