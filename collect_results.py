@@ -143,10 +143,8 @@ def ship(family: str, recipe: str, results: dict, files: dict, folder: Path) -> 
     if (folder / best.name).exists() and artifacts.read_json(folder / best.name) == artifacts.read_json(best):
         return
     beside = {file for file in best.parent.glob(f"{prefix}*") if file.suffix in (".json", ".csv", ".png")}
-    for file in (
-        *sorted({*beside, *best.parent.glob(f"*{family}_*.h5")} - {best}),
-        best,
-    ):  # the figures last: they stand for all
+    others = sorted({*beside, *best.parent.glob(f"*{family}_*.h5")} - {best})
+    for file in (*others, best):  # the figures last: they stand for all
         with artifacts.replacing(folder / file.name) as temporary:
             shutil.copyfile(file, temporary)
     print(f"{folder}: now holds the run of {best.parent}, the best of its recipe on validation")

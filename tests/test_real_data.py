@@ -22,16 +22,17 @@ needs = {
 }
 
 
+def train(script, flags, folder):
+    """A script on real data, in a process of its own; it must end well and quietly."""
+    command = [sys.executable, str(PROJECT / script), "--data-dir", str(FOLDER.resolve()), *flags]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @needs["mnist.npz"]
 def test_a_short_run_on_mnist_learns_digits(tmp_path):
     flags = ["--limit", "4000", "--epochs", "2", "--batch-size", "64", "--output-dir", str(tmp_path)]
-    done = subprocess.run(
-        [sys.executable, str(PROJECT / "mnist_classification.py"), "--data-dir", str(FOLDER.resolve()), *flags],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    train("mnist_classification.py", flags, tmp_path)
     metrics = json.loads((tmp_path / "custom_cnn_metrics.json").read_text())
     assert (metrics["n_train"], metrics["n_validation"], metrics["n_test"]) == (4000, 5000, 10000)
     assert metrics["test_accuracy"] >= 0.9
@@ -75,13 +76,7 @@ def test_cifar_100s_fine_labels_lie_five_in_each_superclass():
 @needs["cifar-100-binary.tar.gz"]
 def test_the_baselines_best_model_gives_superclasses_where_it_learned_fine_labels(tmp_path):
     flags = ["--recipe", "baseline", "--labels", "fine", "--dry-run", "--output-dir", str(tmp_path)]
-    done = subprocess.run(
-        [sys.executable, str(PROJECT / "cifar100_cnn.py"), "--data-dir", str(FOLDER.resolve()), *flags],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    train("cifar100_cnn.py", flags, tmp_path)
     for name in ("cifar100_cnn_scratch.h5", "best_cifar100_cnn_scratch.h5"):
         assert artifacts.load_model(tmp_path / name).output_shape == (None, 20), name
 

@@ -1,0 +1,52 @@
+"""gradcam.py: which questions it answers, and what it draws for them."""
+
+import numpy as np
+import pytest
+
+import gradcam
+from pipeline import artifacts
+from pipeline.errors import BadInput
+from pipeline.quiet import keras
+
+
+def test_a_model_that_cannot_be_explained_does_not_stop_the_others(folder, tmp_path, capsys):
+    one = artifacts.load_model(folder / "first.h5")
+    vote = keras.Model(one.input, keras.layers.Average()([one.output, one.output]), name="vote")
+    about = {"title": "Some", "dataset": "digits", "class_names": list("0123456789")}
+    for model, name in ((vote, "cifar100_cnn_scratch.h5"), (one, "custom_cnn_model.h5")):
+        artifacts.save_model(model, tmp_path / name, image_shape=(28, 28, 1), prefix=name.split("_")[0], **about)
+    assert gradcam.main(["--output-dir", str(tmp_path)]) == 1
+    assert "vote does not end in a softmax layer" in capsys.readouterr().err
+    assert (tmp_path / "custom_gradcam.png").exists()
+    artifacts.save_model(vote, tmp_path / "custom_cnn_model.h5", image_shape=(28, 28, 1), prefix="custom", **about)
+    with pytest.raises(BadInput, match="vote"):
+        gradcam.main(["--output-dir", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--method", "eigen-cam", "--target", "4"], "eigen-cam asks for no class"),
+        (["--method", "eigen-cam", "--against", "4"], "eigen-cam asks for no class"),
+        (["--target", "4", "--against", "4"], "both 4"),
+        (["--target", "ten"], "there is no class ten"),
+    ],
+)
+def test_a_question_without_an_answer_is_bad_input(folder, tmp_path, flags, says):
+    with pytest.raises(BadInput, match=says):
+        gradcam.main(["--model", str(folder / "first.h5"), "--output-dir", str(tmp_path), *flags])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_method_that_asks_for_no_class_shows_one_map_of_an_image(folder, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(gradcam.cam_plots, "sheet", lambda groups, rows, *rest: drawn.append((groups, rows)))
+    monkeypatch.setattr(
+        gradcam.artifacts, "predict", lambda model, images, **_: np.eye(10)[np.arange(len(images)) % 10]
+    )
+    for method in ("eigen-cam", "layer-cam"):
+        monkeypatch.setattr(gradcam.Subject, "maps", lambda self, images, classes, against=None: np.ones(len(images)))
+        gradcam.main(["--model", str(folder / "first.h5"), "--output-dir", str(tmp_path), "--method", method])
+    maps = [max(len(cell[2]) for row in rows for cell in row if not isinstance(cell, str)) for _, rows in drawn]
+    assert maps == [1, 2]
+    assert [groups[1] for groups, _ in drawn] == [["whatever the class"], ["predicted class", "true class"]]
