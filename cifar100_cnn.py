@@ -4,7 +4,7 @@
     python cifar100_cnn.py --recipe best          # a deeper network, hours; baseline: the description's network
     python cifar100_cnn.py --dataset shapes       # embedded drawn shapes, no download
 
-Writes cifar100_cnn_scratch.h5 and cifar100_* to output/; recipe best cifar100_cnn_best.h5 and cifar100-best_*.
+Writes cifar100_cnn_scratch.h5 and cifar100_*, recipe best cifar100_cnn_best.h5 and cifar100-best_*; see --output-dir.
 """
 
 import sys
@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline import augment, data, mixing, recipe, training, tta
 from pipeline.cli import flag, parse
-from pipeline.errors import run
+from pipeline.errors import exit_code
 from pipeline.normalization import FusedBatchNormalization
 from pipeline.quiet import keras
 from pipeline.run import Run
@@ -29,7 +29,6 @@ RECIPES = {
     | {"label_smoothing": 0.1, "shift": 4, "cutmix": 0.5},
     "baseline": {"epochs": 120, "learning_rate": 1e-3},
 }
-WHOLE = 10  # last epochs without CutMix, at most half
 MEAN, STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)  # of the training pixels, in [0, 255]
 
 
@@ -144,7 +143,8 @@ def prepare_fast(model: keras.Model, config: Config, dataset: data.Dataset) -> N
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D) and layer.kernel_size == (3, 3):
             recipe.start_as_identity(layer)
-    rate = recipe.one_cycle(config.learning_rate, recipe.total_steps(dataset, config), config.warm_up)
+    steps = config.epochs * recipe.steps_per_epoch(dataset, config)
+    rate = recipe.one_cycle(config.learning_rate, steps, config.warm_up)
     optimizer = keras.optimizers.SGD(rate, config.momentum, nesterov=True, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["beta", "bias"])
     loss = recipe.SmoothedCrossEntropy(config.label_smoothing)
@@ -156,25 +156,24 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(Config, argv, recipes=RECIPES, about=__doc__)
     dataset = data.prepare(config)
     prefix, kind = ("cifar100-best", "best") if config.recipe == "best" else ("cifar100", "scratch")
-    this = Run(prefix, f"cifar100_cnn_{kind}.h5", "CNN from scratch", config, dataset)
-    if this.already_finished():
+    run = Run(prefix, f"cifar100_cnn_{kind}.h5", "CNN from scratch", config, dataset)
+    if run.already_finished():
         return 0
     model = build_model(config)
     saved = recipe.add_up(model, dataset.superclasses) if config.labels == "fine" else model
-    lessons = data.with_fine_labels(dataset) if config.labels == "fine" else dataset
+    labelled = data.with_fine_labels(dataset) if config.labels == "fine" else dataset
     rules = {"epochs": config.epochs, "augment": augmentation(config), "name": "state"}
     if config.recipe == "baseline":
-        save_best = partial(this.save, saved, this.folder / f"best_{this.model_path.name}")
+        save_best = partial(run.save, saved, run.folder / f"best_{run.model_path.name}")
         rules |= {"plateau": prepare_baseline(model, config), "on_best": save_best}
     else:
         prepare_fast(model, config, dataset)
-        end = config.epochs - min(WHOLE, config.epochs // 2)
-        rules |= {"mix": mixing.cutmix_until(end, config.cutmix)} if config.cutmix else {}
-    history = training.fit(this, model, mixing.with_shares(lessons) if "mix" in rules else lessons, **rules)
-    temperature = recipe.scale_temperature(model, lessons.x_validation, lessons.y_validation)
-    this.finish(saved, history, views=tta.VIEWS if config.tta else None, temperature=temperature)
+        rules |= {"mix": mixing.cutmix_rule(config.epochs, config.cutmix)} if config.cutmix else {}
+    history = training.fit(run, model, mixing.with_shares(labelled) if "mix" in rules else labelled, **rules)
+    temperature = recipe.scale_temperature(model, labelled.x_validation, labelled.y_validation)
+    run.finish(saved, history, views=tta.VIEWS if config.tta else None, temperature=temperature)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

@@ -21,7 +21,7 @@ import cifar100_cnn
 import mnist_classification
 from pipeline import artifacts, cli, plots
 from pipeline.cli import flag, parse
-from pipeline.errors import BadInput, run
+from pipeline.errors import BadInput, exit_code
 from pipeline.statistics import over_seeds
 
 SCRIPTS = {"cifar100": cifar100_cnn, "custom_cnn": mnist_classification}
@@ -176,4 +176,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

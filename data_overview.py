@@ -16,7 +16,7 @@ import cifar100_cnn
 import mnist_classification
 from pipeline import data, plots
 from pipeline.cli import flag, parse
-from pipeline.errors import BadInput, run
+from pipeline.errors import BadInput, exit_code
 
 SHOWN = 10  # samples of each class
 # Data set -> the script whose validation part is counted.
@@ -76,4 +76,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

@@ -17,7 +17,7 @@ import pandas as pd
 
 from pipeline import artifacts, data, error_plots, metrics
 from pipeline.cli import flag, parse
-from pipeline.errors import run
+from pipeline.errors import exit_code
 from pipeline.names import CIFAR100_FINE
 
 MOST = 60  # wrong images that still fit one picture
@@ -144,4 +144,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline import artifacts, data, exports, fold
 from pipeline.cli import flag, parse
-from pipeline.errors import BadInput, run
+from pipeline.errors import BadInput, exit_code
 from pipeline.files import sha256
 from pipeline.quiet import keras
 
@@ -90,4 +90,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

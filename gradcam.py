@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline import artifacts, cam_plots, data, explainer, photos
 from pipeline.cli import flag, parse
-from pipeline.errors import BadInput, run
+from pipeline.errors import BadInput, exit_code
 
 
 @dataclass(frozen=True)
@@ -177,4 +177,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

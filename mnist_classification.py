@@ -3,7 +3,7 @@
     python mnist_classification.py                     # real MNIST
     python mnist_classification.py --dataset digits    # embedded digits, no download
 
-Writes custom_cnn_model.h5 and its pictures and figures, prefix custom_cnn, to output/.
+Writes custom_cnn_model.h5 and its pictures and figures, prefix custom_cnn; see --output-dir for where.
 """
 
 import sys
@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline import augment, data, recipe, training
 from pipeline.cli import flag, parse
-from pipeline.errors import run
+from pipeline.errors import exit_code
 from pipeline.normalization import FusedBatchNormalization
 from pipeline.quiet import keras
 from pipeline.run import Run
@@ -61,7 +61,7 @@ class Config:
     shear: float = flag(0.15, "largest random shear, in pixels per pixel of height", minimum=0, maximum=2)
     elastic: float = flag(0.0, "typical move of a pixel by elastic deformation, in pixels", minimum=0, maximum=5)
     validation: float = flag(5 / 60, "share of the training images held out for validation", minimum=0.01, maximum=0.9)
-    ensemble: int = flag(1, "models that vote, with 3x3, 5x5, 7x7 kernels", minimum=1, maximum=3)
+    ensemble: int = flag(1, "models with 3x3, 5x5, 7x7 kernels whose probabilities are averaged", minimum=1, maximum=3)
     seed: int = flag(0, minimum=0, maximum=2**32 - 1)
     limit: int | None = flag(None, minimum=1)
     precision: str = flag("auto", choices=("auto", "float32", "bfloat16"))
@@ -108,8 +108,8 @@ def build_model(config: Config, kernel: int = 3, pixels: keras.KerasTensor | Non
     return keras.Model(pixels, probabilities, name=f"{member}custom_cnn")
 
 
-def vote(members: list[keras.Model]) -> keras.Model:
-    """The mean of the members' probabilities, as one model (An et al. 2020, arXiv 2008.10400, section 3)."""
+def average(members: list[keras.Model]) -> keras.Model:
+    """The mean of the members' probabilities as one model; An et al. 2020 (arXiv 2008.10400) take a majority vote."""
     if len(members) == 1:
         return members[0]
     mean = layers.Average(dtype="float32", name="probabilities")([member.output for member in members])
@@ -147,23 +147,30 @@ def main(argv: list[str] | None = None) -> int:
     """Data, model, fit, evaluate, save."""
     config = parse(Config, argv, recipes=RECIPES, about=__doc__)
     dataset = data.prepare(config)
-    this = Run("custom_cnn", "custom_cnn_model.h5", "Custom CNN", config, dataset)
-    if this.already_finished():
+    run = Run("custom_cnn", "custom_cnn_model.h5", "Custom CNN", config, dataset)
+    if run.already_finished():
         return 0
 
-    pixels, history = keras.Input(dataset.image_shape, name="pixels"), []
+    pixels = keras.Input(dataset.image_shape, name="pixels")
     members = {kernel: build_model(config, kernel, pixels) for kernel in KERNELS[: config.ensemble]}
-    rules, temperatures = {"epochs": config.epochs, "augment": augmentation(config)}, []
+    history, temperatures = [], []
     for kernel, model in members.items():
-        compile_model(model, config, recipe.total_steps(dataset, config))
-        name = "state" if config.ensemble == 1 else f"kernel{kernel}_state"
-        rows = training.fit(this, model, dataset, name=name, earlier_epochs=len(history), **rules)
+        compile_model(model, config, config.epochs * recipe.steps_per_epoch(dataset, config))
+        rows = training.fit(
+            run,
+            model,
+            dataset,
+            epochs=config.epochs,
+            augment=augmentation(config),
+            name="state" if config.ensemble == 1 else f"kernel{kernel}_state",
+            earlier_epochs=len(history),
+        )
         history += [row | {"phase": f"{kernel}x{kernel} kernels"} for row in rows]
         temperatures.append(recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation))
     temperature = temperatures[0] if config.ensemble == 1 else temperatures
-    this.finish(vote(list(members.values())), history, temperature=temperature)
+    run.finish(average(list(members.values())), history, temperature=temperature)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline import artifacts, comparison, data, files, hardware, latency, plot_comparison, runtimes
+from pipeline import artifacts, comparison, data, exports, files, hardware, latency, plot_comparison, runtimes
 from pipeline.cli import flag, parse
-from pipeline.errors import BadInput, run
+from pipeline.errors import BadInput, exit_code
 from pipeline.progress import counter
 
 
@@ -61,15 +61,10 @@ def source_of(export: Path) -> str | None:
 
 def classes(path: Path, images: np.ndarray) -> np.ndarray:
     """Predicted classes (n,) of one model file."""
-    what = f"test images through {path.name}"
     if path.suffix == ".h5":
+        what = f"test images through {path.name}"
         return artifacts.predict(artifacts.load_model(path), images, what=what).argmax(axis=1)
-    opened, parts = runtimes.open_model(path, runtimes.cores()), []
-    for start in range(0, len(images), 2500):
-        part = images[start : start + 2500].astype(np.float32)
-        parts.append(opened.predict(part).argmax(axis=1))
-        counter(start + len(part), len(images), what)
-    return np.concatenate(parts)
+    return exports.predict(path, images).argmax(axis=1)
 
 
 def measure(path: Path, rounds: int, threads: int, data_dir: str | None) -> tuple[dict, dict, dict]:
@@ -84,7 +79,7 @@ def measure(path: Path, rounds: int, threads: int, data_dir: str | None) -> tupl
     sources = runnable(path)
     right = {file: classes(file, dataset.x_test) == dataset.y_test for file in dict.fromkeys(sources.values())}
     # The yardstick: products of square matrices of this side. Without the hardware bfloat16 is emulated, slowly.
-    sides = {"float32": 2048, "bfloat16": 2048 if hardware.has_bfloat16() else 256}
+    sides = {"float32": 2048, "bfloat16": 2048 if hardware.processor_has_bfloat16() else 256}
     found = latency.interleaved(
         {**sources, **{f"matmul {kind}": side for kind, side in sides.items()}},
         dataset.x_test,
@@ -151,4 +146,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

@@ -18,7 +18,7 @@ import numpy as np
 # Nothing here may import Keras or TensorFlow: an exported model is to answer at once.
 from pipeline import photos, runtimes
 from pipeline.cli import flag, parse
-from pipeline.errors import BadInput, run
+from pipeline.errors import BadInput, exit_code
 
 TOP = 3
 
@@ -78,4 +78,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

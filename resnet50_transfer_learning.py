@@ -4,7 +4,7 @@
     python resnet50_transfer_learning.py                                     # all ImageNet weights
     python resnet50_transfer_learning.py --dataset digits --weights none     # no download
 
-Writes resnet50_model.h5 and its pictures and figures, prefix resnet50, to output/.
+Writes resnet50_model.h5 and its pictures and figures, prefix resnet50; see --output-dir for where.
 """
 
 import dataclasses
@@ -16,18 +16,20 @@ import numpy as np
 
 from pipeline import artifacts, augment, checkpoint, data, pretrained, recipe, training
 from pipeline.cli import flag, parse
-from pipeline.errors import run
+from pipeline.errors import exit_code
 from pipeline.quiet import keras
 from pipeline.run import Run
 
 layers = keras.layers
+
+RECIPES = {"default": {}}
 
 
 @dataclass(frozen=True)
 class Config:
     """Every knob of a run; each is a flag, see --help."""
 
-    recipe: str = flag("default", "named set of values for the flags below", choices=("default",))
+    recipe: str = flag("default", "named set of values for the flags below", choices=tuple(RECIPES))
     dataset: str = flag("mnist", "real MNIST, or scikit-learn's digits", choices=("mnist", "digits"))
     weights: str = flag("imagenet", "imagenet (downloads), none, or a Keras weights file, perhaps of some layers only")
     image_size: int = flag(
@@ -56,7 +58,6 @@ class Config:
     resume: bool = flag(False)
 
 
-RECIPES = {"default": {}}
 EARLY = ("conv1", "conv2", "conv3")  # stages that hold edges and textures, of use for digits as they are
 MEAN_BGR = (103.939, 116.779, 123.68)  # of the Caffe ImageNet weights, subtracted and nothing else
 
@@ -111,13 +112,14 @@ def compile_fine_tuning(model: keras.Model, config: Config, steps: int, frozen: 
     compile_with(model, recipe.one_cycle(config.learning_rate, steps, config.warm_up))
 
 
-def train_head(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]:
+def train_head(run: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]:
     """Phase one: the backbone runs once over all images, the head learns on what came out."""
-    config = this.config
+    config = run.config
     head = head_of(model)
     compile_with(head, config.head_learning_rate)
     started = time.monotonic()
-    if not config.resume or checkpoint.epochs_done(this.path("head_state.npz")) < config.head_epochs:
+    # A head that is finished is only read back, and needs no features.
+    if not config.resume or checkpoint.epochs_done(run.path("head_state.npz")) < config.head_epochs:
         backbone = keras.Model(model.input, model.get_layer("features").output)
         dataset = dataclasses.replace(
             dataset,
@@ -127,25 +129,28 @@ def train_head(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dic
             ),
         )
     print("phase 1: the head on frozen features")
-    rules = {"epochs": config.head_epochs, "augment": None, "seconds_before": time.monotonic() - started}
-    return training.fit(this, head, dataset, name="head_state", **rules)
+    seconds = time.monotonic() - started
+    return training.fit(
+        run, head, dataset, epochs=config.head_epochs, augment=None, name="head_state", seconds_before=seconds
+    )
 
 
-def fine_tune(this: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]:
+def fine_tune(run: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]:
     """Phases two and three, gradual unfreezing (Howard and Ruder 2018, arXiv 1801.06146, 3.3).
 
     conv4 and conv5 learn first, so that what the fresh layers get wrong does not reach the early stages. A random
     start has nothing to protect.
     """
-    config, history = this.config, []
+    config, history = run.config, []
     upper = 0 if config.weights == "none" else min(config.upper_epochs, config.epochs - 1)
     phases = {"conv4, conv5": (upper, EARLY, "upper_state"), "all stages": (config.epochs - upper, (), "state")}
     for number, (phase, (epochs, frozen, name)) in enumerate(phases.items(), 2):
         if epochs:
-            compile_fine_tuning(model, config, recipe.total_steps(dataset, config) * epochs // config.epochs, frozen)
+            compile_fine_tuning(model, config, epochs * recipe.steps_per_epoch(dataset, config), frozen)
             print(f"phase {number}: fine-tuning {phase}")
-            rules = {"epochs": epochs, "augment": augmentation(config), "earlier_epochs": len(history)}
-            rows = training.fit(this, model, dataset, name=name, **rules)
+            rows = training.fit(
+                run, model, dataset, epochs=epochs, augment=augmentation(config), name=name, earlier_epochs=len(history)
+            )
             history += [{**row, "phase": phase} for row in rows]
     return history
 
@@ -157,18 +162,18 @@ def main(argv: list[str] | None = None) -> int:
     file = pretrained.find(config.weights)
     named = {"none": "random start", "imagenet": "ImageNet weights"}
     start = named.get(config.weights) or f"weights {file.stem}"
-    this = Run("resnet50", "resnet50_model.h5", f"ResNet50 ({start})", config, dataset, pretrained.fingerprint(file))
-    if this.already_finished():
+    run = Run("resnet50", "resnet50_model.h5", f"ResNet50 ({start})", config, dataset, pretrained.fingerprint(file))
+    if run.already_finished():
         return 0
     model = build_model(config)
     loaded = pretrained.load_weights(model, file)
     print(pretrained.summary(loaded))
     pretrained.calibrate(model, dataset.x_train[:512], loaded["fresh"])
-    history = [{**row, "phase": "head"} for row in train_head(this, model, dataset)]
-    history += fine_tune(this, model, dataset)
-    this.finish(model, history, weights=loaded)
+    history = [{**row, "phase": "head"} for row in train_head(run, model, dataset)]
+    history += fine_tune(run, model, dataset)
+    run.finish(model, history, weights=loaded)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

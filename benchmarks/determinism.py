@@ -24,7 +24,7 @@ sys.path.insert(0, str(PROJECT))
 import cifar100_cnn  # noqa: E402
 from pipeline import artifacts, hardware  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
-from pipeline.errors import BadInput, run  # noqa: E402
+from pipeline.errors import BadInput, exit_code  # noqa: E402
 from pipeline.quiet import keras  # noqa: E402
 
 MODES = ("usual", "deterministic")
@@ -100,4 +100,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

@@ -30,7 +30,7 @@ sys.path.insert(0, str(PROJECT))
 
 from pipeline import artifacts, cam, cam_plots, data, explainer, faithfulness, perturb, receptive  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
-from pipeline.errors import run  # noqa: E402
+from pipeline.errors import exit_code  # noqa: E402
 from pipeline.progress import clock, counter  # noqa: E402
 
 CONTROLS = ("random", "random pixels", "gaussian")
@@ -58,7 +58,7 @@ def subjects(model) -> list[tuple[str, str]]:
     default layer do not share the picture evenly, Grad-CAM's map is also stretched, to show what that costs.
     """
     stages, default = explainer.stages(model), explainer.default_layer(model)
-    rows = [(method, stage) for method in cam.GRADIENT_METHODS for stage in stages]
+    rows = [(method, stage) for method in cam.METHODS for stage in stages]
     rows += [(method, explainer.FUSED) for method in ("grad-cam", "layer-cam")]
     sides = zip(model.get_layer(default).output.shape[1:3], model.input_shape[1:3], strict=True)
     if receptive.cells(model)[default] != tuple(cam.tiling(*side) for side in sides):
@@ -218,4 +218,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

@@ -21,7 +21,7 @@ sys.path.insert(0, str(PROJECT))
 
 from pipeline import artifacts, cam, data, explainer, hardware  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
-from pipeline.errors import run  # noqa: E402
+from pipeline.errors import exit_code  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def measure(path: Path, config: Config) -> dict:
         return lambda: explain(images, None, method, layer)
 
     ways = {"forward": lambda: np.asarray(model.predict_on_batch(images))}
-    ways |= {method: explanation(method) for method in cam.GRADIENT_METHODS}
+    ways |= {method: explanation(method) for method in cam.METHODS}
     ways["layer-cam fused"] = explanation("layer-cam", explainer.FUSED)
     if config.costly:
         ways |= {method: explanation(method) for method in ("score-cam", "occlusion")}
@@ -75,4 +75,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

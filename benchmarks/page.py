@@ -17,7 +17,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from pipeline import artifacts, hardware  # noqa: E402
-from pipeline.errors import run  # noqa: E402
+from pipeline.errors import exit_code  # noqa: E402
 from ui import screenshots  # noqa: E402
 
 ROUNDS = 20
@@ -56,4 +56,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

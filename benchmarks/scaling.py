@@ -22,7 +22,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from pipeline.cli import flag, parse  # noqa: E402
-from pipeline.errors import BadInput, run  # noqa: E402
+from pipeline.errors import BadInput, exit_code  # noqa: E402
 
 # Images, batch, cores (0: all there are). One thing differs from the second row at a time.
 ROWS = (
@@ -111,4 +111,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

@@ -29,7 +29,7 @@ from benchmarks.batch_norm import with_stock_layers  # noqa: E402
 from pipeline import artifacts, data, hardware  # noqa: E402
 from pipeline.batches import Batches  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
-from pipeline.errors import BadInput, run  # noqa: E402
+from pipeline.errors import BadInput, exit_code  # noqa: E402
 from pipeline.quiet import keras  # noqa: E402
 
 WAYS = ("plain", "ready", "pipeline")
@@ -125,4 +125,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

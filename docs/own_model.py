@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pipeline import augment, data, recipe, training
 from pipeline.cli import flag, parse
-from pipeline.errors import run
+from pipeline.errors import exit_code
 from pipeline.quiet import keras
 from pipeline.run import Run
 
@@ -66,18 +66,18 @@ def main(argv: list[str] | None = None) -> int:
     """Data, model, fit, evaluate, save."""
     config = parse(Config, argv, about=__doc__)
     dataset = data.prepare(config)
-    this = Run("my_model", "my_model.h5", "My model", config, dataset)
-    if this.already_finished():
+    run = Run("my_model", "my_model.h5", "My model", config, dataset)
+    if run.already_finished():
         return 0
     model = build_model()
-    rate = recipe.one_cycle(config.learning_rate, recipe.total_steps(dataset, config), warm_up=0.2)
+    rate = recipe.one_cycle(config.learning_rate, config.epochs * recipe.steps_per_epoch(dataset, config), warm_up=0.2)
     loss = recipe.SmoothedCrossEntropy()
     model.compile(keras.optimizers.AdamW(rate), loss, metrics=["accuracy"], jit_compile=recipe.JIT)
-    history = training.fit(this, model, dataset, epochs=config.epochs, augment=moved, name="state")
+    history = training.fit(run, model, dataset, epochs=config.epochs, augment=moved, name="state")
     temperature = recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation)
-    this.finish(model, history, temperature=temperature)
+    run.finish(model, history, temperature=temperature)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

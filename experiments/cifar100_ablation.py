@@ -29,7 +29,7 @@ from experiments.ideas import IDEAS, VIEWS, Idea, change, told  # noqa: E402
 from pipeline import cli, data, hardware, lock, mixing, training, tta  # noqa: E402
 from pipeline.batches import Batches  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
-from pipeline.errors import BadInput, run  # noqa: E402
+from pipeline.errors import BadInput, exit_code  # noqa: E402
 from pipeline.interrupt import Held  # noqa: E402
 from pipeline.progress import Progress, clock  # noqa: E402
 from pipeline.quiet import keras  # noqa: E402
@@ -86,7 +86,7 @@ def train(idea: Idea, config: cifar100_cnn.Config, dataset: data.Dataset) -> tup
     model = idea.build(len(dataset.class_names))
     idea.prepare(model, config, dataset)
     move = cifar100_cnn.augmentation(config)
-    lessons = mixing.with_shares(dataset) if idea.mix else dataset
+    labelled = mixing.with_shares(dataset) if idea.mix else dataset
 
     def augment(images, rng, **place):
         return move(idea.distort(images, rng) if idea.distort else images, rng, **place)
@@ -99,11 +99,11 @@ def train(idea: Idea, config: cifar100_cnn.Config, dataset: data.Dataset) -> tup
     started = time.monotonic()
     for epoch in range(config.epochs):
         training.seed_layers(model, config.seed, epoch)
-        batches = Batches(lessons.x_train, lessons.y_train, epoch=epoch, **common)
+        batches = Batches(labelled.x_train, labelled.y_train, epoch=epoch, **common)
         progress = Progress(epoch, config.epochs, len(batches), {}, Held())
         model.fit(batches, shuffle=False, verbose=0, callbacks=[progress, *averages])
+        progress.refuse_broken(model.variables)
         progress.clear()
-        training.refuse_broken_weights(model, epoch, config.learning_rate)
     for average in averages:
         average.apply()
     return model, time.monotonic() - started
@@ -185,4 +185,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

@@ -37,7 +37,7 @@ def step_rate(peak: float, steps: int, at=(0.6, 0.85), factor: float = 0.1):
 def with_step_rate(model: keras.Model, config, dataset, factor: float = 0.1) -> None:
     """step_rate in place of one cycle; with factor 1 the rate is constant."""
     cifar100_cnn.prepare_fast(model, config, dataset)
-    steps = recipe.total_steps(dataset, config)
+    steps = config.epochs * recipe.steps_per_epoch(dataset, config)
     model.optimizer.learning_rate = step_rate(config.learning_rate, steps, factor=factor)
 
 
@@ -54,14 +54,15 @@ def with_adamw(
     """AdamW (Loshchilov & Hutter 2019) with the recipe's cycle; `starts` only fit the recipe's own network."""
     if starts:
         cifar100_cnn.prepare_fast(model, config, dataset)
-    rate = recipe.one_cycle(peak, recipe.total_steps(dataset, config), config.warm_up)
+    rate = recipe.one_cycle(peak, config.epochs * recipe.steps_per_epoch(dataset, config), config.warm_up)
     compile_with(keras.optimizers.AdamW(rate, weight_decay=weight_decay), model, config)
 
 
 def with_muon(model: keras.Model, config, dataset, ratio: float = 0.3) -> None:
     """Muon for the convolutions, the recipe's SGD for the rest."""
     cifar100_cnn.prepare_fast(model, config, dataset)
-    rate = recipe.one_cycle(config.learning_rate, recipe.total_steps(dataset, config), config.warm_up)
+    steps = config.epochs * recipe.steps_per_epoch(dataset, config)
+    rate = recipe.one_cycle(config.learning_rate, steps, config.warm_up)
     sgd = {"momentum": config.momentum, "nesterov": True, "weight_decay": config.weight_decay}
     compile_with(Muon(rate, ratio=ratio, **sgd), model, config)
 

@@ -39,7 +39,7 @@ import resnet50_transfer_learning as resnet  # noqa: E402
 from experiments.transfer_rows import CONV4, CONV5, PRETRAINED, Row, measure, plan, through_backbone  # noqa: E402
 from pipeline import artifacts, cli, data, hardware, lock, plot_transfer, pretrained  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
-from pipeline.errors import BadInput, run  # noqa: E402
+from pipeline.errors import BadInput, exit_code  # noqa: E402
 from pipeline.progress import clock  # noqa: E402
 
 DRY_RUN = 48  # images
@@ -169,4 +169,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

@@ -127,7 +127,12 @@ def inference_copy(model, image_shape: tuple[int, ...]):
 
 
 def save_model(model, path: Path, *, image_shape, **about) -> None:
-    """Save an inference copy as .h5, atomically; `about` (plain data) travels in the file."""
+    """Save an inference copy as .h5, atomically; `about` travels in the file.
+
+    Args:
+        image_shape: (h, w, c) of the pixels that it takes.
+        about: plain data; prefix, dataset, title and class_names at least.
+    """
     copy = inference_copy(model, image_shape)
     with replacing(path) as temporary:
         copy.save(temporary)

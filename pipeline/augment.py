@@ -1,4 +1,4 @@
-"""Whole-batch augmentation: pixels in [0, 255] in, the same range out, every draw from one generator.
+"""Whole-batch augmentation: pixels in [0, 255] in, the same range out, every draw from a stream.
 
 Nothing here knows a model or a label, and evaluation never imports it.
 """

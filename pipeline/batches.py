@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from pipeline import augment as augmentation
 from pipeline import devices
+from pipeline.augment import AUGMENTATION, MIXING, ORDER, stream
 from pipeline.quiet import keras
 
 # Two threads prepare batches beside the training step. With one, Keras hands the work to an
@@ -15,13 +15,15 @@ THREADS = {"workers": 2, "max_queue_size": 4}
 class Batches(keras.utils.PyDataset):
     """One epoch's shuffled, augmented batches.
 
-    A last, smaller batch is left out; another shuffle brings its images back in the next epoch.
+    A last, smaller batch is left out; another shuffle brings its images back in the next epoch. The images
+    come out as float32, pixels still in [0, 255].
 
     Args:
-        images: (n, h, w, c) uint8.
-        labels: (n,) int.
-        augment: function of (images, rng, indices, epoch), or None.
-        mix: function of (images, labels, rng, epoch) to both, for labels (n, classes), or None.
+        images: (n, h, w, c) uint8 pixels, or (n, features) float32.
+        labels: (n,) int, or (n, classes) float32 shares.
+        epoch: counted from 0 over all phases of a run.
+        augment: (images, rng, indices (batch,) in the training set, epoch) to images of any side and dtype, or None.
+        mix: (images, labels, rng, epoch) to both, or None.
         first: step to begin with, counted from 0.
     """
 
@@ -31,7 +33,7 @@ class Batches(keras.utils.PyDataset):
         self.images, self.labels = images, labels
         self.seed, self.epoch = seed, epoch
         self.size = min(batch_size, len(images))
-        self.order = augmentation.stream(augmentation.ORDER, seed, epoch).permutation(len(images))
+        self.order = stream(ORDER, seed, epoch).permutation(len(images))
 
     def __len__(self):
         return len(self.images) // self.size - self.first
@@ -41,10 +43,10 @@ class Batches(keras.utils.PyDataset):
         chosen = self.order[step * self.size : (step + 1) * self.size]
         images, labels = self.images[chosen], self.labels[chosen]
         if self.augment:
-            rng = augmentation.stream(augmentation.AUGMENTATION, self.seed, self.epoch, step)
+            rng = stream(AUGMENTATION, self.seed, self.epoch, step)
             images = self.augment(images, rng=rng, indices=chosen, epoch=self.epoch)
         if self.mix:
-            rng = augmentation.stream(augmentation.MIXING, self.seed, self.epoch, step)
+            rng = stream(MIXING, self.seed, self.epoch, step)
             images, labels = self.mix(images, labels, rng=rng, epoch=self.epoch)
         return devices.mine(images.astype(np.float32, copy=False)), devices.mine(labels)
 

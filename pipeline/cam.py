@@ -25,8 +25,8 @@ def grad_cam_plus_plus(activations: np.ndarray, gradients: np.ndarray) -> np.nda
     """
     positive = np.maximum(gradients, 0)
     divisor = 2 + activations.sum(axis=(1, 2), keepdims=True) * positive
-    alpha = np.divide(positive, divisor, out=np.zeros_like(positive), where=divisor != 0)
-    return np.einsum("nhwc,nc->nhw", activations, alpha.sum(axis=(1, 2)))
+    weights = np.divide(positive, divisor, out=np.zeros_like(positive), where=divisor != 0)
+    return np.einsum("nhwc,nc->nhw", activations, weights.sum(axis=(1, 2)))
 
 
 def hires_cam(activations: np.ndarray, gradients: np.ndarray) -> np.ndarray:
@@ -50,7 +50,7 @@ def eigen_cam(activations: np.ndarray, gradients: np.ndarray) -> np.ndarray:
     return (first * np.where(first.sum(axis=1, keepdims=True) < 0, -1, 1)).reshape(n, height, width)
 
 
-GRADIENT_METHODS = {
+METHODS = {
     "grad-cam": grad_cam,
     "grad-cam++": grad_cam_plus_plus,
     "hires-cam": hires_cam,
@@ -72,7 +72,7 @@ def scale(maps: np.ndarray) -> np.ndarray:
 
 
 def tiling(cells: int, pixels: int) -> Axis:
-    """Cells that share the pixels evenly."""
+    """Axis of cells that share the pixels evenly."""
     return (pixels / cells - 1) / 2, pixels / cells
 
 

@@ -127,13 +127,13 @@ def recipe_name(config) -> str:
     return config.recipe + fine + (f"-ensemble{voters}" if voters > 1 else "")
 
 
-def output_folder(config, prefix: str, default_config) -> Path:
+def output_folder(config, prefix: str) -> Path:
     """Where a training run writes, so that trials never replace the results in output/."""
     if config.output_dir:
         return Path(config.output_dir)
     if config.dataset in EMBEDDED or config.limit or config.dry_run:
         return Path("output/demo")
-    mine, usual = dataclasses.asdict(config), dataclasses.asdict(default_config)
+    mine, usual = dataclasses.asdict(config), dataclasses.asdict(type(config)())
     same = MACHINE | {"precision"}
     if mine.get("weights") != "none":  # another file of them is another place; a random start is another network
         same |= {"weights"}

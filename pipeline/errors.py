@@ -15,8 +15,8 @@ def _terminated(signal_number, frame):
     raise SystemExit(128 + signal_number)
 
 
-def run(main: Callable[[], int | None]) -> int:
-    """Call a script's `main` and return the process' exit code.
+def exit_code(main: Callable[[], int | None]) -> int:
+    """Call a script's `main`; the exit code of the process.
 
     0: done. 1: some of several inputs failed. 2: bad input, or a disk that refused.
     130 (Ctrl-C) and 143 (SIGTERM): interrupted; a training run goes on with --resume.

@@ -10,7 +10,7 @@ from pipeline import artifacts, cam, perturb, receptive
 from pipeline.errors import BadInput
 from pipeline.quiet import keras
 
-METHODS = (*cam.GRADIENT_METHODS, "score-cam", "occlusion")
+METHODS = (*cam.METHODS, "score-cam", "occlusion")
 DEFAULT_METHOD = "grad-cam"
 SMALLEST_MAP = 3  # cells per side of the default layer
 FUSED = "fused"  # in the place of a layer's name: all stages together
@@ -134,7 +134,7 @@ class Explainer:
         def score(changed, rows):
             return (artifacts.predict(self.logits, changed) * target[rows]).sum(axis=1)
 
-        if target is None and method not in cam.GRADIENT_METHODS:
+        if target is None and method not in cam.METHODS:
             target = np.eye(self.n_classes, dtype=np.float32)[artifacts.predict(self.logits, images).argmax(axis=1)]
         if method == "occlusion":
             return cam.scale(perturb.occlusion(score, images))
@@ -143,12 +143,15 @@ class Explainer:
             if method == "score-cam":
                 small = perturb.score_cam(score, images, activations, self.cells.get(name))
             else:
-                small = cam.GRADIENT_METHODS[method](activations, gradients)
+                small = cam.METHODS[method](activations, gradients)
             maps.append(cam.enlarge(np.maximum(small, 0), *images.shape[1:3], self.cells.get(name)))
         return cam.scale(cam.fuse(maps) if len(maps) > 1 else maps[0])
 
     def capture(self, images, target, names) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Activations of the named layers and the score's gradients at them, one pass for all."""
+        """Activations of the named layers and the score's gradients at them, each (n, h, w, channels), in one pass.
+
+        Without a target that of the predicted class, found in the same pass; weights of NaN stand for it.
+        """
         key = tuple(names)
         if key not in self._captures:
             self._captures[key] = self._compile(key)

@@ -1,19 +1,19 @@
 """Whether heat maps show what a model uses: deletion, insertion, average drop, controls, sanity check.
 
-NumPy alone; a model is a function of images that gives probabilities.
+A model is a function of images that gives probabilities; only randomise() knows Keras.
 """
 
 from collections.abc import Callable
 
 import numpy as np
-import pandas as pd
+from scipy.stats import rankdata
 
 from pipeline.cam import enlarge
 from pipeline.perturb import masked
 
 Predict = Callable[[np.ndarray], np.ndarray]
 ALIKE = 0.5  # a rank correlation that maps must fall below once all layers are randomised; inverted is alike, too
-CONFIDENCE = 1.96  # standard errors on either side: 95 % of a normal distribution
+Z_95 = 1.96  # standard errors on either side: 95 % of a normal distribution
 
 
 def ranks(heat: np.ndarray, ties: np.ndarray) -> np.ndarray:
@@ -82,7 +82,7 @@ def increase_in_confidence(whole: np.ndarray, seen: np.ndarray) -> float:
 
 def mean_and_error(differences: np.ndarray) -> tuple[float, float]:
     """Mean of paired differences (n,) and half the width of its 95 % confidence interval."""
-    return float(differences.mean()), float(CONFIDENCE * differences.std(ddof=1) / np.sqrt(len(differences)))
+    return float(differences.mean()), float(Z_95 * differences.std(ddof=1) / np.sqrt(len(differences)))
 
 
 def random_maps(n: int, height: int, width: int, seed: int, cells: int = 5) -> np.ndarray:
@@ -106,13 +106,13 @@ def centred_gaussian(n: int, height: int, width: int) -> np.ndarray:
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Spearman's, map by map, (n,); of the same value everywhere: nan in `one`, 0 in `other` alone."""
+    """Spearman's rho of each pair of maps, (n,); nan where `one` is constant, 0 where `other` alone is."""
 
-    def ranks(maps):
-        ranked = pd.DataFrame(maps.reshape(len(maps), -1)).rank(axis=1).to_numpy()
+    def centred_ranks(maps):
+        ranked = rankdata(maps.reshape(len(maps), -1), axis=1)
         return ranked - ranked.mean(axis=1, keepdims=True)
 
-    a, b = ranks(one), ranks(other)
+    a, b = centred_ranks(one), centred_ranks(other)
     spread_a, spread_b = np.sqrt((a**2).sum(axis=1)), np.sqrt((b**2).sum(axis=1))
     found = np.divide((a * b).sum(axis=1), spread_a * spread_b, out=np.zeros(len(a)), where=spread_a * spread_b > 0)
     return np.where(spread_a > 0, found, np.nan)

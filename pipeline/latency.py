@@ -62,7 +62,7 @@ class Worker:
         )
 
     def turn(self, batch: int, calls: int) -> tuple[list[float], float | None]:
-        """Seconds of each of so many calls, and the process' peak memory in MB so far."""
+        """Seconds of each of so many calls, and the process' peak memory in MB so far; BadInput if it stopped."""
         try:
             print(json.dumps({"batch": batch, "calls": calls}), file=self.process.stdin, flush=True)
             answer = json.loads(self.process.stdout.readline())
@@ -99,7 +99,7 @@ def interleaved(sources: dict, images: np.ndarray, threads: int, rounds: int, te
         rounds: turns of each runtime at each batch size.
         tell: called with the number of rounds done.
     Returns:
-        name -> {"seconds": {batch: array of calls}, "peak_megabytes": of the process, or None}.
+        name -> {"seconds": {batch: list of calls}, "peak_megabytes": of the process, or None}.
     """
     found = {name: {"seconds": {batch: [] for batch in CALLS}, "peak_megabytes": None} for name in sources}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:

@@ -1,7 +1,7 @@
 """Two images in one, and their labels with them.
 
-Whole batches: images (n, h, w, c) float32, label shares (n, classes) float32 whose rows sum to 1; each
-image's partner is another one of its batch.
+Whole batches: images (n, h, w, c) of any dtype, label shares (n, classes) float32 whose rows sum to 1; each
+image's partner is drawn from its batch.
 """
 
 import dataclasses
@@ -9,6 +9,8 @@ import dataclasses
 import numpy as np
 
 from pipeline.data import Dataset
+
+WHOLE = 10  # last epochs without CutMix, at most half
 
 
 def with_shares(dataset: Dataset) -> Dataset:
@@ -38,11 +40,12 @@ def cutmix(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator, *, 
     return mixed, (1 - pasted) * labels + pasted * labels[partner]
 
 
-def cutmix_until(end: int, probability: float):
-    """The rule for pipeline.batches: CutMix before epoch `end`, whole images from there on.
+def cutmix_rule(epochs: int, probability: float):
+    """The rule for pipeline.batches: CutMix in all but the last ten of so many epochs, or the last half.
 
-    The last epochs belong to whole images so that the batch statistics that are kept are theirs.
+    These belong to whole images so that the batch statistics that are kept are theirs.
     """
+    end = epochs - min(WHOLE, epochs // 2)
 
     def mix(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator, epoch: int):
         return cutmix(images, labels, rng, alpha=1.0, probability=probability if epoch < end else 0.0)

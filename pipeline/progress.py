@@ -61,7 +61,11 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.step = self.first + batch + 1
         self.logs = {name: float(value) for name, value in logs.items()}
-        self._refuse_broken_numbers()
+        # The vectors (biases, statistics) are enough here: what breaks a kernel breaks them in the next step.
+        # JAX keeps all weights elsewhere during an epoch.
+        here = () if keras.backend.backend() == "jax" else self.model.variables
+        vectors = [variable for variable in here if len(variable.shape) == 1]
+        self.refuse_broken(vectors, self.logs["loss"])
         self._stop_if_told()
         now = time.monotonic()
         if now - self.shown < (0.2 if self.terminal else QUIET_SECONDS):
@@ -92,23 +96,19 @@ class Progress(keras.callbacks.Callback):
         """Of this epoch so far."""
         return self.begun.get("seconds", 0) + time.monotonic() - self.started
 
-    def _refuse_broken_numbers(self):
-        """BadInput where the loss or the weights are no use any more.
+    def refuse_broken(self, variables, loss: float = 0.0) -> None:
+        """BadInput where the loss or some of the weights are no use any more.
 
         The loss alone does not show it: oneDNN's ReLU turns NaN into 0, and the network goes on, dead.
-        The vectors do (biases, statistics): what breaks a kernel breaks them in the next step.
         """
-        loss = self.logs["loss"]
         what = None if loss < EXPLODED else f"the loss is {loss:.3g}"
-        if what is None and keras.backend.backend() != "jax":  # JAX keeps them elsewhere during an epoch
-            vectors = (variable for variable in self.model.variables if len(variable.shape) == 1)
-            broken = next((one.path for one in vectors if not np.isfinite(np.asarray(one)).all()), None)
-            what = broken and f"{broken} has values that are not finite"
+        broken = (one.path for one in variables if not np.isfinite(keras.ops.convert_to_numpy(one)).all())
+        if what is None and (path := next(broken, None)):
+            what = f"{path} has values that are not finite"
         if what:
             synchronise(self.model)
-            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
             raise BadInput(
-                f"{what} at step {self.step} of epoch {self.epoch + 1}, learning rate {rate:.3g}; "
+                f"{what} at step {self.step} of epoch {self.epoch + 1}, learning rate {learning_rate(self.model):.3g}; "
                 "lower the learning rate or use --precision float32 (the last checkpoint is kept)"
             )
 
@@ -121,6 +121,11 @@ class Progress(keras.callbacks.Callback):
         """Wipe the live line, so that the epoch's row takes its place."""
         if self.terminal:
             print("\r" + " " * 79 + "\r", end="")
+
+
+def learning_rate(model) -> float:
+    """The optimizer's, at its present step."""
+    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
 
 
 def synchronise(model) -> None:

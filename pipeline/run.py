@@ -21,21 +21,23 @@ FILES += ("metrics.json", "*state.npz")
 class Run:
     """What a training script holds on to from its first line to its last.
 
+    Sets Keras' precision, seeds, determinism and devices, so it comes before the model.
+
     Args:
         prefix: of every file it writes ("cifar100", "custom_cnn", "resnet50").
         model_file: name of the finished model's file.
-        title: the model's name in figures.
+        model_name: in figures ("Custom CNN").
         config: the script's Config.
         dataset: what it trains on.
         files: further input files that shape the result, name -> SHA-256.
     Raises:
-        BadInput: the folder cannot be written to, or another run is writing to it.
+        BadInput: the folder cannot be written to or is in use, or --devices or --deterministic cannot be had.
     """
 
-    def __init__(self, prefix: str, model_file: str, title: str, config, dataset, files: dict | None = None):
+    def __init__(self, prefix: str, model_file: str, model_name: str, config, dataset, files: dict | None = None):
         self.prefix, self.config, self.dataset = prefix, config, dataset
         self.recipe = cli.recipe_name(config)
-        self.folder = cli.output_folder(config, prefix, type(config)())
+        self.folder = cli.output_folder(config, prefix)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.lock = lock.hold(self.path("run.lock"))
@@ -55,7 +57,7 @@ class Run:
         self.commit = hardware.commit()  # now: the code may have moved on by the end of a long run
         self.earlier_seconds = 0.0  # of the interrupted runs that this one continues
         few = f", {len(dataset.y_train):,} training images" if config.limit or config.dry_run else ""
-        self.name = f"{title} on {dataset.title}{few}"
+        self.name = f"{model_name} on {dataset.title}{few}"
         self.epochs = 0  # finished so far
         self.begun_anew = True  # until a state of an earlier run is restored, or a first one saved
         machine = hardware.describe()

@@ -1,4 +1,4 @@
-"""One training run: Keras' fit(), an epoch at a time, so that it can be interrupted and resumed.
+"""Keras' fit(), an epoch at a time, so that it can be interrupted and resumed.
 
 An epoch is a function of the state before it and of (seed, epoch): the order of the images, the
 augmentation and the dropout masks are derived from there. Nothing else has to be remembered, but for
@@ -9,39 +9,22 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline import augment as augmentation
 from pipeline import checkpoint, devices
+from pipeline.augment import DROPOUT, stream
 from pipeline.batches import Batches, InOrder
-from pipeline.errors import BadInput
 from pipeline.interrupt import Held, Interrupted
-from pipeline.progress import HEADER, Progress, table_row
-from pipeline.quiet import keras
+from pipeline.progress import HEADER, Progress, learning_rate, table_row
 from pipeline.recipe import Plateau
 
-Augment = Callable[..., np.ndarray]  # (images, rng, indices, epoch) -> images
+Augment = Callable[..., np.ndarray]  # (images, rng, indices, epoch) -> images, see pipeline.batches
 
 
 def seed_layers(model, seed: int, epoch: int) -> None:
     """Give every random layer (dropout) the state that belongs to this epoch."""
     for index, layer in enumerate(model.layers):
         if hasattr(layer, "seed_generator"):
-            state = augmentation.stream(augmentation.DROPOUT, seed, epoch, index).integers(
-                2**32, size=2, dtype=np.uint32
-            )
+            state = stream(DROPOUT, seed, epoch, index).integers(2**32, size=2, dtype=np.uint32)
             layer.seed_generator.state.assign(state)
-
-
-def refuse_broken_weights(model, epoch: int, rate: float) -> None:
-    """Raise BadInput where an epoch left numbers that are not finite.
-
-    The loss alone does not show them: oneDNN's ReLU turns NaN into 0, and the network goes on, dead.
-    """
-    for variable in model.variables:
-        if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
-            raise BadInput(
-                f"epoch {epoch + 1} left {variable.path} with values that are not finite, learning rate {rate:.3g}; "
-                "lower the learning rate or use --precision float32 (the last checkpoint is kept)"
-            )
 
 
 def one_epoch(model, batches: Batches, validation: InOrder | None, progress: Progress) -> dict:
@@ -49,14 +32,13 @@ def one_epoch(model, batches: Batches, validation: InOrder | None, progress: Pro
     logs = {}
     if len(batches):
         logs = model.fit(batches, shuffle=False, verbose=0, callbacks=[progress]).history
+        progress.refuse_broken(model.variables)
     row = {"epoch": progress.epoch + 1, **progress.averages({name: values[0] for name, values in logs.items()})}
-    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-    refuse_broken_weights(model, progress.epoch, rate)
     if validation is not None:
         with devices.undivided():
             measured = model.evaluate(validation, verbose=0, return_dict=True, callbacks=[progress])
         row |= {f"val_{name}": value for name, value in measured.items()}
-    return row | {"learning_rate": rate, "seconds": progress.seconds()}
+    return row | {"learning_rate": learning_rate(model), "seconds": progress.seconds()}
 
 
 def fit(
@@ -76,19 +58,21 @@ def fit(
     """Train a compiled model; go on where an interrupted run stopped if --resume says so.
 
     Args:
-        run: the run (folder, config, clock).
-        dataset: with a validation part.
+        run: a pipeline.run.Run; its clock and its count of epochs are kept up to date.
+        dataset: with a validation part; labels of both parts (n, classes) where `mix` is given.
         epochs: passes over the training images, at most.
-        augment: function of (images, rng, indices, epoch) on whole batches, train only.
+        augment, mix: of training batches, see pipeline.batches.
         name: of the state file in the run's folder.
-        mix: function of (images, labels, rng, epoch) after it, for labels (n, classes).
         plateau: rule for a constant learning rate and early stopping; with it, the weights of the
             best validation loss are restored at the end.
         on_best: called after each epoch with a new best validation accuracy.
         earlier_epochs: of this run, whose random numbers are not to be drawn again.
         seconds_before: that preparing this training took; they count to its first epoch.
     Returns:
-        One dict per epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
+        One dict per epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate (at its end), seconds.
+    Raises:
+        BadInput: the state is damaged or of other settings, or the loss or the weights broke.
+        Interrupted: by a signal; the state is saved.
     """
     config, path = run.config, run.path(f"{name}.npz")
     history, best, begun = [], None, {}
@@ -144,7 +128,6 @@ def fit(
             save()
             if held.code:
                 raise Interrupted(held.code, f"after epoch {epoch + 1}")
-    run.epochs = len(history)
     if best is not None:
         model.set_weights(best)
     return history

@@ -44,7 +44,7 @@ def plus_plus(a, g, i, j):
     ],
 )
 def test_a_gradient_method_is_its_papers_formula(captured, method, weight):
-    np.testing.assert_allclose(cam.GRADIENT_METHODS[method](*captured), by_loops(*captured, weight), atol=1e-4)
+    np.testing.assert_allclose(cam.METHODS[method](*captured), by_loops(*captured, weight), atol=1e-4)
 
 
 def test_grad_cam_plus_plus_takes_gradients_too_small_to_be_cubed_and_channels_without_any(captured):

@@ -161,13 +161,13 @@ def test_own_pictures_without_a_model_are_bad_input():
     ],
 )
 def test_only_full_default_runs_on_real_data_write_to_output_itself(argv, folder):
-    assert cli.output_folder(parsed(*argv.split()), "cnn", Config()) == Path(folder)
+    assert cli.output_folder(parsed(*argv.split()), "cnn") == Path(folder)
 
 
 @pytest.mark.parametrize("script", TRAINING)
 def test_a_trial_of_any_script_stays_out_of_output_itself(script):
     def folder(*argv):
-        return cli.output_folder(parse(script.Config, argv, recipes=script.RECIPES), "x", script.Config())
+        return cli.output_folder(parse(script.Config, argv, recipes=script.RECIPES), "x")
 
     assert folder() == Path("output")
     embedded = "shapes" if script is cifar100_cnn else "digits"
@@ -177,14 +177,14 @@ def test_a_trial_of_any_script_stays_out_of_output_itself(script):
 
 def test_recipe_best_of_cifar100_goes_where_its_files_are_named_after_it():
     config = parse(cifar100_cnn.Config, ["--recipe", "best", "--seed", "2"], recipes=cifar100_cnn.RECIPES)
-    folder = cli.output_folder(config, "cifar100-best", cifar100_cnn.Config())
+    folder = cli.output_folder(config, "cifar100-best")
     assert folder == Path("output/runs/cifar100-best-seed2")
 
 
 def test_a_random_start_does_not_replace_the_pretrained_model():
     def folder(weights):
         config = resnet50_transfer_learning.Config(weights=weights)
-        return cli.output_folder(config, "resnet50", resnet50_transfer_learning.Config())
+        return cli.output_folder(config, "resnet50")
 
     assert folder("imagenet") == folder("some.h5") == Path("output")
     assert folder("none") == Path("output/runs/resnet50-default-seed0")

@@ -157,10 +157,10 @@ def test_fine_labels_follow_their_images_through_the_split_and_into_training(sha
         fine = getattr(parts, f"fine_{name}")
         assert len(fine) == n
         np.testing.assert_array_equal(fine // 5, getattr(parts, f"y_{name}"))
-    lessons = data.with_fine_labels(parts)
-    np.testing.assert_array_equal(lessons.y_train, parts.fine_train)
-    np.testing.assert_array_equal(lessons.y_validation, parts.fine_validation)
-    assert len(lessons.class_names) == len(set(lessons.class_names)) == 100
+    labelled = data.with_fine_labels(parts)
+    np.testing.assert_array_equal(labelled.y_train, parts.fine_train)
+    np.testing.assert_array_equal(labelled.y_validation, parts.fine_validation)
+    assert len(labelled.class_names) == len(set(labelled.class_names)) == 100
 
 
 def test_data_without_fine_labels_are_refused_by_name(shapes):

@@ -62,11 +62,11 @@ def test_activations_and_gradients_are_those_of_the_chain_rule(images, layer):
     np.testing.assert_allclose(gradients, expected[1], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", cam.GRADIENT_METHODS)
+@pytest.mark.parametrize("method", cam.METHODS)
 @pytest.mark.parametrize("layer", ["relu", "relu2"])
 def test_a_heat_map_is_the_methods_map_of_these_cut_off_enlarged_and_scaled(images, method, layer):
     model = network()
-    small = cam.GRADIENT_METHODS[method](*by_hand(model, images, TARGET)[layer])
+    small = cam.METHODS[method](*by_hand(model, images, TARGET)[layer])
     expected = cam.scale(cam.enlarge(np.maximum(small, 0), 8, 8))
     assert_same(Explainer(model)(images, TARGET, method, layer), expected)
 

@@ -115,7 +115,7 @@ def test_every_export_of_the_cifar_network_answers_as_keras_does(form, cifar, tm
     assert 0.2 < probabilities.max(axis=1).mean() < 0.8, "answers that cannot tell a good export from a bad one"
     path = tmp_path / f"model{exports.SUFFIXES[form]}"
     exports.convert(fold.folded(model), form, path, images[:50])
-    found = exports.predict(path, form, images)
+    found = exports.predict(path, images)
     if form == "int8":
         # Against how much the answers to two images differ; these answers of an untrained network are close ones.
         apart = np.abs(probabilities - np.roll(probabilities, 1, axis=0)).mean()

@@ -55,10 +55,11 @@ def test_cutmix_leaves_some_batches_as_they_are(batch):
     assert 0.63 < np.mean(kept) < 0.77
 
 
-def test_cutmix_ends_with_whole_images(batch):
-    mix = mixing.cutmix_until(140, 1.0)
-    assert mix(*batch, rng=np.random.default_rng(0), epoch=139)[0] is not batch[0]
-    assert mix(*batch, rng=np.random.default_rng(0), epoch=140)[0] is batch[0]
+@pytest.mark.parametrize(("epochs", "mixed"), [(1, 1), (2, 1), (10, 5), (22, 12), (150, 140)])
+def test_cutmix_ends_with_whole_images_in_a_short_run_too(epochs, mixed, batch):
+    mix = mixing.cutmix_rule(epochs, 1.0)
+    changed = [mix(*batch, rng=np.random.default_rng(0), epoch=epoch)[0] is not batch[0] for epoch in range(epochs)]
+    assert changed == [True] * mixed + [False] * (epochs - mixed)
 
 
 def test_shares_are_the_labels_of_training_and_validation_one_hot():
@@ -107,12 +108,11 @@ def test_a_model_trains_on_label_shares():
     np.testing.assert_allclose(np.array(dense.bias), -(1 / 3 - target).mean(axis=0), atol=1e-5)
 
 
-@pytest.mark.parametrize(("epochs", "mixed"), [(1, 1), (2, 1), (10, 5), (22, 12), (150, 140)])
-def test_a_short_run_is_mixed_too(epochs, mixed, tmp_path, monkeypatch):
-    ends = []
-    monkeypatch.setattr(mixing, "cutmix_until", lambda end, probability: ends.append((end, probability)))
+def test_the_script_mixes_as_its_flags_say(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(mixing, "cutmix_rule", lambda *rule: asked.append(rule))
     monkeypatch.setattr(training, "fit", lambda *rest, **rules: 1 / 0)
-    flags = ["--dataset", "shapes", "--limit", "60", "--cutmix", "0.5", "--epochs", str(epochs)]
+    flags = ["--dataset", "shapes", "--limit", "60", "--cutmix", "0.5", "--epochs", "7"]
     with pytest.raises(ZeroDivisionError):
         cifar100_cnn.main([*flags, "--output-dir", str(tmp_path)])
-    assert ends == [(mixed, 0.5)]
+    assert asked == [(7, 0.5)]

@@ -87,7 +87,7 @@ def test_an_ensembles_output_is_the_mean_of_its_members_in_one_flat_graph(tmp_pa
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1)).astype(np.float32)
     mean = np.mean([member.predict_on_batch(images) for member in members], axis=0)
     path = tmp_path / "vote.h5"
-    artifacts.save_model(mnist_classification.vote(members), path, image_shape=(28, 28, 1))
+    artifacts.save_model(mnist_classification.average(members), path, image_shape=(28, 28, 1))
     saved = artifacts.load_model(path)
     np.testing.assert_allclose(saved.predict_on_batch(images), mean, atol=1e-5)
     assert not any(isinstance(layer, keras.Model) for layer in saved.layers)

@@ -36,7 +36,7 @@ def test_imagenet_weights_in_kerass_cache_need_no_network_and_a_missing_file_is_
         "import os; from pipeline import errors, pretrained\n"
         "def main(): print(pretrained.find('imagenet')); os.remove(pretrained.find('imagenet'));"
         " pretrained.find('imagenet')\n"
-        "raise SystemExit(errors.run(main))"
+        "raise SystemExit(errors.exit_code(main))"
     )
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     done = subprocess.run(
@@ -173,7 +173,7 @@ def test_each_phase_moves_its_own_layers_and_none_moves_batch_norm(tmp_path, mon
     flags = "--dataset digits --weights imagenet --limit 64 --batch-size 32 --head-epochs 2 --epochs 2 --upper-epochs 1"
     flags += " --precision float32"
     config = parse(resnet.Config, [*flags.split(), "--output-dir", str(tmp_path)])
-    this = Run("resnet50", "resnet50_model.h5", "ResNet50", config, data.prepare(config))
+    run = Run("resnet50", "resnet50_model.h5", "ResNet50", config, data.prepare(config))
     model = resnet.build_model(config)
 
     def weights():
@@ -184,7 +184,7 @@ def test_each_phase_moves_its_own_layers_and_none_moves_batch_norm(tmp_path, mon
         return {name for name, changes in zip(before, changed, strict=True) if changes}
 
     start = weights()
-    assert len(resnet.train_head(this, model, this.dataset)) == 2
+    assert len(resnet.train_head(run, model, run.dataset)) == 2
     middle = weights()
     assert moved(start, middle) == {"logits"}
     norms = {layer.name for layer in model.layers if isinstance(layer, layers.BatchNormalization)}
@@ -197,11 +197,11 @@ def test_each_phase_moves_its_own_layers_and_none_moves_batch_norm(tmp_path, mon
         return rows
 
     monkeypatch.setattr(training, "fit", watched)
-    history = resnet.fine_tune(this, model, this.dataset)
+    history = resnet.fine_tune(run, model, run.dataset)
     assert [row["phase"] for row in history] == ["conv4, conv5", "all stages"] and len(norms) == 53
     assert moved(middle, seen[1]) == set(start) - norms - early
     assert moved(seen[1], seen[2]) == set(start) - norms
 
-    this.config, before = dataclasses.replace(config, weights="none", epochs=1), weights()
-    assert [row["phase"] for row in resnet.fine_tune(this, model, this.dataset)] == ["all stages"]
+    run.config, before = dataclasses.replace(config, weights="none", epochs=1), weights()
+    assert [row["phase"] for row in resnet.fine_tune(run, model, run.dataset)] == ["all stages"]
     assert moved(before, weights()) == set(start) - norms

@@ -17,8 +17,8 @@ def test_a_finished_run_in_the_folder_of_its_recipe_and_seed_is_not_replaced_by_
 
     def begin(*flags):
         config = parse(mnist.Config, ["--dataset", "digits", "--precision", "float32", *flags])
-        this = Run("tiny", "tiny.h5", "Tiny CNN", config, data.prepare(config))
-        return this, this.already_finished()
+        run = Run("tiny", "tiny.h5", "Tiny CNN", config, data.prepare(config))
+        return run, run.already_finished()
 
     first, finished = begin()
     assert not finished
@@ -43,12 +43,12 @@ def test_a_finished_run_in_the_folder_of_its_recipe_and_seed_is_not_replaced_by_
 
 
 def test_a_run_begun_anew_deletes_the_states_of_an_earlier_runs_phases_once_it_has_one_of_its_own(tmp_path):
-    this, model, fit = start(tmp_path, "--epochs", "1")
+    run, model, fit = start(tmp_path, "--epochs", "1")
     fit()
-    later = this.path("later_state.npz")
-    training.fit(this, model, this.dataset, epochs=1, augment=None, name="later_state")
-    assert later.exists() and this.path("state.npz").exists(), "a later phase leaves the first one's state alone"
-    lock.let_go(this.lock)
+    later = run.path("later_state.npz")
+    training.fit(run, model, run.dataset, epochs=1, augment=None, name="later_state")
+    assert later.exists() and run.path("state.npz").exists(), "a later phase leaves the first one's state alone"
+    lock.let_go(run.lock)
     resumed, _, fit = start(tmp_path, "--epochs", "1", "--resume")
     fit()
     assert later.exists()

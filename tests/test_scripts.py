@@ -130,7 +130,7 @@ def test_comparison_and_explanations_leave_their_files(session):
 def test_faithfulness_has_a_row_for_every_method_and_stage_and_names_what_does_not_beat_chance(session):
     table = pd.read_csv(session.results / "gradcam_faithfulness.csv", keep_default_na=False)
     stages = {f"block{i}_conv2_relu" for i in (1, 2, 3)}
-    for method in cam.GRADIENT_METHODS:
+    for method in cam.METHODS:
         assert stages <= set(table[table.method == method].layer)
     assert set(table.method) == {*explainer.METHODS, "random", "random pixels", "gaussian"} and len(table) == 22
     assert set(table.images) == {6} and set(table.model) == {"custom_cnn"}
@@ -157,7 +157,7 @@ def test_the_cost_of_every_model_is_a_ratio_of_the_measured_seconds(session):
     assert [model["model"] for model in models] == ["cifar100", "custom_cnn", "resnet50"]
     for model in models:
         seconds, ratios = model["seconds"], model["ratios"]
-        assert {*cam.GRADIENT_METHODS, "layer-cam fused"} == set(ratios)
+        assert {*cam.METHODS, "layer-cam fused"} == set(ratios)
         assert ratios == {name: pytest.approx(seconds[name] / seconds["forward"]) for name in ratios}
 
 

@@ -53,13 +53,13 @@ class Scripted:
 
 def test_fit_follows_the_plateau_rule_and_ends_with_the_weights_of_the_best_validation_loss(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "save", lambda *_: None)
-    this, _, _ = start(tmp_path)
+    run, _, _ = start(tmp_path)
     model = Scripted([3.0, 2.0, 2.5, 2.5, 2.1, 2.1, 2.1, 0.0], [0.3, 0.2, 0.4, 0.4, 0.5, 0.1, 0.1, 0.9])
     bests = []
     history = training.fit(
-        this,
+        run,
         model,
-        this.dataset,
+        run.dataset,
         epochs=8,
         augment=None,
         name="state",
@@ -79,12 +79,12 @@ def test_a_resumed_run_goes_on_with_the_rate_and_the_best_epoch_from_before_the_
     monkeypatch.setattr(checkpoint, "restore", lambda *_: saved[-1])
     results = [3.0, 2.0, 2.5, 2.5, 2.1, 2.1], [0.3, 0.2, 0.4, 0.3, 0.4, 0.1]
     rule = {"augment": None, "name": "state", "plateau": recipe.Plateau(1.0, 0.1, patience=2, stop_after=9)}
-    this, _, _ = start(tmp_path)
-    training.fit(this, Scripted(*results), this.dataset, epochs=4, **rule)
+    run, _, _ = start(tmp_path)
+    training.fit(run, Scripted(*results), run.dataset, epochs=4, **rule)
     resumed, _, _ = start(tmp_path, "--resume")
     model, bests = Scripted(*results), []
     model.weights = 4
-    training.fit(resumed, model, this.dataset, epochs=6, on_best=lambda: bests.append(model.weights), **rule)
+    training.fit(resumed, model, run.dataset, epochs=6, on_best=lambda: bests.append(model.weights), **rule)
     assert model.rates == pytest.approx([0.1, 0.1])
     assert model.weights == 2 and bests == []
 
@@ -106,11 +106,11 @@ def test_an_interrupted_and_resumed_run_ends_with_the_same_weights(tmp_path, mon
         patch.setattr(checkpoint, "save", save_then_interrupt)
         with pytest.raises(KeyboardInterrupt):
             weights_after(tmp_path / "cut", *flags, **options)
-    this, model, fit = start(tmp_path / "cut", "--resume", *flags, **options)
+    run, model, fit = start(tmp_path / "cut", "--resume", *flags, **options)
     history = fit()
     assert same(whole, model.get_weights())
     assert [row["epoch"] for row in history] == [1, 2, 3, 4]
-    assert this.earlier_seconds > 0
+    assert run.earlier_seconds > 0
 
 
 @pytest.mark.parametrize("stopped_at", ["step 1", "step 4", "validation"])
@@ -118,7 +118,7 @@ def test_a_signal_within_an_epoch_saves_the_step_and_the_run_goes_on_to_the_same
     tmp_path, monkeypatch, stopped_at
 ):
     whole = weights_after(tmp_path / "whole", "--epochs", "2")
-    this, _, fit = start(tmp_path / "cut", "--epochs", "2")
+    run, _, fit = start(tmp_path / "cut", "--epochs", "2")
     hook = "on_test_batch_end" if stopped_at == "validation" else "on_train_batch_end"
     before, calls = getattr(Progress, hook), []
 
@@ -133,7 +133,7 @@ def test_a_signal_within_an_epoch_saves_the_step_and_the_run_goes_on_to_the_same
         with pytest.raises(Interrupted, match=r"epoch 2, the state is saved; go on with: .* --resume") as stop:
             fit()
     assert stop.value.code == 143 and calls
-    lock.let_go(this.lock)
+    lock.let_go(run.lock)
     _, model, fit = start(tmp_path / "cut", "--resume", "--epochs", "2")
     history = fit()
     assert same(whole, model.get_weights())
@@ -150,22 +150,22 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
 
 
 def test_validation_is_measured_on_raw_images_with_the_weights_of_the_epoch(tmp_path):
-    this, model, fit = start(tmp_path, "--epochs", "1", "--label-smoothing", "0")
+    run, model, fit = start(tmp_path, "--epochs", "1", "--label-smoothing", "0")
     row = fit(lambda images, **_: np.zeros_like(images))[0]
-    probabilities = artifacts.predict(model, this.dataset.x_validation)
-    assert row["val_loss"] == pytest.approx(metrics.cross_entropy(probabilities, this.dataset.y_validation), rel=1e-4)
+    probabilities = artifacts.predict(model, run.dataset.x_validation)
+    assert row["val_loss"] == pytest.approx(metrics.cross_entropy(probabilities, run.dataset.y_validation), rel=1e-4)
 
 
 def test_a_later_phase_draws_other_random_numbers_than_the_first_and_counts_what_came_before(tmp_path):
     def phase(name, **options):
-        this, model, _ = start(tmp_path / name, "--epochs", "1")
+        run, model, _ = start(tmp_path / name, "--epochs", "1")
         seen = set()
 
         def watch(images, rng, epoch, **_):
             seen.add((epoch, rng.random()))
             return images
 
-        rows = training.fit(this, model, this.dataset, epochs=1, augment=watch, name="state", **options)
+        rows = training.fit(run, model, run.dataset, epochs=1, augment=watch, name="state", **options)
         return {epoch for epoch, _ in seen}, {draw for _, draw in seen}, rows[0]["seconds"]
 
     first, later = phase("first"), phase("later", earlier_epochs=1, seconds_before=1000.0)
@@ -208,16 +208,16 @@ def test_a_signal_while_stdout_writes_its_buffer_is_held_like_any_other(capfd):
 
 
 def test_one_batch_that_is_not_a_number_stops_the_run_within_the_epoch_and_keeps_the_last_checkpoint(tmp_path):
-    this, _, fit = start(tmp_path, with_plateau=True)
+    run, _, fit = start(tmp_path, with_plateau=True)
 
     def broken_from_the_second_epoch_on(images, indices, epoch, rng):
         return np.full(images.shape, np.nan) if epoch == 1 and set(indices) & late else images
 
-    order = Batches(this.dataset.x_train, this.dataset.y_train, batch_size=32, seed=0, epoch=1, augment=None)
+    order = Batches(run.dataset.x_train, run.dataset.y_train, batch_size=32, seed=0, epoch=1, augment=None)
     late = {order.order[2 * 32]}  # an image of the third batch
     with pytest.raises(BadInput, match=r"at step [34] of epoch 2, learning rate 0\.05"):
         fit(broken_from_the_second_epoch_on)
-    assert checkpoint.epochs_done(this.path("state.npz")) == 1
+    assert checkpoint.epochs_done(run.path("state.npz")) == 1
 
 
 def test_what_a_run_prints_is_one_table_row_per_epoch_and_no_more(tmp_path, capsys):

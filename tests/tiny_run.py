@@ -15,16 +15,16 @@ def start(folder, *flags, with_plateau=False):
     """A run with a tiny model that has dropout and BatchNorm, on 128 digits, compiled but not trained."""
     size = ("--dataset", "digits", "--limit", "128", "--filters", "4", "--batch-size", "32", "--epochs", "4")
     config = parse(mnist.Config, [*size, "--precision", "float32", "--output-dir", str(folder), *flags])
-    this = Run("tiny", "tiny.h5", "Tiny CNN", config, data.prepare(config))
+    run = Run("tiny", "tiny.h5", "Tiny CNN", config, data.prepare(config))
     model = mnist.build_model(config)
-    mnist.compile_model(model, config, recipe.total_steps(this.dataset, config))
+    mnist.compile_model(model, config, config.epochs * recipe.steps_per_epoch(run.dataset, config))
     if with_plateau:
         model.compile(keras.optimizers.Adam(0.05), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     plateau = recipe.Plateau(0.05, 0.5, 1, 3) if with_plateau else None
 
     def fit(augmentation=distort):
         return training.fit(
-            this, model, this.dataset, epochs=config.epochs, augment=augmentation, name="state", plateau=plateau
+            run, model, run.dataset, epochs=config.epochs, augment=augmentation, name="state", plateau=plateau
         )
 
-    return this, model, fit
+    return run, model, fit

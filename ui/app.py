@@ -26,7 +26,7 @@ from PIL import Image  # noqa: E402
 
 from pipeline import explainer, photos  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
-from pipeline.errors import BadInput, run  # noqa: E402
+from pipeline.errors import BadInput, exit_code  # noqa: E402
 from ui import answers, canvas, cards, network  # noqa: E402
 
 UPLOAD = "12mb"
@@ -181,4 +181,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(exit_code(main))

@@ -65,7 +65,7 @@ def test_every_command_line_is_a_valid_config_or_one_line_and_exit_code_2(script
         argv = [word for part in words for word in part]
         config = []
         recipes = getattr(module, "RECIPES", None)
-        code = errors.run(lambda: config.append(parse(module.Config, argv, recipes=recipes, about="x")))
+        code = errors.exit_code(lambda: config.append(parse(module.Config, argv, recipes=recipes, about="x")))
         codes.append(code)
         out, err = capsys.readouterr()
         assert out == ""

@@ -68,7 +68,7 @@ def test_a_backend_without_data_parallel_says_so_in_one_line(tmp_path, capsys, t
         ("all", "needs the JAX backend"),
         ("two", "must be a number"),
     ):
-        assert errors.run(lambda devices=devices: mnist_classification.main([*flags, devices])) == 2
+        assert errors.exit_code(lambda devices=devices: mnist_classification.main([*flags, devices])) == 2
         assert one_line(capsys.readouterr().err, f"--devices {devices}" if devices != "two" else "--devices", said)
     signal.signal(signal.SIGTERM, before)
     tried("more than one device on a backend that cannot", times=3, refused=3)

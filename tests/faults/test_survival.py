@@ -186,7 +186,7 @@ def dry_run(folder, monkeypatch, capsys, *flags, full_at=None):
     with monkeypatch.context() as patch:
         patch.setattr(tempfile, "mkstemp", mkstemp)
         flags = ["--dataset", "digits", "--filters", "2", "--dry-run", "--output-dir", str(folder), *flags]
-        code = errors.run(lambda: mnist_classification.main(flags))
+        code = errors.exit_code(lambda: mnist_classification.main(flags))
     signal.signal(signal.SIGTERM, before)
     (folder / "ballast").unlink(missing_ok=True)
     return code, capsys.readouterr().err, written
@@ -227,7 +227,7 @@ def test_a_loss_that_explodes_ends_the_run_within_the_epoch(tmp_path, rate, caps
     flags = ["--dataset", "digits", "--limit", "1000", "--filters", "2", "--batch-size", "16", "--epochs", "9"]
     flags += ["--learning-rate", rate, "--warm-up", "0", "--precision", "float32", "--output-dir", str(tmp_path)]
     before = signal.getsignal(signal.SIGTERM)
-    assert errors.run(lambda: mnist_classification.main(flags)) == 2
+    assert errors.exit_code(lambda: mnist_classification.main(flags)) == 2
     signal.signal(signal.SIGTERM, before)
     err = capsys.readouterr().err
     assert one_line(err, "at step", "of epoch 1,", "learning rate") and not list(tmp_path.glob("*.h5"))
