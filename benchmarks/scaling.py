@@ -9,7 +9,6 @@ Writes output/benchmark_scaling.json.
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -53,6 +52,7 @@ def measure(images: int, batch: int, cores: int) -> dict:
     from pipeline import hardware
     from pipeline.batches import Batches
     from pipeline.quiet import keras
+    from pipeline.worker import peak_megabytes
 
     script = cifar100_cnn.Config()
     hardware.use_precision("auto")
@@ -68,8 +68,7 @@ def measure(images: int, batch: int, cores: int) -> dict:
         start = time.perf_counter()
         model.fit(batches, shuffle=False, verbose=0)
         seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # Linux counts kilobytes
-    return {"epoch_seconds": seconds, "peak_gigabytes": peak}
+    return {"epoch_seconds": seconds, "peak_gigabytes": peak_megabytes() / 1000}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -13,7 +13,6 @@ Also the peak memory of the pipeline's process. Writes output/benchmark_throughp
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -31,6 +30,7 @@ from pipeline.batches import Batches  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
 from pipeline.errors import BadInput, exit_code  # noqa: E402
 from pipeline.quiet import keras  # noqa: E402
+from pipeline.worker import peak_megabytes  # noqa: E402
 
 WAYS = ("plain", "ready", "pipeline")
 
@@ -80,7 +80,7 @@ def measure(config: Config) -> dict:
     else:
         model.fit(images.astype(np.float32), labels, batch_size=size, shuffle=False, verbose=0, callbacks=[clock])
     seconds = np.diff(clock.ends)[3:]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # Linux counts kilobytes
+    peak = (peak_megabytes() or np.nan) / 1000
     return {"images_per_second": size / float(np.median(seconds)), "peak_gigabytes": peak}
 
 

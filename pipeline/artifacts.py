@@ -9,6 +9,7 @@ import json
 import os
 import re
 import tempfile
+import time
 from pathlib import Path
 
 import h5py
@@ -20,6 +21,8 @@ from pipeline.progress import counter
 from pipeline.quiet import keras
 
 ATTRIBUTE = "pipeline"
+# Seconds between the tries of a rename: on Windows a virus scanner or an indexer may have a new file open for a moment.
+WAITS = (0.05, 0.1, 0.2, 0.4, 0.8) if os.name == "nt" else ()
 
 
 @contextlib.contextmanager
@@ -40,7 +43,7 @@ def replacing(path: Path):
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
-        temporary.replace(path)
+        rename(temporary, path)
         _sync(path.parent)
     except (OSError, RuntimeError) as error:
         reason = _reason(error)
@@ -51,6 +54,16 @@ def replacing(path: Path):
         if temporary:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give a file or folder the name of another, whose place it takes."""
+    for wait in WAITS:
+        with contextlib.suppress(PermissionError):
+            source.replace(target)
+            return
+        time.sleep(wait)
+    source.replace(target)
 
 
 def _sync(folder: Path) -> None:
@@ -199,7 +212,14 @@ def load_model(path: Path):
         BadInput: missing, damaged or changed file, a Lambda layer, or a class that is not Keras' own.
             The architecture is read as plain JSON first, so none of the file's code has run by then.
     """
-    return untrusted.load(Path(path))
+    return without_xla(untrusted.load(Path(path)))
+
+
+def without_xla(model):
+    """The model, kept from XLA, which Keras gives every uncompiled model beside a GPU, anew for each batch size."""
+    if keras.backend.backend() == "tensorflow" and not model.compiled:
+        model.jit_compile = False
+    return model
 
 
 def predict(model, images: np.ndarray, batch_size: int = 250, what: str = "") -> np.ndarray:
@@ -210,6 +230,7 @@ def predict(model, images: np.ndarray, batch_size: int = 250, what: str = "") ->
     """
     # Batch by batch: predict() turns the whole array into one tensor, and its tf.data pipeline ends late
     # (see pipeline.batches).
+    without_xla(model)
     parts = []
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size].astype(np.float32)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.artifacts import replacing
+from pipeline.artifacts import rename, replacing
 from pipeline.errors import BadInput
 
 
@@ -35,7 +35,7 @@ def save(path: Path, model, record: dict, best: list[np.ndarray] | None) -> None
         with open(temporary, "rb+") as file:
             file.write(hashlib.file_digest(file, "sha256").digest())
         if path.exists():
-            path.replace(previous(path))
+            rename(path, previous(path))
 
 
 def previous(path: Path) -> Path:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import runtimes
+from pipeline import artifacts, runtimes
 from pipeline.progress import counter
 
 SUFFIXES = {
@@ -178,5 +178,5 @@ def export(graph, form: str, path: Path, calibration: np.ndarray, about: dict, t
         if not failure:
             if path.is_dir():
                 shutil.rmtree(path)
-            made.replace(path)
+            artifacts.rename(made, path)
     return Check(form, path, megabytes, difference, before, after, failure)

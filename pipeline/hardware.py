@@ -45,15 +45,15 @@ def _gpu() -> tuple[str, float] | None:
     return name.strip(), float(capability)
 
 
-def has_bfloat16() -> bool:
-    """Whether the processor or GPU multiplies bfloat16 matrices in hardware.
-
-    AVX-512 BF16 or AMX on x86, BF16 on Arm (Linux), compute capability 8.0 (Ampere) on NVIDIA.
-    """
-    gpu = _gpu()
-    if gpu:
-        return gpu[1] >= 8.0
+def processor_has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 matrices in hardware: AVX-512 BF16, AMX, Arm's BF16 (Linux)."""
     return bool(_matrix_units())
+
+
+def has_bfloat16() -> bool:
+    """Whether the GPU does, from compute capability 8.0 (Ampere) on; where there is none, the processor."""
+    gpu = _gpu()
+    return gpu[1] >= 8.0 if gpu else processor_has_bfloat16()
 
 
 def use_precision(precision: str) -> str:
@@ -113,6 +113,8 @@ def versions() -> dict[str, str]:
 
 def commit() -> str:
     """The project's commit, with a + when a Python file differs from it; "unknown" outside git."""
+    if not (PROJECT / ".git").exists():  # git would look for a repository around the project
+        return "unknown"
     identifier = _output_of("git", "-C", str(PROJECT), "rev-parse", "--short=12", "HEAD")
     changed = _output_of("git", "-C", str(PROJECT), "status", "--porcelain", "--", "*.py")
     return identifier + ("+" if changed else "") if identifier else "unknown"

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shlex
 import signal
+import subprocess
 import sys
 import threading
 
@@ -17,7 +18,8 @@ class Interrupted(Exception):
     """
 
     def __init__(self, code: int, where: str):
-        command = shlex.join([*(word for word in sys.argv if word != "--resume"), "--resume"])
+        quoted = subprocess.list2cmdline if os.name == "nt" else shlex.join  # cmd.exe takes ' for a letter
+        command = quoted([*(word for word in sys.argv if word != "--resume"), "--resume"])
         super().__init__(f"interrupted {where}, the state is saved; go on with: python {command}")
         self.code = code
 

@@ -1,5 +1,6 @@
 """One run at a time in a folder."""
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -44,5 +45,6 @@ def let_go(file: IO) -> None:
     """Remove the file of a lock and let go of it, in this order: nobody can be refused by what is left."""
     if os.name == "nt":  # an open file cannot be removed there
         file.close()
-    Path(file.name).unlink(missing_ok=True)
+    with contextlib.suppress(PermissionError):  # a scanner has it open; what is left is not locked
+        Path(file.name).unlink(missing_ok=True)
     file.close()

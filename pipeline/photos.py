@@ -1,5 +1,7 @@
 """A user's own picture files, made into what a model takes."""
 
+import glob
+import itertools
 import warnings
 from pathlib import Path
 
@@ -70,9 +72,13 @@ def read_digit(path: str | Path) -> tuple[np.ndarray, bool]:
 
 
 def listed(places: tuple[str, ...]) -> list[Path]:
-    """The files themselves, and the pictures in the folders in order of name; an empty folder stays."""
+    """The files themselves, and the pictures in the folders in order of name; an empty folder stays.
+
+    Patterns (*.png), which Windows leaves to the program, become the files that they fit.
+    """
     found = []
-    for place in map(Path, places):
+    fitting = ([place] if Path(place).exists() else sorted(glob.glob(place)) or [place] for place in places)
+    for place in map(Path, itertools.chain.from_iterable(fitting)):
         inside = sorted(file for file in place.glob("*") if file.suffix.lower() in SUFFIXES)
         found += inside or [place]
     return found

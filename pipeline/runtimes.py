@@ -140,7 +140,8 @@ def _litert(path: Path, threads: int) -> Opened:
         raise missing("ai-edge-litert") from error
     try:
         with silence():  # it announces its delegate
-            interpreter = Interpreter(str(path), num_threads=threads)
+            # Its content, because Windows' own open() in there knows no umlauts in a path.
+            interpreter = Interpreter(model_content=path.read_bytes(), num_threads=threads)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise BadInput(f"{path} is damaged or not a LiteRT model") from error

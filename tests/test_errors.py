@@ -1,6 +1,5 @@
 """What a user can mend ends in one line and a stable exit code; a bug keeps its traceback."""
 
-import os
 import signal
 
 import pytest
@@ -42,7 +41,7 @@ def test_what_a_user_can_mend_is_one_line_on_stderr_and_a_stable_exit_code(error
 
 
 def test_sigterm_ends_in_one_line_and_143(sigterm, capsys):
-    assert errors.exit_code(lambda: os.kill(os.getpid(), signal.SIGTERM)) == 143
+    assert errors.exit_code(lambda: signal.raise_signal(signal.SIGTERM)) == 143
     assert "--resume" in capsys.readouterr().err
 
 

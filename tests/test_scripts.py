@@ -276,6 +276,7 @@ def test_resuming_a_finished_run_says_so_and_no_refused_run_changes_a_file(sessi
     assert set(session.afterwards) - set(session.trained) == {"custom_cnn_photos_gradcam.png"}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to another process")
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_process_says_in_one_line_how_to_go_on_and_keeps_its_state(tmp_path, sent, code):
     command = [sys.executable, str(PROJECT / "mnist_classification.py"), "--dataset", "digits", "--filters", "2"]

@@ -1,7 +1,6 @@
 """Training: the rules that fit follows, and runs that repeat and resume bit for bit."""
 
 import io
-import os
 import signal
 from types import SimpleNamespace
 
@@ -198,7 +197,7 @@ def test_a_signal_while_stdout_writes_its_buffer_is_held_like_any_other(capfd):
             return True
 
         def write(self, content):
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
             return len(content)
 
     with Held() as held, pytest.MonkeyPatch.context() as patch:

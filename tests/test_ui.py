@@ -42,7 +42,9 @@ def page(folder, tmp_path_factory):
     spy = tmp_path_factory.mktemp("spy")
     (spy / "sitecustomize.py").write_text(RECORDER.format(path=str(spy / "called")))
     paths = [str(spy), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    # A proxy that is not there: Windows and Macs may name one for the whole system.
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+    environment = {**os.environ, **proxies, "PYTHONPATH": os.pathsep.join(paths)}
     with screenshots.server("--output-dir", str(folder), environment=environment) as address:
         (folder / "demo" / "vanishing.h5").unlink()
         yield address, spy / "called"

@@ -193,16 +193,17 @@ def pictures(folder):
     write("pickle.png", pickle.dumps(Bomb(folder / "code ran")))
     (folder / "folder.png").mkdir()
     made["folder.png"] = (folder / "folder.png", False)
-    os.mkfifo(folder / "pipe.png")
-    made["pipe.png"] = (folder / "pipe.png", False)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "pipe.png")
+        made["pipe.png"] = (folder / "pipe.png", False)
     made["missing.png"] = (folder / "missing.png", False)
     return made
 
 
 READER = """
-import json, sys, resource
+import json, sys
 sys.path.insert(0, sys.argv[1])
-from pipeline import photos
+from pipeline import photos, worker
 from pipeline.errors import BadInput
 for path in json.load(sys.stdin):
     for read in (lambda: photos.read(path, (32, 32, 3)).shape, lambda: photos.read_digit(path)[0].shape):
@@ -210,7 +211,7 @@ for path in json.load(sys.stdin):
             print(json.dumps(["read", read()]))
         except BadInput as error:
             print(json.dumps(["refused", str(error)]))
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+print(json.dumps(worker.peak_megabytes()))
 """
 
 
@@ -225,7 +226,7 @@ def test_hostile_and_odd_pictures_are_read_or_refused_in_one_line(tmp_path, trie
     )
     assert (done.returncode, done.stderr) == (0, "")
     *said, peak = map(json.loads, done.stdout.splitlines())
-    assert peak < 2e9 and not (tmp_path / "code ran").exists()
+    assert peak < 2000 and not (tmp_path / "code ran").exists()
     for (name, (_, readable)), colour, digit in zip(made.items(), said[::2], said[1::2], strict=True):
         if readable:
             assert colour == ["read", [32, 32, 3]], (name, colour)

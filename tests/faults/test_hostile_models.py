@@ -18,6 +18,7 @@ from pipeline.quiet import keras
 
 layers = keras.layers
 SECONDS, MEGABYTES = 30, 2000
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory")
 
 
 def load_all(paths):
