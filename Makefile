@@ -84,13 +84,8 @@ clean:
 	touch $@
 
 .venv/installed-export: .venv/installed requirements-export.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-export.txt
-	touch $@
-
 .venv/installed-ui: .venv/installed requirements-ui.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ui.txt
-	touch $@
-
 .venv/installed-dev: .venv/installed-export .venv/installed-ui requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+.venv/installed-%:
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-$*.txt
 	touch $@

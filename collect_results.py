@@ -19,7 +19,7 @@ import pandas as pd
 
 import cifar100_cnn
 import mnist_classification
-from pipeline import artifacts, cli, plots
+from pipeline import cli, plots, storage
 from pipeline.cli import flag, parse
 from pipeline.errors import BadInput, exit_code
 from pipeline.statistics import over_seeds
@@ -94,7 +94,7 @@ def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
     """The results of one family, and the metrics file of each (recipe, seed) that is there."""
     script, path, files, seeds = SCRIPTS[prefix], folder / f"{prefix}_results.json", {}, {}
     usual = cli.recorded(script.Config())  # a knob newer than a run was at its default
-    for recipe, earlier in (artifacts.read_json(path) if path.exists() else {}).items():
+    for recipe, earlier in (storage.read_json(path) if path.exists() else {}).items():
         if not isinstance(earlier, dict) or not {"config", "runs"} <= earlier.keys():
             raise BadInput(f"{path} is damaged; delete it or do that run again")
         if recipe.split("-")[0] not in script.RECIPES or differing(usual | earlier["config"], settings(script, recipe)):
@@ -102,7 +102,7 @@ def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
         else:
             seeds[recipe] = {row["seed"]: row for row in earlier["runs"]}
     for file in [*folder.glob(f"{prefix}*_metrics.json"), *sorted((folder / "runs").glob(f"*/{prefix}*_metrics.json"))]:
-        metrics = artifacts.read_json(file)
+        metrics = storage.read_json(file)
         try:
             recipe = metrics["recipe"]
             if recipe.split("-")[0] not in script.RECIPES:
@@ -140,12 +140,12 @@ def ship(family: str, recipe: str, results: dict, files: dict, folder: Path) -> 
         print(f"{recipe}: seed {seed} did best on validation, but its files are gone; {folder} stays as it is")
         return
     prefix = best.name.removesuffix("metrics.json")
-    if (folder / best.name).exists() and artifacts.read_json(folder / best.name) == artifacts.read_json(best):
+    if (folder / best.name).exists() and storage.read_json(folder / best.name) == storage.read_json(best):
         return
     beside = {file for file in best.parent.glob(f"{prefix}*") if file.suffix in (".json", ".csv", ".png")}
     others = sorted({*beside, *best.parent.glob(f"*{family}_*.h5")} - {best})
     for file in (*others, best):  # the figures last: they stand for all
-        with artifacts.replacing(folder / file.name) as temporary:
+        with storage.replacing(folder / file.name) as temporary:
             shutil.copyfile(file, temporary)
     print(f"{folder}: now holds the run of {best.parent}, the best of its recipe on validation")
 
@@ -159,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
         if not results:
             continue
         found = True
-        artifacts.write_json(folder / f"{prefix}_results.json", results)
+        storage.write_json(folder / f"{prefix}_results.json", results)
         # Fine labels are a task of their own, and the votes of an ensemble have no curve.
         plain = {name: result["runs"] for name, result in results.items() if "-" not in name}
         path = folder / f"{prefix}_time_to_accuracy.png"

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline import artifacts, data, error_plots, metrics
+from pipeline import artifacts, data, error_plots, metrics, storage
 from pipeline.cli import flag, parse
 from pipeline.errors import exit_code
 from pipeline.names import CIFAR100_FINE
@@ -73,12 +73,15 @@ def analyse(path: Path, config: Config) -> tuple[str, data.Dataset, np.ndarray]:
     if len(names) > 10 and pairs:
         error_plots.confused_pairs(dataset.x_test, y_true, predicted, pairs, names, title, file("confused_pairs.png"))
     elif len(names) <= 10 and 0 < len(wrong) <= MOST:
-        error_plots.every_wrong(
-            dataset.x_test[wrong], y_true[wrong], probabilities[wrong], names, title, file("every_wrong.png")
-        )
+        captions = [
+            f"true {names[label]} ({row[label]:.0%})\npredicted {names[row.argmax()]} ({row.max():.0%})"
+            for label, row in zip(y_true[wrong], probabilities[wrong], strict=True)
+        ]
+        what = f"All {len(wrong)} test images that the model gets wrong"
+        error_plots.captioned(dataset.x_test[wrong], captions, what, title, file("every_wrong.png"))
     if dataset.fine_test is not None:
         table = fine_classes(dataset, predicted)
-        artifacts.write_csv(file("fine_accuracy.csv"), table)
+        storage.write_csv(file("fine_accuracy.csv"), table)
         groups = [table[table["superclass"] == name] for name in names]
         error_plots.fine_accuracy(
             [list(group["fine_class"]) for group in groups],
@@ -97,9 +100,15 @@ def analyse(path: Path, config: Config) -> tuple[str, data.Dataset, np.ndarray]:
             for a, b in pairs
         ],
     }
-    artifacts.write_json(file("errors.json"), figures)
+    storage.write_json(file("errors.json"), figures)
     print(f"{file('errors.json')}: {len(wrong)} wrong, expected calibration error {error:.3f}")
     return about["prefix"], dataset, probabilities
+
+
+def guesses(probabilities: dict[str, np.ndarray], index: int, class_names) -> list[str]:
+    """What each model takes one test image for."""
+    rows = {name: of_model[index] for name, of_model in probabilities.items()}
+    return [f"{name}: {class_names[row.argmax()]} ({row.max():.0%})" for name, row in rows.items()]
 
 
 def both_wrong(dataset: data.Dataset, probabilities: dict[str, np.ndarray], folder: Path) -> None:
@@ -119,13 +128,14 @@ def both_wrong(dataset: data.Dataset, probabilities: dict[str, np.ndarray], fold
         "same_prediction": int(np.sum(one[found] == other[found])),
         "test_images": found.tolist(),
     }
-    artifacts.write_json(path, figures)
+    storage.write_json(path, figures)
     path.with_suffix(".png").unlink(missing_ok=True)
     if 0 < len(found) <= MOST:
-        few = {name: rows[found] for name, rows in probabilities.items()}
-        error_plots.both_wrong(
-            dataset.x_test[found], y[found], few, dataset.class_names, dataset.title, path.with_suffix(".png")
-        )
+        names = dataset.class_names
+        captions = ["\n".join([f"true {names[y[index]]}", *guesses(probabilities, index, names)]) for index in found]
+        count = "The test image" if len(found) == 1 else f"The {len(found)} test images"
+        what = f"{count} that {' and '.join(probabilities)} both get wrong"
+        error_plots.captioned(dataset.x_test[found], captions, what, dataset.title, path.with_suffix(".png"))
     print(f"{path}: {' and '.join(predicted)} are both wrong on {len(found)} of {len(y):,} test images")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import artifacts, data, exports, fold
+from pipeline import artifacts, data, exports, fold, hardware
 from pipeline.cli import flag, parse
 from pipeline.errors import BadInput, exit_code
 from pipeline.files import sha256
@@ -39,13 +39,6 @@ def calibration_images(dataset: data.Dataset, n: int) -> np.ndarray:
     On CIFAR-100's validation images 50, 200 and 1,000 of them gave int8 models equally close to Keras.
     """
     return dataset.x_train[np.linspace(0, len(dataset.x_train) - 1, min(n, len(dataset.x_train))).astype(int)]
-
-
-def full_float32() -> None:
-    """Keep a GPU from rounding the factors of float32 products, which the exports are compared with."""
-    import tensorflow as tf
-
-    tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 def export_model(path: Path, config: Config) -> list[exports.Check]:
@@ -84,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(Config, argv, about=__doc__)
     if keras.backend.backend() != "tensorflow":
         raise BadInput("models are exported by TensorFlow: unset KERAS_BACKEND, or set it to tensorflow")
-    full_float32()
+    hardware.full_float32()
     exports.refuse_missing(exports.SUFFIXES if config.format == "all" else (config.format,))
     paths = [Path(model) for model in config.models] or artifacts.finished_models(Path(config.output_dir or "output"))
     for path in paths:

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline import artifacts, comparison, data, exports, files, hardware, latency, plot_comparison, runtimes
+from pipeline import artifacts, comparison, data, exports, files, hardware, latency, plot_comparison, runtimes, storage
 from pipeline.cli import flag, parse
 from pipeline.errors import BadInput, exit_code
+from pipeline.process import cores
 from pipeline.progress import counter
 
 
@@ -117,9 +118,10 @@ def measure(path: Path, rounds: int, threads: int, data_dir: str | None) -> tupl
 def main(argv: list[str] | None = None) -> int:
     """Measure what is there, name what is missing."""
     config = parse(Config, argv, about=__doc__)
-    folder, threads = Path(config.output_dir), config.threads or runtimes.cores()
-    if threads > runtimes.cores():
-        raise BadInput(f"--threads must be at most {runtimes.cores()}, the cores there are, got {threads}")
+    hardware.full_float32()
+    folder, threads = Path(config.output_dir), config.threads or cores()
+    if threads > cores():
+        raise BadInput(f"--threads must be at most {cores()}, the cores there are, got {threads}")
     paths = [Path(model) for model in config.models] or artifacts.finished_models(folder)
     folder.mkdir(parents=True, exist_ok=True)
     measured = [measure(path, config.rounds, threads, config.data_dir) for path in paths]
@@ -133,14 +135,12 @@ def main(argv: list[str] | None = None) -> int:
         "matrix_peak_gflops": peak,
         "threads": threads,
         "rounds": config.rounds,
-        "hardware": hardware.describe(),
-        "versions": hardware.versions(),
-        "commit": hardware.commit(),
+        **hardware.provenance(),
     }
     print(comparison.text(result))
-    artifacts.write_csv(folder / "model_comparison.csv", pd.DataFrame(comparison.flat(entries)))
+    storage.write_csv(folder / "model_comparison.csv", pd.DataFrame(comparison.flat(entries)))
     plot_comparison.draw(result, folder / "model_comparison.png")
-    artifacts.write_json(folder / "model_comparison.json", result)
+    storage.write_json(folder / "model_comparison.json", result)
     print(f"{folder / 'model_comparison.png'}, .csv, .json")
     return 0
 

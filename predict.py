@@ -19,6 +19,7 @@ import numpy as np
 from pipeline import photos, runtimes
 from pipeline.cli import flag, parse
 from pipeline.errors import BadInput, exit_code
+from pipeline.process import cores
 
 TOP = 3
 
@@ -53,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(Config, argv, about=__doc__)
     if not config.images:
         raise BadInput("no picture given; name picture files or a folder of them after the model")
-    model = runtimes.open_model(config.model, runtimes.cores())
+    model = runtimes.open_model(config.model, cores())
     paths = photos.listed(config.images)
     width = max(len(str(path)) for path in paths) + 2
     cell = max(map(len, model.about["class_names"])) + 2

@@ -18,7 +18,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 import cifar100_cnn  # noqa: E402
-from pipeline import artifacts, hardware  # noqa: E402
+from pipeline import hardware, storage  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
 from pipeline.errors import exit_code  # noqa: E402
 from pipeline.quiet import keras  # noqa: E402
@@ -68,12 +68,10 @@ def main(argv: list[str] | None = None) -> int:
         "stock_over_fused": medians["stock"] / medians["fused"],
         "precision": precision,
         "config": vars(config),
-        "hardware": hardware.describe(),
-        "versions": hardware.versions(),
-        "commit": hardware.commit(),
+        **hardware.provenance(),
     }
     path = PROJECT / "output" / "benchmark_batch_norm.json"
-    artifacts.write_json(path, result)
+    storage.write_json(path, result)
     ratio = result["stock_over_fused"]
     print(f"stock {medians['stock']:.3f} s, fused {medians['fused']:.3f} s per step: {ratio:.2f} times")
     print(path)

@@ -22,7 +22,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 import cifar100_cnn  # noqa: E402
-from pipeline import artifacts, hardware  # noqa: E402
+from pipeline import hardware, storage  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
 from pipeline.errors import BadInput, exit_code  # noqa: E402
 from pipeline.quiet import keras  # noqa: E402
@@ -87,12 +87,10 @@ def main(argv: list[str] | None = None) -> int:
         "deterministic_over_usual": medians["deterministic"] / medians["usual"],
         "different_weights": {mode: len({one["digest"] for one in found[mode]}) for mode in MODES},
         "config": vars(config),
-        "hardware": hardware.describe(),
-        "versions": hardware.versions(),
-        "commit": hardware.commit(),
+        **hardware.provenance(),
     }
     path = PROJECT / "output" / "benchmark_determinism.json"
-    artifacts.write_json(path, result)
+    storage.write_json(path, result)
     same = "the same weights in all processes" if result["different_weights"]["usual"] == 1 else "differing weights"
     print(f"with the switch {result['deterministic_over_usual']:.2f} times as long; without it: {same}")
     print(path)

@@ -28,7 +28,7 @@ import pandas as pd
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from pipeline import artifacts, cam, cam_plots, data, explainer, faithfulness, perturb, receptive  # noqa: E402
+from pipeline import artifacts, cam, cam_plots, data, explainer, faithfulness, perturb, receptive, storage  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
 from pipeline.errors import exit_code  # noqa: E402
 from pipeline.progress import clock, counter  # noqa: E402
@@ -211,7 +211,7 @@ def main(argv: list[str] | None = None) -> int:
         rows += found
         pictures.append((picture, found))
         print(summary(found), flush=True)
-        artifacts.write_csv(folder / "gradcam_faithfulness.csv", pd.DataFrame(rows))
+        storage.write_csv(folder / "gradcam_faithfulness.csv", pd.DataFrame(rows))
         cam_plots.faithfulness(pictures, folder / "gradcam_faithfulness.png")
     print(f"{folder / 'gradcam_faithfulness.csv'}, .png")
     return 0

@@ -19,7 +19,7 @@ import numpy as np
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from pipeline import artifacts, cam, data, explainer, hardware  # noqa: E402
+from pipeline import artifacts, cam, data, explainer, hardware, storage  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
 from pipeline.errors import exit_code  # noqa: E402
 
@@ -67,9 +67,9 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(Config, argv, about=__doc__)
     folder = Path(config.output_dir)
     found = [measure(path, config) for path in artifacts.finished_models(folder)]
-    about = {"hardware": hardware.describe(), "versions": hardware.versions(), "commit": hardware.commit()}
+    about = hardware.provenance()
     result = {"images": config.images, "rounds": config.rounds, "models": found, **about}
-    artifacts.write_json(folder / "benchmark_gradcam.json", result)
+    storage.write_json(folder / "benchmark_gradcam.json", result)
     print(folder / "benchmark_gradcam.json")
     return 0
 

@@ -16,7 +16,7 @@ import numpy as np
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from pipeline import artifacts, hardware  # noqa: E402
+from pipeline import hardware, storage  # noqa: E402
 from pipeline.errors import exit_code  # noqa: E402
 from ui import screenshots  # noqa: E402
 
@@ -44,12 +44,10 @@ def main() -> int:
         "median_ms": float(np.median(later)),
         "slowest_ms": max(later),
         "rounds": ROUNDS,
-        "hardware": hardware.describe(),
-        "versions": hardware.versions(),
-        "commit": hardware.commit(),
+        **hardware.provenance(),
     }
     path = PROJECT / "output" / "benchmark_page.json"
-    artifacts.write_json(path, result)
+    storage.write_json(path, result)
     print(f"first {first:.0f} ms, then median {result['median_ms']:.0f} ms, slowest {max(later):.0f} ms")
     print(path)
     return 0

@@ -51,8 +51,8 @@ def measure(images: int, batch: int, cores: int) -> dict:
     import cifar100_cnn
     from pipeline import hardware
     from pipeline.batches import Batches
+    from pipeline.process import peak_megabytes
     from pipeline.quiet import keras
-    from pipeline.worker import peak_megabytes
 
     script = cifar100_cnn.Config()
     hardware.use_precision("auto")
@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if not hasattr(os, "sched_setaffinity"):
         raise BadInput("this benchmark chooses its processor cores as Linux does; run it there")
-    from pipeline import artifacts, hardware
+    from pipeline import hardware, storage
 
     found = [[] for _ in ROWS]
     for turn in range(config.rounds):
@@ -103,8 +103,7 @@ def main(argv: list[str] | None = None) -> int:
         for (images, batch, cores), runs in zip(ROWS, found, strict=True)
     ]
     path = PROJECT / "output" / "benchmark_scaling.json"
-    versions = {"hardware": machine, "versions": hardware.versions(), "commit": hardware.commit()}
-    artifacts.write_json(path, {"rows": rows, "rounds": config.rounds, **versions})
+    storage.write_json(path, {"rows": rows, "rounds": config.rounds, **hardware.provenance()})
     print(path)
     return 0
 

@@ -25,12 +25,12 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from benchmarks.batch_norm import with_stock_layers  # noqa: E402
-from pipeline import artifacts, data, hardware  # noqa: E402
+from pipeline import data, hardware, storage  # noqa: E402
 from pipeline.batches import Batches  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
 from pipeline.errors import BadInput, exit_code  # noqa: E402
+from pipeline.process import peak_megabytes  # noqa: E402
 from pipeline.quiet import keras  # noqa: E402
-from pipeline.worker import peak_megabytes  # noqa: E402
 
 WAYS = ("plain", "ready", "pipeline")
 
@@ -111,11 +111,9 @@ def main(argv: list[str] | None = None) -> int:
         "peak_gigabytes": max(one["peak_gigabytes"] for one in found["pipeline"]),
         "rounds": found,
         "dataset": config.dataset,
-        "hardware": hardware.describe(),
-        "versions": hardware.versions(),
-        "commit": hardware.commit(),
+        **hardware.provenance(),
     }
-    artifacts.write_json(PROJECT / "output" / "benchmark_throughput.json", result)
+    storage.write_json(PROJECT / "output" / "benchmark_throughput.json", result)
     print(
         f"pipeline over plain Keras: {result['pipeline_over_plain']:.2f} times; "
         f"input and augmentation cost {result['input_cost_percent']:.1f} % over ready batches; "

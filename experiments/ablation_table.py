@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pipeline import artifacts
+from pipeline import storage
 from pipeline.errors import BadInput
-from pipeline.statistics import single_run_band
+from pipeline.statistics import over_seeds, single_run_band
 from pipeline.style import BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE, SMALL, heading, save
 
 REFERENCE = "reference"
@@ -77,10 +77,8 @@ def summary(rows: list[dict]) -> dict:
         found = [row["seconds"] / np.mean(seconds[row["machine"]]) for row in own if row["machine"] in seconds]
         return float(np.mean(found)) if found else None
 
-    deviation = float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None
-    n = len(accuracies)
-    band = single_run_band(deviation, n) if n > 1 else None
-    reference = {"mean": float(np.mean(accuracies)), "std": deviation, "n": n, "band": band}
+    reference = over_seeds(accuracies)
+    reference["band"] = single_run_band(reference["std"], reference["n"]) if reference["n"] > 1 else None
     ideas = [
         {
             **{key: own[0][key] for key in ("idea", "kind", "change", "epochs", "parameters")},
@@ -95,11 +93,6 @@ def summary(rows: list[dict]) -> dict:
     return {"reference": reference, "ideas": sorted(ideas, key=lambda idea: -idea["difference"])}
 
 
-def ratio(times: float | None) -> str:
-    """How many times the reference's seconds; empty where that was not measured."""
-    return "" if times is None else f"{times:.1f}"
-
-
 def write(path: Path, rows: list[dict], about: dict, title: str) -> None:
     """The table, its summary and its picture, each whole or not at all; the settings are on disk first.
 
@@ -108,8 +101,8 @@ def write(path: Path, rows: list[dict], about: dict, title: str) -> None:
         title: what it was made on.
     """
     found = summary(rows)
-    artifacts.write_json(path.with_suffix(".json"), about | found)
-    artifacts.write_csv(path, pd.DataFrame(rows, columns=list(COLUMNS)))
+    storage.write_json(path.with_suffix(".json"), about | found)
+    storage.write_csv(path, pd.DataFrame(rows, columns=list(COLUMNS)))
     picture(rows, found, title, path.with_suffix(".png"))
 
 
@@ -136,7 +129,8 @@ def picture(rows: list[dict], found: dict, title: str, path: Path) -> None:
         end, move, align = (max(own), 8, "left") if right else (min(own), -8, "right")
         offset = {"xytext": (move, 0), "textcoords": "offset points", "va": "center", "ha": align}
         axes.annotate(f"{round(difference, 1) + 0.0:+.1f}".replace("-", "−"), (end, place), **offset)
-        axes.annotate(ratio(idea["times_reference_seconds"]), (1.06, place), **beside)
+        times = idea["times_reference_seconds"]
+        axes.annotate("" if times is None else f"{times:.1f}", (1.06, place), **beside)
     axes.plot(points[REFERENCE], [0] * reference["n"], "|", color=BLACK, markersize=12, markeredgewidth=2)
     axes.annotate("1.0", (1.06, 0), **beside)
     axes.annotate("training\ntime (×)", (1.06, 1), xycoords="axes fraction", va="bottom", ha="right")

@@ -131,7 +131,7 @@ def fill(path: Path, config: Config, runs: list[tuple[str, Idea, int]]) -> list[
     knobs = cli.recorded(reference) | {"precision": hardware.use_precision(config.precision), "files": dataset.files}
     about = {"settings": {name: value for name, value in knobs.items() if name != "seed"}}
     about |= {"n_train": len(dataset.y_train), "n_validation": len(dataset.y_validation)}
-    about |= {"hardware": hardware.describe(), "versions": hardware.versions(), "commit": hardware.commit()}
+    about |= hardware.provenance()
     today = {name: told(make) for name, make in VIEWS.items()}
     today |= {name: change(idea) for name, idea in ({ablation_table.REFERENCE: Idea()} | IDEAS).items()}
     found = ablation_table.read(path, about["settings"])

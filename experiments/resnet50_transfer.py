@@ -37,7 +37,7 @@ sys.path.insert(0, str(PROJECT))
 
 import resnet50_transfer_learning as resnet  # noqa: E402
 from experiments.transfer_rows import CONV4, CONV5, PRETRAINED, Row, measure, plan, through_backbone  # noqa: E402
-from pipeline import artifacts, cli, data, hardware, lock, plot_transfer, pretrained  # noqa: E402
+from pipeline import cli, data, hardware, lock, plot_transfer, pretrained, storage  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
 from pipeline.errors import BadInput, exit_code  # noqa: E402
 from pipeline.progress import clock  # noqa: E402
@@ -62,7 +62,7 @@ def default_run(row: Row, dataset: data.Dataset, folder: Path, config: Config, f
     path = folder / "resnet50_metrics.json"
     if row.way != PRETRAINED or row.images < len(dataset.y_train) or not path.exists():
         return None
-    metrics = artifacts.read_json(path)
+    metrics = storage.read_json(path)
     today = cli.recorded(resnet.Config(dataset=config.dataset, weights=config.weights))
     today["files"] = dataset.files | pretrained.fingerprint(file)
     differs = sorted(
@@ -135,7 +135,7 @@ def fill(path: Path, config: Config, dataset: data.Dataset, file: Path) -> int:
             failed += 1
             continue
         table.append({**settings(row, common), **machine, **result})
-        artifacts.write_csv(path, pd.DataFrame(table))
+        storage.write_csv(path, pd.DataFrame(table))
         plot_transfer.draw(pd.DataFrame(table), dataset.title, picture)
         rest = expected(missing[i + 1 :], n)
         pace = (time.monotonic() - began + 300) / (expected(missing, n) - rest + 300)  # the guess counts as 5 minutes

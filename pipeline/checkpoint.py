@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.artifacts import rename, replacing
 from pipeline.errors import BadInput
+from pipeline.storage import rename, replacing
 
 
 def save(path: Path, model, record: dict, best: list[np.ndarray] | None) -> None:

@@ -1,11 +1,12 @@
 """Pictures of a model's errors: numbers and images to PNG."""
 
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.style import BLUE, GREY, ORANGE, SMALL, heading, save, share_table, show, wrapped
+from pipeline.style import BLUE, GREY, ORANGE, SMALL, heading, save, share_table, show
 
 
 def confused_pairs(images, y_true, predicted, pairs, class_names, title: str, path: Path) -> None:
@@ -25,7 +26,7 @@ def confused_pairs(images, y_true, predicted, pairs, class_names, title: str, pa
     for line, (a, b) in zip(grid, pairs, strict=True):
         for start, true, guess in ((0, a, b), (1 + shown, b, a)):
             found = np.flatnonzero((y_true == true) & (predicted == guess))
-            text = f"{wrapped(class_names[true], 22)}\ntaken for\n{wrapped(class_names[guess], 22)}\n{len(found)} times"
+            text = f"{fill(class_names[true], 22)}\ntaken for\n{fill(class_names[guess], 22)}\n{len(found)} times"
             line[start].text(0.5, 0.5, text, ha="center", va="center", fontsize=SMALL)
             for axes, index in zip(line[start + 1 :], found[:shown], strict=False):
                 show(axes, images[index])
@@ -78,50 +79,16 @@ def reliability(count, accuracy, error: float, title: str, path: Path) -> None:
     save(figure, path)
 
 
-def every_wrong(images, y_true, probabilities, class_names, title: str, path: Path) -> None:
-    """Every test image that was classified wrong, in test order: true class, prediction, probability.
-
-    Args:
-        images: (n, h, w, c) raw pixels of the wrong ones alone; y_true: (n,); probabilities: (n, classes).
-    """
-    columns = min(6, len(images))
-    rows = -(-len(images) // columns)
-    figure = Figure(figsize=(max(5, 1.9 * columns), 2.1 * rows + 1), layout="constrained")
-    figure.get_layout_engine().set(hspace=0.05)  # captions belong to what is below them
-    heading(figure, f"All {len(images)} test images that the model gets wrong", title)
-    for axes in figure.subplots(rows, columns, squeeze=False).flat:
-        axes.axis("off")
-    for axes, image, label, row in zip(figure.axes, images, y_true, probabilities, strict=False):
-        show(axes, image)
-        guess = row.argmax()
-        axes.set_title(
-            f"true {class_names[label]} ({row[label]:.0%})\npredicted {class_names[guess]} ({row[guess]:.0%})",
-            fontsize=SMALL,
-        )
-    save(figure, path)
-
-
-def both_wrong(images, y_true, probabilities: dict, class_names, data: str, path: Path) -> None:
-    """Every test image that two models get wrong, in test order: true class and what each takes it for.
-
-    Args:
-        images: (n, h, w, c) raw pixels of these alone; y_true: (n,).
-        probabilities: name of the model -> (n, classes).
-        data: name of the data set.
-    """
+def captioned(images, captions: list[str], what: str, title: str, path: Path) -> None:
+    """Images (n, h, w, c) of raw pixels in their order, each under its caption."""
     columns = min(5, len(images))
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(max(7, 2.3 * columns), 2.6 * rows + 1), layout="constrained")
-    count = "The test image" if len(images) == 1 else f"The {len(images)} test images"
+    figure = Figure(figsize=(max(7, 2.3 * columns), 2.4 * rows + 1), layout="constrained")
     figure.get_layout_engine().set(hspace=0.05)  # captions belong to what is below them
-    heading(figure, f"{count} that {' and '.join(probabilities)} both get wrong", data)
+    heading(figure, what, title)
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")
-    for index, (axes, image, label) in enumerate(zip(figure.axes, images, y_true, strict=False)):
+    for axes, image, caption in zip(figure.axes, images, captions, strict=False):
         show(axes, image)
-        lines = [f"true {class_names[label]}"]
-        for name, of_model in probabilities.items():
-            guess = of_model[index].argmax()
-            lines.append(f"{name}: {class_names[guess]} ({of_model[index, guess]:.0%})")
-        axes.set_title("\n".join(lines), fontsize=SMALL)
+        axes.set_title(caption, fontsize=SMALL)
     save(figure, path)

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import artifacts, runtimes
+from pipeline import runtimes, storage
+from pipeline.process import cores, silence
 from pipeline.progress import counter
 
 SUFFIXES = {
@@ -86,7 +87,7 @@ def convert(graph, form: str, path: Path, calibration: np.ndarray) -> None:
         options["representative_dataset"] = lambda: ([image[None].astype(np.float32)] for image in calibration)
     kind = {"onnx": "onnx", "saved_model": "tf_saved_model"}.get(form, "litert")
     level = logging.getLogger().level
-    with warnings.catch_warnings(), runtimes.silence():
+    with warnings.catch_warnings(), silence():
         warnings.simplefilter("ignore")
         logging.getLogger().setLevel(logging.ERROR)  # tf2onnx logs through the root logger
         try:
@@ -131,7 +132,7 @@ def predict(path: Path, images: np.ndarray) -> np.ndarray:
             return loaded.serve(part).numpy()
 
     else:
-        answer = runtimes.open_model(path, threads=runtimes.cores()).predict
+        answer = runtimes.open_model(path, threads=cores()).predict
     parts = []
     for start in range(0, len(images), AT_A_TIME):
         parts.append(answer(images[start : start + AT_A_TIME].astype(np.float32)))
@@ -178,5 +179,5 @@ def export(graph, form: str, path: Path, calibration: np.ndarray, about: dict, t
         if not failure:
             if path.is_dir():
                 shutil.rmtree(path)
-            artifacts.rename(made, path)
+            storage.rename(made, path)
     return Check(form, path, megabytes, difference, before, after, failure)

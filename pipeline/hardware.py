@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pipeline import PROJECT
 from pipeline.errors import BadInput
+from pipeline.process import cores
 from pipeline.quiet import keras
-from pipeline.runtimes import cores
 
 PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "scikit-learn", "onnxruntime", "ai-edge-litert")
 
@@ -38,7 +38,13 @@ def _output_of(*command: str) -> str:
 
 def _gpu() -> tuple[str, float] | None:
     """Name and compute capability of the GPU that the backend uses, or None."""
-    if not any("gpu" in device or "cuda" in device for device in keras.distribution.list_devices()):
+    if keras.backend.backend() == "torch":  # for which Keras lists no devices
+        import torch
+
+        there = torch.cuda.is_available()
+    else:
+        there = any("gpu" in device or "cuda" in device for device in keras.distribution.list_devices())
+    if not there:
         return None
     answer = _output_of("nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader")
     name, _, capability = answer.splitlines()[0].rpartition(",") if answer else ("GPU", "", "0")
@@ -57,13 +63,31 @@ def has_bfloat16() -> bool:
 
 
 def use_precision(precision: str) -> str:
-    """Set Keras' dtype policy from a --precision value and return the arithmetic chosen."""
+    """Set Keras' dtype policy from a --precision value, float32 in full, and return the arithmetic chosen."""
     chosen = ("bfloat16" if has_bfloat16() else "float32") if precision == "auto" else precision
     policies = {"bfloat16": "mixed_bfloat16", "float32": "float32"}
     if chosen not in policies:
         raise BadInput(f"--precision must be auto, float32 or bfloat16, got {precision}")
     keras.config.set_dtype_policy(policies[chosen])
+    full_float32()
     return chosen
+
+
+def full_float32() -> None:
+    """Keep a GPU from rounding the factors of float32 products to ten bits (TF32), as all backends let it."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+    elif backend == "jax":
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "highest")
+    elif backend == "torch":
+        import torch
+
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
 
 def use_determinism(asked: bool) -> None:
@@ -109,6 +133,11 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def provenance() -> dict:
+    """{"hardware", "versions", "commit"}: what a file of results was made on."""
+    return {"hardware": describe(), "versions": versions(), "commit": commit()}
 
 
 def commit() -> str:

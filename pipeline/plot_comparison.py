@@ -20,18 +20,9 @@ LABEL_WIDTH, LABEL_HEIGHT = 0.19, 27  # as a share of the axis, and in points
 BATCHES = (("1", "one image at a time: ms per image"), ("256", "batches of 256: ms per image"))
 
 
-def _best(entry: dict, batch: str) -> dict:
-    return min(entry["runtimes"], key=lambda timed: timed["batches"][batch]["median_ms"])
-
-
-def threads(n: int) -> str:
-    """1 thread, 2 threads."""
-    return f"{n} thread" if n == 1 else f"{n} threads"
-
-
 def _answer(entry: dict, batch: str) -> str:
     """A sentence: the fastest runtime of a model at a batch size, and against what."""
-    best = _best(entry, batch)
+    best = min(entry["runtimes"], key=lambda timed: timed["batches"][batch]["median_ms"])
     figures = best["batches"][batch]
     each, times = figures["median_ms"] / int(batch), figures["times_keras_predict"]
     faster = f"{times:.0f}" if times >= 10 else f"{times:.1f}"
@@ -52,7 +43,7 @@ def draw(result: dict, path: Path) -> None:
         figure,
         "Which model, in which runtime? Further left is faster, further up is more often right",
         "Median times; area is file size, bands are 95 % intervals of the accuracy; "
-        f"{result['hardware']['processor']}, {threads(result['threads'])}",
+        f"{result['hardware']['processor']}, threads: {result['threads']}",
     )
     grid = figure.subplots(len(datasets), len(BATCHES), squeeze=False)
     for line, dataset in zip(grid, datasets, strict=True):

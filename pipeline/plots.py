@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,7 +21,6 @@ from pipeline.style import (
     save,
     share_table,
     show,
-    wrapped,
 )
 
 
@@ -145,8 +145,8 @@ def examples(images, y_true, probabilities, right, wrong, class_names, title: st
             guess = probabilities[index].argmax()
             show(axes, images[index])
             axes.set_title(
-                f"{wrapped('true: ' + class_names[y_true[index]], 26)}\n"
-                f"{wrapped('predicted: ' + class_names[guess], 26)} ({probabilities[index, guess]:.0%})",
+                f"{fill('true: ' + class_names[y_true[index]], 26)}\n"
+                f"{fill('predicted: ' + class_names[guess], 26)} ({probabilities[index, guess]:.0%})",
                 fontsize=SMALL,
             )
     save(figure, path)

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 
-from pipeline.runtimes import silence
+from pipeline.process import silence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

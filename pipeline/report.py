@@ -1,6 +1,6 @@
 """Put measured figures into README.md, technical_report.md and docs/, and write the model cards.
 
-    python -m pipeline.report [--check]
+    python -m pipeline.report
 
 A figure in the text stands between two comments that name its source, and is replaced in place:
 
@@ -12,7 +12,6 @@ The cards, output/<prefix>_model_card.md, are by pipeline.cards.
 """
 
 import re
-import sys
 
 from pipeline import PROJECT
 from pipeline.cards import cards
@@ -39,18 +38,16 @@ def render(text: str) -> str:
     return TABLE.sub(lambda m: f"<!-- table {m[1]} -->\n{TABLES[m[1]]()}\n<!-- /table -->", text)
 
 
-def main() -> int:
-    """Rewrite the texts and cards; with --check only compare, exit code 1 where they differ."""
+def main() -> None:
+    """Rewrite the texts and cards that differ."""
     texts = {PROJECT / name: render((PROJECT / name).read_text(encoding="utf-8")) for name in TEXTS}
-    stale = []
+    rewritten = []
     for path, new in {**texts, **cards(PROJECT / "output")}.items():
         if not path.exists() or path.read_text(encoding="utf-8") != new:
-            stale.append(path.relative_to(PROJECT).as_posix())
-            if "--check" not in sys.argv:
-                path.write_text(new, encoding="utf-8")
-    print(f"{'differs from output/' if '--check' in sys.argv else 'rewritten'}: {', '.join(stale) or 'nothing'}")
-    return 1 if stale and "--check" in sys.argv else 0
+            path.write_text(new, encoding="utf-8")
+            rewritten.append(path.relative_to(PROJECT).as_posix())
+    print(f"rewritten: {', '.join(rewritten) or 'nothing'}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 import pipeline
-from pipeline import artifacts, checkpoint, cli, devices, hardware, latency, lock, metrics, plots, tta
+from pipeline import artifacts, checkpoint, cli, devices, hardware, latency, lock, metrics, plots, storage, tta
 from pipeline.errors import BadInput
 from pipeline.progress import clock
 from pipeline.quiet import keras
@@ -94,7 +94,7 @@ class Run:
         if not whole or not (resume or named) or any(self.folder.glob(f"{self.prefix}_*state.npz")):
             return False
         try:
-            found = artifacts.read_json(path)
+            found = storage.read_json(path)
             checkpoint.refuse_difference(found.get("config", {}), self.knobs, path, self.usual)
             if resume and getattr(self.config, "tta", False) and "tta" not in found:
                 raise BadInput(f"{path} is of a run that finished without --tta; run it anew without --resume")
@@ -173,8 +173,8 @@ class Run:
             "confusion_matrix": matrix.tolist(),
             **extra,
         }
-        artifacts.write_csv(self.path("history.csv"), pd.DataFrame(history))
-        artifacts.write_csv(self.path("classification_report.csv"), _report(matrix, dataset.class_names))
+        storage.write_csv(self.path("history.csv"), pd.DataFrame(history))
+        storage.write_csv(self.path("classification_report.csv"), _report(matrix, dataset.class_names))
         plots.training_curves(history, self.title, self.path("training_curves.png"))
         plots.confusion_matrix(matrix, dataset.class_names, self.title, self.path("confusion_matrix.png"))
         right = np.flatnonzero(predicted == dataset.y_test)
@@ -192,7 +192,7 @@ class Run:
         if views:
             result["tta"] = tta.measure(saved, dataset, views)
             result["tta"]["seconds"] = round(self.wall_seconds() - result["wall_seconds"], 1)
-        artifacts.write_json(self.path("metrics.json"), result)
+        storage.write_json(self.path("metrics.json"), result)
         for state in self.folder.glob(f"{self.prefix}_*state.npz"):
             checkpoint.remove(state)
         lock.let_go(self.lock)

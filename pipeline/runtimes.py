@@ -4,10 +4,7 @@ Nothing heavy is imported before a model is opened, and TensorFlow only for .h5,
 which runs an exported model starts at once.
 """
 
-import contextlib
 import json
-import os
-import sys
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -18,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import BadInput
+from pipeline.process import silence
 
 # What runs a model -> its file's name after the model's own, and the package that it needs.
 RUNTIMES = {
@@ -47,11 +45,6 @@ class Opened:
     about: dict
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def installed(runtime: str) -> bool:
     """Whether the package that a runtime of RUNTIMES needs can be imported."""
     return find_spec(RUNTIMES[runtime][1]) is not None
@@ -60,20 +53,6 @@ def installed(runtime: str) -> bool:
 def missing(package: str) -> BadInput:
     """The line that says what to install."""
     return BadInput(f"this needs {package}, which is not installed; run: pip install -r requirements-export.txt")
-
-
-@contextlib.contextmanager
-def silence():
-    """Drop what C++ code writes to file descriptor 2 meanwhile; Python's exceptions still get through."""
-    sys.stderr.flush()
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
 
 
 def open_model(path: str | Path, threads: int = 1, call: bool = False) -> Opened:

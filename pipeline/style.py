@@ -12,7 +12,7 @@ import numpy as np
 import seaborn
 from matplotlib.figure import Figure
 
-from pipeline.artifacts import replacing
+from pipeline.storage import replacing
 
 # Okabe & Ito's colours (2008), told apart by colour-blind readers.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -66,11 +66,6 @@ def balanced(text: str, columns: int) -> list[str]:
     while columns > 1 and len(narrower := textwrap.wrap(text, columns - 1)) == len(lines):
         lines, columns = narrower, columns - 1
     return lines
-
-
-def wrapped(text: str, columns: int) -> str:
-    """Break a long class name over lines."""
-    return textwrap.fill(text, columns)
 
 
 def show(axes, image: np.ndarray, **place) -> None:

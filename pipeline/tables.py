@@ -154,7 +154,7 @@ def transfer() -> str:
         cells = []
         for images in sets:
             few = found[found["images"] == images]
-            figures = {"mean": few["test_accuracy"].mean(), "std": few["test_accuracy"].std() if len(few) > 1 else None}
+            figures = over_seeds(list(few["test_accuracy"])) if len(few) else {}
             cells.append(f"{spread(figures)} ({few['training_seconds'].mean():,.0f} s)" if len(few) else "")
         rows.append((name_of(way, size, found["covers"].iloc[0]), *cells))
     return table(rows, left=1)

@@ -10,28 +10,11 @@ import json
 import os
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
 from pipeline import runtimes
-
-
-def peak_megabytes() -> float | None:
-    """Most memory that this process ever held, in MB; None where the system does not tell.
-
-    On Linux from /proc: getrusage would count the parent's memory too, from before the exec.
-    """
-    try:
-        status = Path("/proc/self/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
-    except (OSError, IndexError):
-        pass
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+from pipeline.process import peak_megabytes
 
 
 def matmul(kind: str, side: int):

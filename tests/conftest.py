@@ -29,6 +29,14 @@ def float32_policy():
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.fixture(autouse=True)
+def pytests_own_sigterm():
+    """errors.exit_code installs a handler; put pytest's back."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 @pytest.fixture(scope="session")
 def digits():
     return data.load("digits")
@@ -103,8 +111,6 @@ def pytest_sessionfinish(session):
             "failed": session.testsfailed,
             "skipped": sorted({report.longrepr[2].removeprefix("Skipped: ") for report in reports}),
             "seconds": round(time.monotonic() - session.config.started, 1),
-            "hardware": hardware.describe(),
-            "versions": hardware.versions(),
-            "commit": hardware.commit(),
+            **hardware.provenance(),
         }
         Path(path).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -270,14 +270,3 @@ def test_the_picture_names_every_idea_its_points_and_the_band(tmp_path, monkeypa
     band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
     assert (band.x0, band.x1) == (pytest.approx(-4.969, abs=1e-3), pytest.approx(4.969, abs=1e-3))
     assert axes.get_xlim()[0] > -10, "what lies far below is drawn at the edge"
-
-
-def test_keras_own_average_would_end_every_epoch():
-    """Why optimization.Average exists: fit() with use_ema leaves the average in the model."""
-    inputs = keras.Input((2,))
-    model = keras.Model(inputs, keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")(inputs))
-    model.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9), loss="mse")
-    x, y = np.eye(2, dtype=np.float32), np.ones((2, 1), np.float32)
-    model.fit(x, y, batch_size=1, epochs=1, shuffle=False, verbose=0)
-    # Two steps make (0.2, 0.2); the average began with the first one's (0.2, 0).
-    np.testing.assert_allclose(model.get_weights()[0].ravel(), [0.2, 0.02], atol=1e-6)

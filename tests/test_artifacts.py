@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import PROJECT
 
-from pipeline import artifacts
+from pipeline import artifacts, storage
 from pipeline.errors import BadInput
 from pipeline.quiet import keras
 
@@ -219,8 +219,8 @@ def test_finished_models_names_the_script_of_each_missing_one(tmp_path, capsys):
 
 def test_replacing_leaves_the_old_file_whole_and_nothing_beside_it_when_the_writer_fails(tmp_path):
     path = tmp_path / "figures.json"
-    artifacts.write_json(path, {"a": 1})
-    with pytest.raises(RuntimeError), artifacts.replacing(path) as temporary:
+    storage.write_json(path, {"a": 1})
+    with pytest.raises(RuntimeError), storage.replacing(path) as temporary:
         temporary.write_text("half of it")
         raise RuntimeError
     assert json.loads(path.read_text()) == {"a": 1}
@@ -230,7 +230,7 @@ def test_replacing_leaves_the_old_file_whole_and_nothing_beside_it_when_the_writ
 def test_replacing_shows_the_new_file_only_when_it_is_whole(tmp_path):
     path = tmp_path / "figures.txt"
     path.write_text("old")
-    with artifacts.replacing(path) as temporary:
+    with storage.replacing(path) as temporary:
         temporary.write_text("new")
         assert path.read_text() == "old" and temporary.suffix == ".txt"
     assert path.read_text() == "new"

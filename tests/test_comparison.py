@@ -92,7 +92,7 @@ def test_runtimes_take_turns_each_in_a_process_of_its_own(model_file, digits, mo
 
 def artifacts_of_this_process(ballast):
     """MB that this process holds, at least as many as the ballast."""
-    from pipeline.worker import peak_megabytes
+    from pipeline.process import peak_megabytes
 
     peak = peak_megabytes()
     assert peak > ballast.nbytes / 1e6

@@ -31,19 +31,22 @@ def test_both_wrong_are_the_images_that_neither_gets_right_with_both_predictions
     y, shown = few.y_test, {}
     one = sure(y, {3: other(y[3]), 7: other(y[7]), 11: other(y[11])})
     two = sure(y, {7: other(y[7]), 11: other(y[11], 2), 20: other(y[20])})
-    draw = error_analysis.error_plots.both_wrong
+    draw = error_analysis.error_plots.captioned
 
-    def keep(images, labels, probabilities, *rest):
-        shown.update(images=images, labels=labels, **probabilities)
-        draw(images, labels, probabilities, *rest)
+    def keep(images, captions, *rest):
+        shown.update(images=images, captions=captions)
+        draw(images, captions, *rest)
 
-    monkeypatch.setattr(error_analysis.error_plots, "both_wrong", keep)
+    monkeypatch.setattr(error_analysis.error_plots, "captioned", keep)
     error_analysis.both_wrong(few, {"custom CNN": one, "ResNet50": two}, tmp_path)
     figures = json.loads((tmp_path / "digits_both_wrong.json").read_text())
     assert figures["test_images"] == [7, 11] and figures["both_wrong"] == 2 and figures["same_prediction"] == 1
     assert figures["wrong"] == {"custom CNN": 3, "ResNet50": 3}
     np.testing.assert_array_equal(shown["images"], few.x_test[[7, 11]])
-    np.testing.assert_array_equal(shown["ResNet50"].argmax(axis=1), [other(y[7]), other(y[11], 2)])
+    assert shown["captions"] == [
+        f"true {y[7]}\ncustom CNN: {other(y[7])} (92%)\nResNet50: {other(y[7])} (92%)",
+        f"true {y[11]}\ncustom CNN: {other(y[11])} (92%)\nResNet50: {other(y[11], 2)} (92%)",
+    ]
     picture = np.asarray(Image.open(tmp_path / "digits_both_wrong.png").convert("L"))
     assert min(picture.shape) > 300 and picture.std() > 20
 

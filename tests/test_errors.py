@@ -8,14 +8,6 @@ from pipeline import errors
 from pipeline.errors import BadInput
 
 
-@pytest.fixture
-def sigterm():
-    """errors.exit_code installs a handler; put pytest's back."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
 def raising(error):
     def main():
         raise error
@@ -34,23 +26,23 @@ def raising(error):
     ],
     ids=["bad input", "missing file", "full disk", "no number", "ctrl-c"],
 )
-def test_what_a_user_can_mend_is_one_line_on_stderr_and_a_stable_exit_code(error, code, says, sigterm, capsys):
+def test_what_a_user_can_mend_is_one_line_on_stderr_and_a_stable_exit_code(error, code, says, capsys):
     assert errors.exit_code(raising(error)) == code
     out, err = capsys.readouterr()
     assert out == "" and len(err.strip().splitlines()) == 1 and says in err and err.endswith("\n")
 
 
-def test_sigterm_ends_in_one_line_and_143(sigterm, capsys):
+def test_sigterm_ends_in_one_line_and_143(capsys):
     assert errors.exit_code(lambda: signal.raise_signal(signal.SIGTERM)) == 143
     assert "--resume" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (1, 1)])
-def test_the_exit_code_of_main_is_passed_on(result, code, sigterm, capsys):
+def test_the_exit_code_of_main_is_passed_on(result, code, capsys):
     assert errors.exit_code(lambda: result) == code
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_bug_keeps_its_traceback(sigterm):
+def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         errors.exit_code(lambda: 1 // 0)

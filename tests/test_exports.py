@@ -214,11 +214,10 @@ def test_limits(form, difference, after, passes):
 
 
 def test_a_failed_export_makes_the_exit_code_1_and_is_named(digit_file, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(exports.LARGEST_DIFFERENCE, "onnx", 0.0)
-    monkeypatch.setattr(exports, "predict", lambda path, form, images: np.full((len(images), 10), 0.1, np.float32))
+    monkeypatch.setattr(exports, "predict", lambda path, images: np.full((len(images), 10), 0.1, np.float32))
     code = export_model.main([str(digit_file), "--format", "onnx", "--output-dir", str(tmp_path)])
     said = capsys.readouterr()
-    assert code == 1 and "custom_cnn_model.onnx" in said.err and "FAILED" in said.out
+    assert code == 1 and "custom_cnn_model.onnx" in said.err and "FAILED" in said.out and "differs" in said.out
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import PROJECT
 
-from pipeline import artifacts, hardware, photos
+from pipeline import artifacts, hardware, photos, storage
 from pipeline.interrupt import Interrupted
 from pipeline.quiet import keras
 
@@ -64,6 +64,14 @@ def test_no_prediction_goes_through_xla_where_keras_would_take_it(saved, images,
     assert not loaded.jit_compile and not built.jit_compile
 
 
+def test_float32_is_not_rounded_by_a_gpu():
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(True)  # TensorFlow's default
+    hardware.use_precision("float32")
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+
+
 def test_a_folder_inside_another_repository_has_no_commit(monkeypatch):
     assert not (PROJECT / "tests" / ".git").exists()
     monkeypatch.setattr(hardware, "PROJECT", PROJECT / "tests")
@@ -80,12 +88,12 @@ def test_a_file_that_another_program_has_open_for_a_moment_is_renamed_all_the_sa
 
     (tmp_path / "new").write_text("new")
     monkeypatch.setattr(Path, "replace", reluctant)
-    monkeypatch.setattr(artifacts, "WAITS", (0.0, 0.0))
-    artifacts.rename(tmp_path / "new", tmp_path / "old")
+    monkeypatch.setattr(storage, "WAITS", (0.0, 0.0))
+    storage.rename(tmp_path / "new", tmp_path / "old")
     assert (tmp_path / "old").read_text() == "new" and not (tmp_path / "new").exists()
     refusals += [PermissionError(13, "in use")] * 3
     with pytest.raises(PermissionError):
-        artifacts.rename(tmp_path / "old", tmp_path / "new")
+        storage.rename(tmp_path / "old", tmp_path / "new")
 
 
 def test_the_command_to_go_on_with_is_quoted_as_the_system_wants_it(monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 from tiny_run import start
 
 import mnist_classification as mnist
-from pipeline import artifacts, cli, data, lock, training
+from pipeline import cli, data, lock, storage, training
 from pipeline.cli import parse
 from pipeline.errors import BadInput
 from pipeline.run import Run
@@ -22,7 +22,7 @@ def test_a_finished_run_in_the_folder_of_its_recipe_and_seed_is_not_replaced_by_
 
     first, finished = begin()
     assert not finished
-    artifacts.write_json(first.path("metrics.json"), {"config": first.knobs})
+    storage.write_json(first.path("metrics.json"), {"config": first.knobs})
     first.model_path.touch()
     lock.let_go(first.lock)
     whole = first.path("metrics.json").read_text()

@@ -28,20 +28,12 @@ TRAINING = {
 }
 AFTERWARDS = {
     "finished": (*MNIST, "--resume"),
-    "unknown flag": ("mnist_classification.py", "--epoch", "3"),
-    "no data folder": ("cifar100_cnn.py", "--data-dir", "nowhere"),
     "no models": ("model_comparison.py", "--output-dir", "empty"),
-    "no such model": ("gradcam.py", "--model", "empty/some.h5"),
     "damaged model": ("gradcam.py", "--model", "broken.png", "--output-dir", "results"),
     "broken picture": (
         *("gradcam.py", "--model", "results/custom_cnn_model.h5", "--output-dir", "results"),
         *("whole.png", "broken.png", "--target", "4", "--against", "9", "--method", "layer-cam", "--layer", "fused"),
     ),
-    "no such class": ("gradcam.py", "--model", "results/custom_cnn_model.h5", "--target", "four"),
-    "no such layer": (
-        *("gradcam.py", "--model", "results/custom_cnn_model.h5", "--layer", "block9", "--output-dir", "results"),
-    ),
-    "no such method": ("gradcam.py", "--method", "saliency"),
     "other seed": (*MNIST, "--resume", "--seed", "5"),  # last: two runs at once in a folder are refused
 }
 LAST = {
@@ -253,14 +245,8 @@ def test_a_broken_picture_is_named_and_the_others_are_explained(session):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("unknown flag", "--epoch"),
-        ("no data folder", "nowhere"),
         ("no models", "cifar100_cnn.py"),
-        ("no such model", "some.h5"),
         ("damaged model", "broken.png"),
-        ("no such class", "no class four"),
-        ("no such layer", "block3_conv2_relu"),
-        ("no such method", "saliency"),
         ("other seed", "seed was 0 and is 5"),
     ],
 )

@@ -95,9 +95,8 @@ DRAWINGS = {
         np.reshape(names.CIFAR100_FINE, (20, 5)), RNG.random((20, 5)), names.CIFAR100_COARSE, TITLE, path
     ),
     "reliability": lambda path: error_plots.reliability(np.arange(5), np.linspace(0, 1, 5), 0.01, TITLE, path),
-    "every wrong": lambda path: error_plots.every_wrong(IMAGES[:7], LABELS, PROBABILITIES, CLASSES, TITLE, path),
-    "both wrong": lambda path: error_plots.both_wrong(
-        IMAGES[:7], LABELS, {"custom CNN": PROBABILITIES, "ResNet50": PROBABILITIES}, CLASSES, "MNIST", path
+    "wrong": lambda path: error_plots.captioned(
+        IMAGES[:7], ["true 3\ncustom CNN: 8 (100%)\nResNet50: 8 (100%)"] * 7, "All 7 wrong ones", TITLE, path
     ),
     "heat maps": lambda path: cam_plots.sheet(
         [["predicted class"]], [[example(HEAT[:1])], ["none is wrong"], [example(HEAT[1:])]], "Evidence", TITLE, path

@@ -15,7 +15,7 @@ import mnist_classification as mnist
 import resnet50_transfer_learning as resnet
 from experiments import resnet50_transfer as experiment
 from experiments import transfer_rows
-from pipeline import artifacts, cli, data, plot_transfer, pretrained, tables
+from pipeline import artifacts, cli, data, plot_transfer, pretrained, storage, tables
 from pipeline.errors import BadInput
 from pipeline.quiet import keras
 
@@ -276,7 +276,7 @@ def test_the_picture_names_every_way_beside_its_line_and_no_name_lies_on_another
 
 def test_the_table_of_the_texts_has_mean_and_deviation_of_the_draws(table, tmp_path, monkeypatch):
     (tmp_path / "output").mkdir()
-    artifacts.write_csv(tmp_path / "output" / "resnet50_transfer.csv", table)
+    storage.write_csv(tmp_path / "output" / "resnet50_transfer.csv", table)
     monkeypatch.setattr(tables, "PROJECT", tmp_path)
     lines = tables.transfer().splitlines()
     assert len(lines) == 2 + 7 and lines[0].count("|") == 6 and "54,000 images" in lines[0]

@@ -9,17 +9,18 @@ from importlib.util import find_spec
 
 import pytest
 from conftest import PROJECT
-from processes import SMALL, finish, history, one_line
+from processes import SMALL, finish, history, model_digest, one_line, until
 
 import mnist_classification
-from pipeline import errors, runtimes
+from pipeline import errors
+from pipeline.process import cores
 from pipeline.quiet import keras
 
 # --limit 250 of 1,797 digits: 450 test and 135 validation images, of which neither 8 nor 2 divides the last batch.
 FLAGS = (*SMALL, "--limit", "250", "--epochs", "4", "--precision", "float32", "--dropout", "0")
 
 
-def on_jax(folder, devices):
+def on_jax(folder, devices, *more):
     environment = {name: value for name, value in os.environ.items() if name != "DATA_DIR"} | {
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
@@ -27,12 +28,12 @@ def on_jax(folder, devices):
     }
     command = [sys.executable, str(PROJECT / "mnist_classification.py"), *FLAGS, "--devices", devices]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([*command, "--output-dir", str(folder)], env=environment, **pipes)
+    return subprocess.Popen([*command, "--output-dir", str(folder), *more], env=environment, **pipes)
 
 
 @pytest.mark.long
 @pytest.mark.skipif(not find_spec("jax"), reason="jax is not installed: pip install jax")
-@pytest.mark.skipif(runtimes.cores() < 2, reason="two logical devices wait for each other on one core")
+@pytest.mark.skipif(cores() < 2, reason="two logical devices wait for each other on one core")
 def test_two_devices_give_the_loss_curve_of_one_and_measure_every_test_image(tmp_path, tried):
     results = {}
     for devices in ("1", "all"):
@@ -58,10 +59,23 @@ def test_two_devices_give_the_loss_curve_of_one_and_measure_every_test_image(tmp
     )
 
 
+@pytest.mark.long
+@pytest.mark.skipif(not find_spec("jax"), reason="jax is not installed: pip install jax")
+def test_an_interrupted_run_on_jax_goes_on_with_the_numbers_of_a_whole_one(tmp_path, tried):
+    assert finish(on_jax(tmp_path / "whole", "1"))[0] == 0
+    process = on_jax(tmp_path / "cut", "1")
+    until(process, "1/4")
+    process.send_signal(signal.SIGTERM)
+    assert finish(process)[0] == 143
+    assert finish(on_jax(tmp_path / "cut", "1", "--resume"))[0] == 0
+    other = int(model_digest(tmp_path / "cut") != model_digest(tmp_path / "whole"))
+    assert not other and history(tmp_path / "cut") == history(tmp_path / "whole")
+    tried("SIGTERM on JAX, then --resume", times=1, runs_that_ended_with_other_weights=other)
+
+
 def test_a_backend_without_data_parallel_says_so_in_one_line(tmp_path, capsys, tried):
     if keras.backend.backend() == "jax":
         pytest.skip("this backend can")
-    before = signal.getsignal(signal.SIGTERM)
     flags = ["--dataset", "digits", "--dry-run", "--output-dir", str(tmp_path), "--devices"]
     for devices, said in (
         ("2", "needs the JAX backend"),
@@ -70,5 +84,4 @@ def test_a_backend_without_data_parallel_says_so_in_one_line(tmp_path, capsys, t
     ):
         assert errors.exit_code(lambda devices=devices: mnist_classification.main([*flags, devices])) == 2
         assert one_line(capsys.readouterr().err, f"--devices {devices}" if devices != "two" else "--devices", said)
-    signal.signal(signal.SIGTERM, before)
     tried("more than one device on a backend that cannot", times=3, refused=3)

@@ -104,7 +104,9 @@ def test_hostile_arrays_are_refused_in_one_line_and_no_pickle_is_loaded(tmp_path
         "signed pixels": {"x_test": np.zeros((10000, 28, 28), np.int8)},
         "empty": dict.fromkeys(whole, np.zeros(0, np.uint8)),
         "empty images": {"x_train": images[:0], "y_train": labels[:0]},
+        "too few labels": {"y_train": labels[1:]},
         "label 10": {"y_train": labels + 1},
+        "label one half": {"y_test": np.full(10000, 0.5)},
         "label -1": {"y_test": np.full(10000, -1)},
         "texts": {"y_test": np.full(10000, "7")},
         "pickles as labels": {"y_train": bombs},
@@ -203,7 +205,7 @@ def pictures(folder):
 READER = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from pipeline import photos, worker
+from pipeline import photos, process
 from pipeline.errors import BadInput
 for path in json.load(sys.stdin):
     for read in (lambda: photos.read(path, (32, 32, 3)).shape, lambda: photos.read_digit(path)[0].shape):
@@ -211,7 +213,7 @@ for path in json.load(sys.stdin):
             print(json.dumps(["read", read()]))
         except BadInput as error:
             print(json.dumps(["refused", str(error)]))
-print(json.dumps(worker.peak_megabytes()))
+print(json.dumps(process.peak_megabytes()))
 """
 
 

@@ -184,12 +184,10 @@ def dry_run(folder, monkeypatch, capsys, *flags, full_at=None):
 
     keras.config.set_dtype_policy("float32")
     capsys.readouterr()
-    before = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
         patch.setattr(tempfile, "mkstemp", mkstemp)
         flags = ["--dataset", "digits", "--filters", "2", "--dry-run", "--output-dir", str(folder), *flags]
         code = errors.exit_code(lambda: mnist_classification.main(flags))
-    signal.signal(signal.SIGTERM, before)
     (folder / "ballast").unlink(missing_ok=True)
     return code, capsys.readouterr().err, written
 
@@ -228,9 +226,7 @@ def test_a_disk_that_is_full_at_any_write_ends_the_run_in_one_line(small_disk, m
 def test_a_loss_that_explodes_ends_the_run_within_the_epoch(tmp_path, rate, capsys, tried):
     flags = ["--dataset", "digits", "--limit", "1000", "--filters", "2", "--batch-size", "16", "--epochs", "9"]
     flags += ["--learning-rate", rate, "--warm-up", "0", "--precision", "float32", "--output-dir", str(tmp_path)]
-    before = signal.getsignal(signal.SIGTERM)
     assert errors.exit_code(lambda: mnist_classification.main(flags)) == 2
-    signal.signal(signal.SIGTERM, before)
     err = capsys.readouterr().err
     assert one_line(err, "at step", "of epoch 1,", "learning rate") and not list(tmp_path.glob("*.h5"))
     tried("a learning rate at which the loss explodes", times=1, stopped_within_the_epoch=1)
