@@ -14,6 +14,7 @@ from pipeline.augment import DROPOUT, stream
 from pipeline.batches import Batches, InOrder
 from pipeline.interrupt import Held, Interrupted
 from pipeline.progress import HEADER, Progress, learning_rate, table_row
+from pipeline.quiet import keras
 from pipeline.recipe import Plateau
 
 Augment = Callable[..., np.ndarray]  # (images, rng, indices, epoch) -> images, see pipeline.batches
@@ -81,6 +82,9 @@ def fit(
         run.earlier_seconds, run.begun_anew = found[0]["wall_seconds"], False
         print(f"resuming after epoch {len(history)} of {epochs}" + (f", step {begun['step']}" if begun else ""))
     validation = InOrder(dataset.x_validation, dataset.y_validation)
+    if keras.backend.backend() != "tensorflow":  # their first fit() would draw batches to build the metrics, and
+        with devices.undivided():  # hand these out late and out of turn
+            model.test_on_batch(*validation[0])
 
     def save(**begun):
         record = {"config": run.knobs, "history": history, "wall_seconds": run.wall_seconds()}
