@@ -67,8 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(Config, argv, about=__doc__)
     folder = Path(config.output_dir)
     found = [measure(path, config) for path in artifacts.finished_models(folder)]
-    about = hardware.provenance()
-    result = {"images": config.images, "rounds": config.rounds, "models": found, **about}
+    result = {"images": config.images, "rounds": config.rounds, "models": found, **hardware.provenance()}
     storage.write_json(folder / "benchmark_gradcam.json", result)
     print(folder / "benchmark_gradcam.json")
     return 0

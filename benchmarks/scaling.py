@@ -91,19 +91,19 @@ def main(argv: list[str] | None = None) -> int:
             seconds = found[number][-1]["epoch_seconds"]
             where = f"{images:,} images, batch {batch}, {cores or 'all'} cores"
             print(f"round {turn + 1} of {config.rounds}  {where}: {images / seconds:,.0f} images/s", flush=True)
-    machine = hardware.describe()
+    about = hardware.provenance()
     rows = [
         {
             "images": images,
             "batch": batch,
-            "cores": cores or machine["cores"],
+            "cores": cores or about["hardware"]["cores"],
             "epoch_seconds": float(np.median([one["epoch_seconds"] for one in runs])),
             "peak_gigabytes": max(one["peak_gigabytes"] for one in runs),
         }
         for (images, batch, cores), runs in zip(ROWS, found, strict=True)
     ]
     path = PROJECT / "output" / "benchmark_scaling.json"
-    storage.write_json(path, {"rows": rows, "rounds": config.rounds, **hardware.provenance()})
+    storage.write_json(path, {"rows": rows, "rounds": config.rounds, **about})
     print(path)
     return 0
 
