@@ -39,6 +39,8 @@ IDEAS = {
     "twice the epochs": Idea("replaced", length=2),  # half of them at 24x24, where the reference has 3 of 5
     "1.5 times as wide": Idea("replaced", build=partial(cifar100_cnn.build_fast, widths=(144, 384, 432))),
     "3 convolutions per block": Idea("replaced", build=partial(cifar100_cnn.build_fast, convolutions=3)),
+    "squeeze and excitation": Idea("added", build=partial(networks.build, attention=True)),
+    "poolings that drop nothing": Idea("replaced", build=partial(networks.build, pool_padding="same")),
     "no shortcuts": Idea("removed", build=partial(networks.build, shortcut=False)),
     "GELU, not ReLU": Idea("replaced", build=partial(networks.build, activation="gelu")),
     "no weight decay": Idea("removed", {"weight_decay": 0.0}),

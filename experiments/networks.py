@@ -1,4 +1,4 @@
-"""Variants of the network of recipe fast, DropBlock, and a small Vision Transformer.
+"""Variants of the network of recipe fast, DropBlock, channel attention, and a small Vision Transformer.
 
 Every network takes raw pixels (n, h, w, 3) in [0, 255] of any size and returns probabilities.
 """
@@ -21,6 +21,8 @@ def build(
     activation: str = "relu",
     dropout: float = 0.0,
     drop_block: float = 0.0,
+    attention: bool = False,
+    pool_padding: str = "valid",
 ) -> keras.Model:
     """cifar100_cnn.build_fast, copied layer by layer with one thing changed.
 
@@ -30,6 +32,8 @@ def build(
         activation: in the place of every ReLU.
         dropout: share of the features set to zero before the last layer.
         drop_block: share of the first two blocks' outputs dropped in squares of 3x3.
+        attention: whether each block's channels are weighed (squeeze_and_excite) before the shortcut is added.
+        pool_padding: "same" keeps the last row and column of an odd map: 16, 8, 4 cells for 15, 7, 3.
     """
     more = {"maximum": layers.Dropout(dropout, dtype="float32", name="dropout")} if dropout else {}
     if drop_block:
@@ -39,13 +43,30 @@ def build(
         if isinstance(layer, layers.ReLU):
             return layers.Activation(activation, name=layer.name)
         changed = {"activation": activation} if layer.name == "whiten" else {}
+        if isinstance(layer, layers.MaxPooling2D):
+            changed = {"padding": pool_padding}
         return layer.from_config({**layer.get_config(), **changed})
 
     def call(layer, inputs, **kwargs):
-        x = inputs[0] if isinstance(layer, layers.Add) and not shortcut else layer(inputs, **kwargs)
+        joins = isinstance(layer, layers.Add)
+        if joins and attention:
+            inputs = [squeeze_and_excite(inputs[0], layer.name.removesuffix("_add")), *inputs[1:]]
+        x = inputs[0] if joins and not shortcut else layer(inputs, **kwargs)
         return more[layer.name](x) if layer.name in more else x
 
     return keras.models.clone_model(build_fast(classes, widths), clone_function=clone, call_function=call)
+
+
+def squeeze_and_excite(x, name: str, reduction: int = 8):
+    """The map (n, h, w, c) times a weight in (0, 1) per image and channel, computed from the channels' means.
+
+    Hu et al. 2018 (arXiv 1709.01507), section 3, with c / reduction units between; `name` begins its layers' names.
+    """
+    channels = x.shape[-1]
+    weights = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(x)
+    weights = layers.Conv2D(channels // reduction, 1, activation="relu", name=f"{name}_reduce")(weights)
+    weights = layers.Conv2D(channels, 1, activation="sigmoid", name=f"{name}_weigh")(weights)
+    return layers.Multiply(name=f"{name}_excite")([x, weights])
 
 
 class DropBlock(layers.Layer):

@@ -46,6 +46,27 @@ def test_a_network_without_shortcuts_adds_nothing():
     assert kinds.count(keras.layers.Activation) == 6
 
 
+def test_channel_attention_weighs_each_block_before_the_shortcut_by_the_means_of_its_channels():
+    usual, model = networks.build(20), networks.build(20, attention=True)
+    added = sum(2 * f * (f // 8) + f // 8 + f for f in (96, 256, 288))
+    assert model.count_params() == usual.count_params() + added
+    assert model.get_layer("block2_add").input[0] is model.get_layer("block2_excite").output
+    pixels = keras.Input((5, 7, 16))
+    model = keras.Model(pixels, networks.squeeze_and_excite(pixels, "one"))
+    x = np.random.default_rng(0).normal(size=(3, 5, 7, 16)).astype(np.float32)
+    (w1, b1), (w2, b2) = (model.get_layer(f"one_{name}").get_weights() for name in ("reduce", "weigh"))
+    hidden = np.maximum(x.mean(axis=(1, 2)) @ w1[0, 0] + b1, 0)
+    weights = 1 / (1 + np.exp(-(hidden @ w2[0, 0] + b2)))
+    np.testing.assert_allclose(model(x), x * weights[:, None, None], atol=1e-5)
+
+
+def test_padded_poolings_keep_the_last_row_and_column():
+    for padding, sides in (("valid", [15, 7, 3]), ("same", [16, 8, 4])):
+        model = networks.build(20, widths=(8, 8, 8), pool_padding=padding)
+        pools = keras.Model(model.input, [model.get_layer(f"block{block}_pool").output for block in (1, 2, 3)])
+        assert [part.shape[1] for part in pools(np.zeros((1, 32, 32, 3), np.float32))] == sides
+
+
 def test_drop_block_drops_squares_keeps_the_mean_and_does_nothing_outside_training():
     layer = networks.DropBlock(0.2, side=3)
     ones = np.ones((50, 12, 9, 8), np.float32)
