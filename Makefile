@@ -62,7 +62,7 @@ train: .venv/installed-export
 	$(BIN)/python benchmarks/batch_norm.py
 	$(BIN)/python benchmarks/throughput.py --dataset cifar100
 	$(BIN)/python benchmarks/scaling.py
-	$(BIN)/python benchmarks/determinism.py
+	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python experiments/resnet50_transfer.py --weights $(WEIGHTS)
 	-$(BIN)/python experiments/cifar100_ablation.py  # 1 where an idea's training failed; the others are there
 	$(MAKE) report

@@ -91,7 +91,7 @@ def full_float32() -> None:
 
 
 def use_determinism(asked: bool) -> None:
-    """On a GPU, take kernels that add in a fixed order; a CPU's do so anyway (benchmarks/determinism.py).
+    """On a GPU, take kernels that add in a fixed order; a CPU's do so anyway (benchmarks/kernels.py).
 
     Raises:
         BadInput: on the JAX backend, which takes it from its own environment variable.

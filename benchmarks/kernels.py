@@ -1,15 +1,16 @@
-"""What TensorFlow's deterministic operations cost on this machine, and whether they change anything.
+"""What two of TensorFlow's switches change on this machine: deterministic operations, and oneDNN's kernels.
 
-    python benchmarks/determinism.py            # about three minutes on two idle cores
+    python benchmarks/kernels.py            # three to six minutes on two idle cores
 
-The network of recipe fast takes the same steps in processes with and without the switch, in turn (A B
-A B); medians of single steps, and a digest of the weights at the end. The same digest in all processes
-without the switch means that a run repeats bit for bit without it. Writes
-output/benchmark_determinism.json.
+The network of recipe fast takes the same steps in processes as usual, with --deterministic, and without
+oneDNN, in turn (A B C A B C); medians of single steps, and a digest of the weights at the end. The same
+digest in all usual processes means that a run repeats bit for bit without the first switch. Writes
+output/benchmark_kernels.json.
 """
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -27,7 +28,8 @@ from pipeline.cli import flag, parse  # noqa: E402
 from pipeline.errors import BadInput, exit_code  # noqa: E402
 from pipeline.quiet import keras  # noqa: E402
 
-MODES = ("usual", "deterministic")
+# What the environment of each kind of process has; what is here wins over pipeline.quiet.
+MODES = {"usual": {}, "deterministic": {}, "without oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "0"}}
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,18 @@ def steps(config: Config) -> dict:
 
 
 def in_a_process(config: Config, mode: str) -> dict:
-    """The same in a process of its own: the switch cannot be turned back."""
+    """The same in a process of its own: no switch can be turned back."""
     knobs = {**vars(config), "mode": mode}
     flags = [word for name, value in knobs.items() for word in ("--" + name.replace("_", "-"), str(value))]
-    done = subprocess.run([sys.executable, __file__, *flags], capture_output=True, text=True)
+    environment = os.environ | MODES[mode]
+    done = subprocess.run([sys.executable, __file__, *flags], capture_output=True, text=True, env=environment)
     if done.returncode:
         raise BadInput(f"the {mode} process failed: {(done.stderr.strip().splitlines() or ['nothing said'])[-1]}")
     return json.loads(done.stdout)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Both kinds of process in turn; their steps' medians and digests."""
+    """All kinds of process in turn; their steps' medians and digests."""
     config = parse(Config, argv, about=__doc__)
     if config.mode:
         print(json.dumps(steps(config)))
@@ -85,14 +88,16 @@ def main(argv: list[str] | None = None) -> int:
     result = {
         "seconds_per_step": medians,
         "deterministic_over_usual": medians["deterministic"] / medians["usual"],
+        "without_onednn_over_usual": medians["without oneDNN"] / medians["usual"],
         "different_weights": {mode: len({one["digest"] for one in found[mode]}) for mode in MODES},
         "config": vars(config),
         **hardware.provenance(),
     }
-    path = PROJECT / "output" / "benchmark_determinism.json"
+    path = PROJECT / "output" / "benchmark_kernels.json"
     storage.write_json(path, result)
     same = "the same weights in all processes" if result["different_weights"]["usual"] == 1 else "differing weights"
-    print(f"with the switch {result['deterministic_over_usual']:.2f} times as long; without it: {same}")
+    print(f"deterministic operations take {result['deterministic_over_usual']:.2f} times as long; as usual: {same}")
+    print(f"without oneDNN a step takes {result['without_onednn_over_usual']:.2f} times as long")
     print(path)
     return 0
 
