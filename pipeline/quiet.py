@@ -13,7 +13,7 @@ import platform
 from pipeline.process import silence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# On an x86 processor without VNNI, AVX-512 BF16 or AMX (AMD before Zen 4, Intel before Ice Lake) TensorFlow would
+# On an x86 processor without VNNI, AVX-512 BF16 or AMX (AMD before Zen 4, Intel before Cascade Lake) TensorFlow would
 # leave oneDNN's kernels off, though they are faster there as well: benchmarks/kernels.py.
 if platform.machine() in ("x86_64", "AMD64"):
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
