@@ -54,6 +54,14 @@ def test_the_baselines_table_says_where_it_was_best_and_when_the_rate_fell(monke
     assert "0.7450" in rows[-1] and rows[-1].endswith("halved before these epochs: 46, 52.")
 
 
+def test_times_without_bfloat16_stand_apart():
+    runs = [("Xeon amx_bf16", 370), ("Xeon amx_bf16", 414), ("EPYC", 2100), ("EPYC avx512_bf16", 400)]
+    runs = [{"processor": name, "accelerator": "none", "wall_seconds": seconds} for name, seconds in runs]
+    assert tables._times(runs) == "6:10 to 6:54; 35:00 without bfloat16"
+    assert tables._times(runs[2:3]) == "35:00 without bfloat16" and tables._times(runs[:1]) == "6:10"
+    assert tables._times([runs[2] | {"accelerator": "NVIDIA T4"}]) == "35:00"
+
+
 def test_the_table_of_faults_counts_short_and_long_tests_of_one_thing_together(monkeypatch):
     tried = [
         {"what": "a bit flipped", "counts": {"times": 10, "refused": 3, "slowest_seconds": 2.5}},
