@@ -11,6 +11,7 @@ from pipeline.errors import BadInput
 from pipeline.process import cores
 from pipeline.quiet import keras
 
+UNITS = ("avx512_bf16", "amx_bf16", "bf16")  # that multiply bfloat16 matrices, x86's and Arm's
 PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "scikit-learn", "onnxruntime", "ai-edge-litert")
 
 
@@ -23,10 +24,10 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def _matrix_units() -> list[str]:
-    """The processor's features that multiply bfloat16 matrices, x86's or Arm's; known on Linux alone."""
+    """Those of UNITS that the processor has; known on Linux alone."""
     info = _cpuinfo()
     features = info.get("flags", info.get("Features", "")).split()
-    return [name for name in ("avx512_bf16", "amx_bf16", "bf16") if name in features]
+    return [name for name in UNITS if name in features]
 
 
 def _output_of(*command: str) -> str:
@@ -111,6 +112,11 @@ def use_determinism(asked: bool) -> None:
         raise BadInput(
             "--deterministic on JAX: set the environment variable XLA_FLAGS=--xla_gpu_deterministic_ops=true"
         )
+
+
+def lacks_bfloat16(machine: dict) -> bool:
+    """Whether a machine that describe() told of has no bfloat16 arithmetic, so that its times stand apart."""
+    return machine["accelerator"] == "none" and not set(UNITS) & set(machine["processor"].split())
 
 
 def describe() -> dict:

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from pipeline.hardware import lacks_bfloat16
 from pipeline.style import (
     BLUE,
     GREEN,
@@ -158,7 +159,7 @@ def time_to_accuracy(
     """Validation accuracy against seconds of training, one thin line per seed, one colour per recipe.
 
     Args:
-        runs: recipe -> its seeds' entries with "curve" [[seconds, accuracy], ...] and "processor".
+        runs: recipe -> its seeds' entries with "curve" [[seconds, accuracy], ...], "processor", "cores", "accelerator".
         goal: an accuracy to draw as a line, and its name.
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
@@ -166,23 +167,19 @@ def time_to_accuracy(
     heading(figure, f"Validation accuracy against training time: {title}", "; ".join(machines))
     axes = figure.subplots()
     styles = zip(*map(itertools.cycle, SERIES), strict=False)
+    note = {"textcoords": "offset points", "color": GREY, "fontsize": SMALL}
+    note |= {"path_effects": [withStroke(linewidth=3, foreground="white")]}
     if goal:
         axes.axhline(goal[0], color=GREY, ls="--", lw=1)
-        axes.annotate(
-            goal[1],
-            (0, goal[0]),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, 3),
-            textcoords="offset points",
-            color=GREY,
-            fontsize=SMALL,
-            path_effects=[withStroke(linewidth=3, foreground="white")],
-        )
+        axes.annotate(goal[1], (0, goal[0]), xycoords=("axes fraction", "data"), xytext=(4, 3), **note)
     for (recipe, rows), (colour, marker, line) in zip(runs.items(), styles, strict=False):
         curves = [[(seconds, np.clip(share, *INSIDE)) for seconds, share in row["curve"]] for row in rows]
         for curve in curves:
             axes.plot(*zip(*curve, strict=True), color=colour, ls=line, lw=1, alpha=0.7)
         ends = [curve[-1] for curve in curves]
+        for row, end in zip(rows, ends, strict=True):
+            if lacks_bfloat16(row):
+                axes.annotate("without bfloat16", end, (0, 8), ha="center", **note)
         axes.plot(*zip(*ends, strict=True), color=colour, marker=marker, ls="")
         axes.plot([], [], color=colour, marker=marker, ls=line, lw=1, label=f"{recipe}, n = {len(rows)}")
     axes.set(xlabel="training time (s)", ylabel="validation accuracy", xscale="log")

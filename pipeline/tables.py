@@ -3,6 +3,7 @@
 import pandas as pd
 
 from pipeline import PROJECT, model_tables
+from pipeline.hardware import lacks_bfloat16
 from pipeline.markdown import read, spread, table
 from pipeline.plot_transfer import name_of
 from pipeline.progress import clock
@@ -98,15 +99,11 @@ def _times(runs: list[dict]) -> str:
     """The shortest and the longest of the runs' times, those on bare processors without bfloat16 apart."""
     found = []
     for slow, said in ((False, ""), (True, " without bfloat16")):
-        seconds = [run["wall_seconds"] for run in runs if _is_slow(run) is slow]
+        seconds = [run["wall_seconds"] for run in runs if lacks_bfloat16(run) is slow]
         if seconds:
             shortest, longest = clock(min(seconds)), clock(max(seconds))
             found.append((shortest if shortest == longest else f"{shortest} to {longest}") + said)
     return "; ".join(found)
-
-
-def _is_slow(run: dict) -> bool:
-    return "bf16" not in run["processor"] and run["accelerator"] == "none"
 
 
 def baseline() -> str:

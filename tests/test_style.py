@@ -23,7 +23,7 @@ IMAGES = RNG.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
 LABELS, GUESSES = np.arange(20) % 10, np.arange(20) // 2
 PROBABILITIES = np.eye(10)[GUESSES]
 CLASSES = names.CIFAR100_COARSE[:10]
-MACHINE = {"processor": "a processor", "cores": 2}
+MACHINE = {"processor": "a processor", "cores": 2, "accelerator": "none"}
 
 
 def history():
@@ -163,6 +163,14 @@ def test_no_recipe_is_left_out_of_time_to_accuracy_and_no_two_look_alike(monkeyp
     handles, labels = figures[0].axes[0].get_legend_handles_labels()
     assert labels == [f"recipe {n}, n = 1" for n in range(12)]
     assert len({(handle.get_color(), handle.get_marker()) for handle in handles}) == 12
+
+
+def test_a_run_without_bfloat16_is_marked_where_it_ends(monkeypatch, tmp_path):
+    figures = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
+    fast = RUN | {"curve": [[1.0, 0.5], [4.0, 0.8]], "processor": "a processor avx512_bf16"}
+    plots.time_to_accuracy({"fast": [fast, RUN]}, "MNIST", tmp_path / "no.png")
+    assert [(text.xy[0], text.get_text()) for text in figures[0].axes[0].texts] == [(9.0, "without bfloat16")]
 
 
 def test_the_font_has_every_sign_that_is_used():
