@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import offset_copy
 
 from pipeline.style import BLUE, GREEN, GREY, ORANGE, SMALL, WINE, heading, save
 
@@ -16,7 +17,8 @@ COLOURS = {
     "LiteRT float32": GREEN,
     "LiteRT int8": ORANGE,
 }
-LABEL_WIDTH, LABEL_HEIGHT = 0.19, 27  # as a share of the axis, and in points
+LABEL_WIDTH, LABEL_HEIGHT = 0.19, 25  # as a share of the axis, and in points
+LABEL_GAP = 20  # points between a model's most distant point and its first label: a large file's radius and more
 BATCHES = (("1", "one image at a time: ms per image"), ("256", "batches of 256: ms per image"))
 
 
@@ -66,7 +68,7 @@ def _frame(axes, entries: list[dict], batch: str) -> None:
     times = [t["batches"][batch]["median_ms"] / int(batch) for entry in entries for t in entry["runtimes"]]
     ends = [t[key] for entry in entries for t in entry["runtimes"] for key in ("accuracy_low", "accuracy_high")]
     span = max(ends) - min(ends) + 1e-4
-    below, above = (0.1, 0.55) if len(entries) == 1 else (2.7, 2.7)  # five labels may stand on each other
+    below, above = (0.1, 0.55) if len(entries) == 1 else (3.0, 3.0)  # five labels may stand on each other
     right = 6 * max(times)
     axes.set(xscale="log", xlim=(min(times) / (right / min(times)) ** 0.27, right))  # a label's width on the left
     axes.set_ylim(min(ends) - below * span, max(ends) + above * span)
@@ -88,6 +90,7 @@ def _series(axes, entry: dict, batch: str, largest: float, above: bool) -> None:
     axes.fill_between(times, *band, color=GREY, alpha=0.12, lw=0, zorder=0)
     axes.plot(times, [y for _, y, _ in points], color=GREY, lw=0.8, zorder=1)
     low, high = np.log(axes.get_xlim())
+    furthest = (max if above else min)(y for _, y, _ in points)  # labels stand on each other from there on
     labels = []  # place and height of those already there
     for x, y, timed in points:
         colour = COLOURS[timed["runtime"]]
@@ -97,13 +100,15 @@ def _series(axes, entry: dict, batch: str, largest: float, above: bool) -> None:
         # A label ends at its point and stands above those that reach there: no line crosses another's label.
         height = max((level + 1 for earlier, level in labels if place - earlier < LABEL_WIDTH), default=0)
         labels.append((place, height))
-        offset = {"xytext": (0, (26 + LABEL_HEIGHT * height) * (1 if above else -1)), "textcoords": "offset points"}
+        away = (LABEL_GAP + LABEL_HEIGHT * height) * (1 if above else -1)
+        raised = offset_copy(axes.transData, axes.figure, 0, away, units="points")
         line = {"arrowstyle": "-", "color": colour, "lw": 0.9, "shrinkA": 0, "shrinkB": 2}
-        axes.annotate("", (x, y), **offset, arrowprops=line, zorder=2)
-        axes.annotate(
+        axes.annotate("", (x, y), (x, furthest), textcoords=raised, arrowprops=line, zorder=2)
+        axes.text(
+            x,
+            furthest,
             f"{timed['runtime']}\n{timed['file_megabytes']:.1f} MB",
-            (x, y),
-            **offset,
+            transform=raised,
             ha="right",
             va="bottom" if above else "top",
             fontsize=SMALL,

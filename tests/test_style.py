@@ -1,6 +1,7 @@
 """Every picture in one look: text large enough, its colours readable, its signs in the font, its title inside."""
 
 import ast
+import itertools
 import re
 
 import matplotlib
@@ -193,12 +194,12 @@ def test_colours_and_sizes_are_set_in_one_place():
     assert found == {"style.py"}
 
 
-def test_labels_of_the_comparison_stay_in_their_panel_however_close_the_times_are(monkeypatch, tmp_path):
+def test_labels_of_the_comparison_stay_in_their_panel_and_apart_however_close_the_times_are(monkeypatch, tmp_path):
     result, drawn = comparison(), []
     for model, accuracy in zip(result["models"], (1.0, 0.3), strict=True):
         model["runtimes"] = [
             one
-            | {"test_accuracy": accuracy, "accuracy_low": accuracy - 0.01, "accuracy_high": accuracy}
+            | {"test_accuracy": accuracy - 0.25 * (n % 2), "accuracy_low": accuracy - 0.3, "accuracy_high": accuracy}
             | {"batches": {batch: times | {"median_ms": 1 + n / 100} for batch, times in one["batches"].items()}}
             for n, one in enumerate(model["runtimes"])
         ]
@@ -210,3 +211,6 @@ def test_labels_of_the_comparison_stay_in_their_panel_however_close_the_times_ar
         for label in axes.texts:
             box = label.get_window_extent()
             assert not label.get_text() or (panel.y0 <= box.y0 and box.y1 <= panel.y1), label.get_text()
+        boxes = [label.get_window_extent() for label in axes.texts if "MB" in label.get_text()]
+        assert len(boxes) == 10
+        assert not [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
