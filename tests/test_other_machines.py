@@ -1,6 +1,8 @@
 """What happens on machines that are not at hand, played on this one: a second device, Windows, a proxy."""
 
+import importlib
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import PROJECT
 
-from pipeline import artifacts, hardware, photos, storage
+from pipeline import artifacts, hardware, photos, quiet, storage
 from pipeline.interrupt import Interrupted
 from pipeline.quiet import keras
 
@@ -110,3 +112,17 @@ def test_patterns_become_the_pictures_that_they_fit(tmp_path):
     found = photos.listed((str(tmp_path / "?.png"), str(tmp_path / "c.jpg"), str(tmp_path / "x*")))
     assert [path.name for path in found] == ["a.png", "b.png", "c.jpg", "x*"]
     assert photos.listed((str(tmp_path / "[a].png"),)) == [tmp_path / "[a].png"], "a file of that very name"
+
+
+@pytest.mark.parametrize(
+    ("machine", "said", "becomes"),
+    [("x86_64", None, "1"), ("AMD64", None, "1"), ("x86_64", "0", "0"), ("arm64", None, None)],
+)
+def test_onednn_is_asked_for_on_x86_alone_and_where_nothing_else_was_said(machine, said, becomes, monkeypatch):
+    name = "TF_ENABLE_ONEDNN_OPTS"
+    monkeypatch.setenv(name, said or "")
+    if said is None:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    importlib.reload(quiet)
+    assert os.environ.get(name) == becomes
