@@ -26,7 +26,7 @@ RECIPES = {
     "fast": {},
     "sprint": {"epochs": 7, "small_epochs": 4},
     "best": {"epochs": 150, "small_epochs": 60, "learning_rate": 0.2, "weight_decay": 0.005, "warm_up": 0.1}
-    | {"label_smoothing": 0.1, "shift": 4, "cutmix": 0.5},
+    | {"label_smoothing": 0.1, "shift": 4, "cutmix": 0.5, "validation": 0.02},
     "baseline": {"epochs": 120, "learning_rate": 1e-3},
 }
 MEAN, STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)  # of the training pixels, in [0, 255]
