@@ -33,7 +33,7 @@ OWN = {"seed", "precision", "files"}
 # The baseline stops by itself, and does not use the knobs of the other recipes. The first run of best held out a tenth
 # of the images to choose the recipe with; how many a run learned from stands beside its accuracy.
 NOT_USED = {"momentum", "weight_decay", "warm_up", "label_smoothing", "shift", "cutmix", "small_epochs"}
-FREE = {"baseline": {"epochs", *NOT_USED}, "best": {"validation"}}
+FREE = {("cifar100", "baseline"): {"epochs", *NOT_USED}, ("cifar100", "best"): {"validation"}}
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,12 @@ def plateau(history: pd.DataFrame) -> dict:
 
 def differing(had: dict, own: dict) -> list[str]:
     """The knobs in which a run differs from its recipe as it is today."""
-    compared = own.keys() - OWN - FREE.get(own["recipe"], set())
-    return sorted(key for key in compared if had[key] != own[key])
+    return sorted(key for key in own.keys() - OWN - free(own) if had[key] != own[key])
+
+
+def free(own: dict) -> set[str]:
+    """The knobs that may differ between the runs of this recipe."""
+    return FREE.get((own["dataset"], own["recipe"]), set())
 
 
 def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
@@ -118,6 +122,7 @@ def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
         files[recipe, metrics["seed"]] = file
     results = {}
     for recipe, of_seed in sorted(seeds.items()):
+        own = settings(script, recipe)
         rows = [of_seed[seed] for seed in sorted(of_seed)]
         columns = {key: [row[key] for row in rows] for key in ("test_accuracy", "macro_f1", "wall_seconds")}
         if all("tta" in row for row in rows):
@@ -125,7 +130,7 @@ def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
         results[recipe] = {
             **{key: over_seeds(values) for key, values in columns.items()},
             "best_on_validation": max(rows, key=lambda row: row["validation_accuracy"])["seed"],
-            "config": settings(script, recipe),
+            "config": {knob: value for knob, value in own.items() if knob not in free(own)},
             "runs": rows,
         }
     return results, files

@@ -76,15 +76,16 @@ def runs() -> str:
 
 def cifar100_recipes() -> str:
     """What each recipe of cifar100_cnn.py reached, over its seeds."""
-    rows = [("recipe", "labels in training", "epochs", "test accuracy", "n")]
+    rows = [("recipe", "labels in training", "training images", "epochs", "test accuracy", "n")]
     rows[0] += ("with test-time augmentation", "macro F1", "time (min:s)")
     for result in read("cifar100_results.json").values():
-        config, epochs = result["config"], result["runs"][0]["epochs"]
+        config, first = result["config"], result["runs"][0]
         rows.append(
             (
                 config["recipe"],
                 config["labels"],
-                str(epochs),
+                f"{first['n_train']:,}",
+                str(first["epochs"]),
                 spread(result["test_accuracy"]),
                 str(result["test_accuracy"]["n"]),
                 spread(result["tta_accuracy"]) if "tta_accuracy" in result else "not measured",

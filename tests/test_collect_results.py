@@ -181,6 +181,20 @@ def test_the_best_recipe_ships_beside_the_default_one_under_its_own_name(tmp_pat
     assert set(collected(tmp_path)) == {"fast", "best"}
 
 
+def test_a_run_of_the_best_recipe_may_hold_out_more_images_and_one_of_another_recipe_may_not(tmp_path, capsys):
+    for recipe in ("fast", "best"):
+        folder = tmp_path / "runs" / recipe
+        finished_run(folder, recipe)
+        path = folder / "cifar100_metrics.json"
+        metrics = json.loads(path.read_text())
+        metrics["config"]["validation"] = 0.3
+        path.write_text(json.dumps(metrics))
+    results = collected(tmp_path)
+    assert set(results) == {"best"} and "validation" not in results["best"]["config"]
+    assert "not the recipe fast of today (validation)" in capsys.readouterr().out
+    assert collected(tmp_path) == results
+
+
 def test_models_of_another_family_in_the_same_folder_are_not_shipped_with_it(tmp_path):
     finished_run(tmp_path / "runs" / "both", seed=1)
     finished_run(tmp_path / "runs" / "both", "default", seed=1, prefix="custom_cnn")
