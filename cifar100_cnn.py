@@ -160,8 +160,8 @@ def main(argv: list[str] | None = None) -> int:
     if run.already_finished():
         return 0
     model = build_model(config)
-    saved = recipe.add_up(model, dataset.superclasses) if config.labels == "fine" else model
     labelled = data.with_fine_labels(dataset) if config.labels == "fine" else dataset
+    saved = recipe.add_up(model, dataset.superclasses) if config.labels == "fine" else model
     rules = {"epochs": config.epochs, "augment": augmentation(config), "name": "state"}
     if config.recipe == "baseline":
         save_best = partial(run.save, saved, run.folder / f"best_{run.model_path.name}")

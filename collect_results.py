@@ -1,4 +1,4 @@
-"""Every recipe's finished runs in one file per model family: each seed's figures, mean, deviation.
+"""The finished runs of both CNNs, one file for each: every recipe's seeds, their figures, mean, deviation.
 
     python collect_results.py           # after runs with --seed 0, 1, 2 ...
 
@@ -100,12 +100,14 @@ def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
     script, path, files, seeds = SCRIPTS[prefix], folder / f"{prefix}_results.json", {}, {}
     usual = cli.recorded(script.Config())  # a knob newer than a run was at its default
     for recipe, earlier in (storage.read_json(path) if path.exists() else {}).items():
-        if not isinstance(earlier, dict) or not {"config", "runs"} <= earlier.keys():
-            raise BadInput(f"{path} is damaged; delete it or do that run again")
-        if recipe.split("-")[0] not in script.RECIPES or differing(usual | earlier["config"], settings(script, recipe)):
-            print(f"{recipe}: earlier seeds dropped, they ran with other settings than the recipe of today")
-        else:
+        try:
+            known = recipe.split("-")[0] in script.RECIPES
+            if not known or differing(usual | earlier["config"], settings(script, recipe)):
+                print(f"{recipe}: earlier seeds dropped, they ran with other settings than the recipe of today")
+                continue
             seeds[recipe] = {row["seed"]: row for row in earlier["runs"]}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise BadInput(f"{path} is damaged; delete it or do that run again") from error
     for file in [*folder.glob(f"{prefix}*_metrics.json"), *sorted((folder / "runs").glob(f"*/{prefix}*_metrics.json"))]:
         metrics = storage.read_json(file)
         try:
@@ -123,7 +125,8 @@ def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
     results = {}
     for recipe, of_seed in sorted(seeds.items()):
         own = settings(script, recipe)
-        rows = [of_seed[seed] for seed in sorted(of_seed)]
+        most = max(row["n_train"] for row in of_seed.values())  # runs that learned from fewer images stand back
+        rows = [of_seed[seed] for seed in sorted(of_seed) if of_seed[seed]["n_train"] == most]
         columns = {key: [row[key] for row in rows] for key in ("test_accuracy", "macro_f1", "wall_seconds")}
         if all("tta" in row for row in rows):
             columns["tta_accuracy"] = [row["tta"]["test_accuracy"] for row in rows]

@@ -56,7 +56,7 @@ def picture(dataset: data.Dataset, script, path: Path) -> None:
         fine = len(np.unique(dataset.fine_train))
         which = f"{chosen.size // fine} training images of each of the {fine} fine classes"
     title = f"{height}×{width} pixels, {colours}; samples: the first {which}; "
-    title += f"validation images are held out as in {script.__name__}.py"
+    title += f"validation images: those of {script.__name__}.py's default"
     plots.data_overview(dataset.x_train[chosen], dataset.class_names, counts, dataset.title, title, path)
     print(f"{path}: {', '.join(f'{len(y):,} {part}' for part, y in labels.items())} images")
 

@@ -158,6 +158,8 @@ def explain_photos(path: Path, config: Config) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Explain one model or all, 1 where some could not be; a missing model is named with the script that makes it."""
     config = parse(Config, argv, about=__doc__)
+    if config.model:  # without one, the models are looked for there
+        Path(config.output_dir).mkdir(parents=True, exist_ok=True)
     if config.images:
         if not config.model:
             raise BadInput("own pictures need --model, the saved .h5 model that is to explain them")

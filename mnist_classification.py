@@ -59,7 +59,6 @@ class Config:
     rotation: float = flag(0.035, "largest random rotation, as a fraction of a full turn", minimum=0, maximum=1)
     zoom: float = flag(0.12, "largest random change of scale", minimum=0, maximum=0.9)
     shear: float = flag(0.15, "largest random shear, in pixels per pixel of height", minimum=0, maximum=2)
-    elastic: float = flag(0.0, "typical move of a pixel by elastic deformation, in pixels", minimum=0, maximum=5)
     validation: float = flag(5 / 60, "share of the training images held out for validation", minimum=0.01, maximum=0.9)
     ensemble: int = flag(1, "models with 3x3, 5x5, 7x7 kernels whose probabilities are averaged", minimum=1, maximum=3)
     seed: int = flag(0, minimum=0, maximum=2**32 - 1)
@@ -120,7 +119,7 @@ def augmentation(config: Config) -> training.Augment:
     """What a writer might have done; never a flip, which would make another character."""
 
     def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
-        images = augment.affine(
+        return augment.affine(
             images,
             rng,
             shift=config.shift,
@@ -129,7 +128,6 @@ def augmentation(config: Config) -> training.Augment:
             shear=config.shear,
             fill_mode="constant",
         )
-        return augment.elastic(images, rng, config.elastic) if config.elastic else images
 
     return distort
 

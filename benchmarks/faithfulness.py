@@ -185,12 +185,12 @@ def comparison(own, control, name: str) -> dict:
 
 def summary(rows: list[dict]) -> str:
     """The rows of one model as aligned text, best first; what does not beat a control is named as such."""
-    head = f"{'method':<15}{'layer':<21}{'deletion':>9}{'insertion':>10}{'zero maps':>10}  "
+    head = f"{'method':<19}{'layer':<21}{'deletion':>9}{'insertion':>10}{'zero maps':>10}  "
     lines = [head + f"{'beats random':<20}{'beats gaussian':<20}likeness with random weights"]
     for row in sorted(rows, key=lambda row: row["deletion_area"] - row["insertion_area"]):
         likeness = f"{row['likeness_100_percent_random']:.2f}" if "loses_likeness" in row else ""
         lines.append(
-            f"{row['method']:<15}{row['layer']:<21}{row['deletion_area']:>9.3f}{row['insertion_area']:>10.3f}"
+            f"{row['method']:<19}{row['layer']:<21}{row['deletion_area']:>9.3f}{row['insertion_area']:>10.3f}"
             f"{row['zero_maps_percent']:>9.1f}%  {row['beats_random']:<20}{row['beats_gaussian']:<20}{likeness}"
             + (" (stays alike)" if row.get("loses_likeness") == "no" else "")
         )
@@ -198,7 +198,7 @@ def summary(rows: list[dict]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure one model or all; the files are written anew after each, so that a stop loses one model at most."""
+    """Measure one model or all; the files are written anew after each, so that a stop keeps what is measured."""
     config = parse(Config, argv, about=__doc__)
     models = Path(config.output_dir or "output")
     whole = dataclasses.replace(config, data_dir=None) == Config()

@@ -40,7 +40,7 @@ class Config:
 
     rounds: int = flag(2, "processes of each row", minimum=1)
     row: int | None = flag(
-        None, "measure one row in this process (used by the benchmark itself)", maximum=len(ROWS) - 1
+        None, "measure one row in this process (used by the benchmark itself)", minimum=0, maximum=len(ROWS) - 1
     )
 
 
@@ -86,7 +86,8 @@ def main(argv: list[str] | None = None) -> int:
         for number, (images, batch, cores) in enumerate(ROWS):
             done = subprocess.run([sys.executable, __file__, "--row", str(number)], capture_output=True, text=True)
             if done.returncode:
-                raise BadInput(f"the process of row {number} failed: {done.stderr.strip().splitlines()[-1:]}")
+                said = done.stderr.strip().splitlines() or ["nothing said"]
+                raise BadInput(f"the process of row {number} failed: {said[-1]}")
             found[number].append(json.loads(done.stdout.splitlines()[-1]))
             seconds = found[number][-1]["epoch_seconds"]
             where = f"{images:,} images, batch {batch}, {cores or 'all'} cores"

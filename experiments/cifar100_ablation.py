@@ -30,7 +30,6 @@ from pipeline import cli, data, hardware, lock, mixing, training, tta  # noqa: E
 from pipeline.batches import Batches  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
 from pipeline.errors import BadInput, exit_code  # noqa: E402
-from pipeline.interrupt import Held  # noqa: E402
 from pipeline.progress import Progress, clock  # noqa: E402
 from pipeline.quiet import keras  # noqa: E402
 
@@ -100,7 +99,7 @@ def train(idea: Idea, config: cifar100_cnn.Config, dataset: data.Dataset) -> tup
     for epoch in range(config.epochs):
         training.seed_layers(model, config.seed, epoch)
         batches = Batches(labelled.x_train, labelled.y_train, epoch=epoch, **common)
-        progress = Progress(epoch, config.epochs, len(batches), {}, Held())
+        progress = Progress(epoch, config.epochs, len(batches))
         model.fit(batches, shuffle=False, verbose=0, callbacks=[progress, *averages])
         progress.refuse_broken(model.variables)
         progress.clear()

@@ -73,7 +73,8 @@ def default_run(row: Row, dataset: data.Dataset, folder: Path, config: Config, f
         return None
     found = {name: metrics[name] for name in ("test_accuracy", "training_seconds", "commit")} | {"train_accuracy": None}
     source = f"{path.name}, seed {metrics['seed']}"
-    return {**found, "source": source, "precision": metrics["config"]["precision"], **metrics["hardware"]}
+    machine = {name: metrics["hardware"][name] for name in ("processor", "cores", "accelerator")}
+    return {**found, "source": source, "precision": metrics["config"]["precision"], **machine}
 
 
 def settings(row: Row, common: dict) -> dict:

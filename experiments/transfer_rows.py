@@ -12,7 +12,6 @@ import mnist_classification as mnist
 import resnet50_transfer_learning as resnet
 from pipeline import artifacts, augment, data, plot_transfer, pretrained, recipe, training
 from pipeline.batches import Batches
-from pipeline.interrupt import Held
 from pipeline.progress import Progress
 from pipeline.quiet import keras
 
@@ -92,8 +91,7 @@ class Steps(Batches):
 def learn(model: keras.Model, x, y, batch_size: int, steps: int, seed: int, distort=None, phase: int = 0) -> None:
     """So many steps of a compiled model, in one go; a row's fine-tuning phases draw random numbers of their own."""
     training.seed_layers(model, seed, phase)
-    # Held, but not entered: there is no state to save, so a signal may end a row at once.
-    progress = Progress(0, 1, steps, {}, Held())
+    progress = Progress(0, 1, steps)  # holds no signal back: there is no state to save
     training.one_epoch(model, Steps(x, y, batch_size, steps, seed, distort, phase), None, progress)
     progress.clear()
 

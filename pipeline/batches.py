@@ -55,8 +55,8 @@ class InOrder(keras.utils.PyDataset):
     """All images in their order, 500 at a time, as they are.
 
     Args:
-        images: (n, h, w, c) uint8.
-        labels: (n,) int.
+        images: (n, ...), pixels in [0, 255] or features.
+        labels: (n,) int, or shares of the classes (n, classes).
     """
 
     def __init__(self, images, labels):

@@ -105,6 +105,16 @@ def restore(path: Path, model, config: dict, usual: dict | None = None) -> tuple
     return record, _numbered(arrays, "best") or None
 
 
+def refuse_loss(path: Path, config: dict, usual: dict | None = None) -> None:
+    """Raise BadInput if a state of another config is there, that a run begun anew would overwrite."""
+    try:
+        arrays = read(path)
+    except BadInput:
+        return  # damaged, so nothing is lost with it
+    if arrays:
+        refuse_difference(json.loads(str(arrays["record"]))["config"], config, path, usual)
+
+
 def refuse_difference(then: dict, now: dict, path: Path, usual: dict | None = None) -> None:
     """Raise BadInput naming what changed between a stored config and this one.
 

@@ -25,7 +25,7 @@ DAMAGE = (
     MemoryError,
     RuntimeError,
     zlib.error,
-)  # in archives
+)
 # What each data set is called on disk.
 FILES = {"mnist": ("mnist.npz",), "cifar100": ("cifar-100-binary.tar.gz", "cifar-100-binary")}
 # (x_train, y_train, x_test, y_test) and {file name: SHA-256} of what was read; CIFAR-100's y are

@@ -1,4 +1,4 @@
-"""What a run was made on: processor, accelerator, versions, commit."""
+"""What a run is made on: processor, accelerator, arithmetic, versions, commit."""
 
 import importlib.metadata
 import os
@@ -66,10 +66,7 @@ def has_bfloat16() -> bool:
 def use_precision(precision: str) -> str:
     """Set Keras' dtype policy from a --precision value, float32 in full, and return the arithmetic chosen."""
     chosen = ("bfloat16" if has_bfloat16() else "float32") if precision == "auto" else precision
-    policies = {"bfloat16": "mixed_bfloat16", "float32": "float32"}
-    if chosen not in policies:
-        raise BadInput(f"--precision must be auto, float32 or bfloat16, got {precision}")
-    keras.config.set_dtype_policy(policies[chosen])
+    keras.config.set_dtype_policy({"bfloat16": "mixed_bfloat16", "float32": "float32"}[chosen])
     full_float32()
     return chosen
 

@@ -4,7 +4,9 @@ from pipeline.quiet import keras
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """keras.layers.BatchNormalization over (n, h, w, c) with the same result, faster in training.
+    """keras.layers.BatchNormalization over (n, h, w, c), faster in training.
+
+    The same result, but for the running variance: it averages the unbiased variance, N / (N - 1) times Keras'.
 
     Keras 3 takes mean, variance and the rest one operation after the other, in float32. TensorFlow's
     fused kernel does it in one pass over bfloat16 data, with float32 statistics; what that saves is

@@ -125,7 +125,8 @@ def scale_temperature(model, images: np.ndarray, labels: np.ndarray) -> float:
     """Scale the logits so that the model is as sure as it is right (Guo et al. 2017, arXiv 1706.04599, 4.2).
 
     One number, the temperature with the least cross-entropy on images that the weights were not
-    trained on; no prediction changes. Label smoothing leaves a model less sure than it should be.
+    trained on. No prediction of this model changes; where probabilities are added up or averaged after
+    it, some may. Label smoothing leaves a model less sure than it should be.
 
     Args:
         model: ends in a Dense layer and a softmax; the Dense layer's weights are divided.

@@ -51,7 +51,7 @@ class Run:
         self.precision = hardware.use_precision(config.precision)
         keras.utils.set_random_seed(config.seed)
         hardware.use_determinism(config.deterministic)
-        self.n_devices = devices.use(config.devices, config.batch_size)
+        self.n_devices = devices.use(config.devices, min(config.batch_size, len(dataset.x_train)))
         self.knobs = cli.recorded(config) | {"precision": self.precision, "files": dataset.files | (files or {})}
         self.usual = cli.recorded(type(config)())
         self.commit = hardware.commit()  # now: the code may have moved on by the end of a long run
@@ -85,15 +85,18 @@ class Run:
         """Whether --resume finds this very run finished, so that there is nothing to do.
 
         Raises:
-            BadInput: the folder holds a finished run with another config, and --resume was given or the
-                folder was named by recipe and seed alone, so that nobody meant to replace that run.
+            BadInput: the folder holds a run, finished or interrupted, with another config, and --resume was given
+                or the folder was named by recipe and seed alone, so that nobody meant to replace that run.
         """
         path, resume = self.path("metrics.json"), self.config.resume
         whole = path.exists() and self.model_path.exists()  # a clone has the figures of models too large for it
         named = not self.config.output_dir and self.folder.parent.name == "runs"
-        if not whole or not (resume or named) or any(self.folder.glob(f"{self.prefix}_*state.npz")):
-            return False
+        states = list(self.folder.glob(f"{self.prefix}_*state.npz"))
         try:
+            for state in states if named and not resume else ():  # with --resume training.fit looks at them
+                checkpoint.refuse_loss(state, self.knobs, self.usual)
+            if states or not whole or not (resume or named):
+                return False
             found = storage.read_json(path)
             checkpoint.refuse_difference(found.get("config", {}), self.knobs, path, self.usual)
             if resume and getattr(self.config, "tta", False) and "tta" not in found:

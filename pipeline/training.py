@@ -82,8 +82,9 @@ def fit(
         run.earlier_seconds, run.begun_anew = found[0]["wall_seconds"], False
         print(f"resuming after epoch {len(history)} of {epochs}" + (f", step {begun['step']}" if begun else ""))
     validation = InOrder(dataset.x_validation, dataset.y_validation)
-    if keras.backend.backend() != "tensorflow":  # their first fit() would draw batches to build the metrics, and
-        with devices.undivided():  # hand these out late and out of turn
+    if len(history) < epochs and keras.backend.backend() != "tensorflow":
+        # Their first fit() would draw batches to build the metrics, and hand these out late and out of turn.
+        with devices.undivided():
             model.test_on_batch(*validation[0])
 
     def save(**begun):

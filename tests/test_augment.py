@@ -201,34 +201,3 @@ def test_shrinking_averages_what_it_merges():
     # Pillow's triangle filter is the same interpolation, rounded to whole numbers.
     reference = np.stack([Image.fromarray(image).resize((24, 24), Image.Resampling.BILINEAR) for image in images])
     assert np.abs(small - reference).max() < 1.01
-
-
-def test_elastic_moves_pixels_smoothly_by_the_amplitude_asked_for():
-    ramp = np.broadcast_to(np.arange(28.0)[None, None, :, None], (200, 28, 28, 1))  # a pixel's value is its column
-    moved = augment.elastic(ramp, np.random.default_rng(0), amplitude=0.8)
-    moves = (moved - ramp)[:, 4:24, 4:24, 0]  # away from the border, which is black
-    assert moved.dtype == np.float32 and moved.shape == ramp.shape
-    assert abs(moves.mean()) < 0.05 and moves.std() == pytest.approx(0.8, rel=0.05)
-    near = [np.mean(moves[:, 8:12, 8:12] * moves[:, 8 + i : 12 + i, 8 + j : 12 + j]) for i, j in np.ndindex(5, 5)]
-    gaussian = np.exp(-(np.add.outer(np.arange(5) ** 2, np.arange(5) ** 2)) / (4 * 4.0**2)).ravel()
-    np.testing.assert_allclose(near, 0.64 * gaussian, atol=0.1)
-
-
-def test_the_field_of_elastic_is_scipys_gaussian_filter_of_white_noise_away_from_the_border():
-    noise = np.random.default_rng(0).standard_normal((60, 60))
-    smooth = augment.smoothing(60, 3.0) @ noise @ augment.smoothing(60, 3.0).T
-    reference = ndimage.gaussian_filter(noise, 3.0, mode="constant", truncate=8)
-    middle = slice(20, 40)
-    unit_variance = 2 * np.sqrt(np.pi) * 3.0  # of a Gaussian's weights in two dimensions
-    np.testing.assert_allclose(smooth[middle, middle], unit_variance * reference[middle, middle], rtol=1e-4)
-
-
-def test_interpolate_is_scipys_with_zero_beyond_the_border(images):
-    rng = np.random.default_rng(0)
-    rows, columns = rng.uniform(-3, 15, (2, 6, 12, 12))
-    result = augment.interpolate(images, rows, columns)
-    for image, row, column, values in zip(images, rows, columns, result, strict=True):
-        for channel in range(2):
-            plane = image[..., channel].astype(float)
-            reference = ndimage.map_coordinates(plane, [row, column], order=1, mode="grid-constant")
-            np.testing.assert_allclose(values[..., channel], reference, atol=1e-3)

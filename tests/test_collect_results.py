@@ -119,6 +119,9 @@ def test_an_ensemble_has_figures_but_no_curve(tmp_path, monkeypatch):
         ("cifar100_results.json", "{"),
         ("cifar100_results.json", "[]"),
         ("cifar100_results.json", '{"fast": {}}'),
+        ("cifar100_results.json", '{"fast": {"config": [], "runs": []}}'),
+        ("cifar100_results.json", '{"fast": {"config": {}, "runs": [{}]}}'),
+        ("cifar100_results.json", '{"fast-x": {"config": {}, "runs": []}}'),
         ("runs/a/cifar100_metrics.json", '{"recipe": "fa'),
         ("runs/a/cifar100_metrics.json", "{}"),
         ("runs/a/cifar100_history.csv", ""),
@@ -193,6 +196,10 @@ def test_a_run_of_the_best_recipe_may_hold_out_more_images_and_one_of_another_re
     assert set(results) == {"best"} and "validation" not in results["best"]["config"]
     assert "not the recipe fast of today (validation)" in capsys.readouterr().out
     assert collected(tmp_path) == results
+    path = tmp_path / "runs" / "best" / "cifar100_metrics.json"
+    path.write_text(path.read_text().replace('"n_train": 45000', '"n_train": 35000'))
+    finished_run(tmp_path / "runs" / "second best", "best", seed=1)
+    assert [run["seed"] for run in collected(tmp_path)["best"]["runs"]] == [1], "a mean over equally many images"
 
 
 def test_models_of_another_family_in_the_same_folder_are_not_shipped_with_it(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
+import cifar100_cnn
 from pipeline import data, embedded
 from pipeline.errors import BadInput
 
@@ -163,6 +164,7 @@ def test_fine_labels_follow_their_images_through_the_split_and_into_training(sha
     assert len(labelled.class_names) == len(set(labelled.class_names)) == 100
 
 
-def test_data_without_fine_labels_are_refused_by_name(shapes):
+def test_data_without_fine_labels_are_refused_by_name(tmp_path):
+    flags = ["--dataset", "shapes", "--labels", "fine", "--precision", "float32", "--output-dir", str(tmp_path)]
     with pytest.raises(BadInput, match="--labels fine needs CIFAR-100"):
-        data.with_fine_labels(shapes)
+        cifar100_cnn.main(flags)

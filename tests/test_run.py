@@ -1,5 +1,7 @@
 """A run's folder: what a later run leaves alone there, refuses, or removes."""
 
+import dataclasses
+
 import pytest
 from tiny_run import start
 
@@ -40,6 +42,33 @@ def test_a_finished_run_in_the_folder_of_its_recipe_and_seed_is_not_replaced_by_
     chosen, finished = begin("--epochs", "3", "--output-dir", str(folder))
     assert not finished, "a folder that was named may be written to"
     lock.let_go(chosen.lock)
+
+
+def test_an_interrupted_run_in_the_folder_of_its_recipe_and_seed_is_not_overwritten_by_other_settings(
+    tmp_path, monkeypatch
+):
+    folder = tmp_path / "runs" / "tiny-default-seed0"
+    interrupted, _, fit = start(folder, "--epochs", "1")
+    fit()
+    lock.let_go(interrupted.lock)
+    state = interrupted.path("state.npz")
+    whole = state.read_bytes()
+    monkeypatch.setattr(cli, "output_folder", lambda *_: folder)
+
+    def begin(output_dir=None, **changed):
+        config = dataclasses.replace(interrupted.config, output_dir=output_dir, **changed)
+        run = Run("tiny", "tiny.h5", "Tiny CNN", config, interrupted.dataset)
+        finished = run.already_finished()
+        lock.let_go(run.lock)
+        return finished
+
+    with pytest.raises(BadInput, match=r"state\.npz belongs to another run: seed was .* and is 9; .*--output-dir"):
+        begin(seed=9)
+    assert state.read_bytes() == whole
+    assert begin() is False, "the same settings may begin anew"
+    assert begin(seed=9, output_dir=str(folder)) is False, "a folder that was named may be written to"
+    state.write_bytes(whole[:100])
+    assert begin(seed=9) is False, "with a damaged state nothing is lost"
 
 
 def test_a_run_begun_anew_deletes_the_states_of_an_earlier_runs_phases_once_it_has_one_of_its_own(tmp_path):

@@ -160,7 +160,7 @@ class Page:
         for name, text in cards.FIGURES.items():
             path = folder / name.format(prefix=answers.about(self.models[model]).get("prefix"))
             there = path.is_file()
-            updates.append(text if there else f"{path.name} is not in {folder}; the model's script makes it.")
+            updates.append(text if there else "This picture is not in the model's folder.")
             updates.append(gr.update(value=Image.open(path) if there else None, visible=there))
         return updates
 
