@@ -16,6 +16,10 @@ import urllib.request
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+from pipeline.errors import BadInput, exit_code  # noqa: E402
+
 SEVEN = ((0.28, 0.22), (0.72, 0.22), (0.45, 0.82))  # corners of the strokes, in parts of the canvas
 
 
@@ -24,7 +28,7 @@ def server(*flags: str, environment: dict[str, str] | None = None, seconds: floa
     """The page in a process of its own on a free port; yields its address.
 
     Raises:
-        RuntimeError: it ended or did not answer in time; with what it said.
+        BadInput: it ended or did not answer in time; with the last line it said.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -38,7 +42,8 @@ def server(*flags: str, environment: dict[str, str] | None = None, seconds: floa
             while not answers(address):
                 if process.poll() is not None or time.monotonic() > end:
                     said.seek(0)
-                    raise RuntimeError(f"no page at {address}: {said.read()}")
+                    last = (said.read().strip().splitlines() or ["nothing said"])[-1]
+                    raise BadInput(f"no page at {address}: {last.removeprefix('error: ')}")
                 time.sleep(0.2)
             yield address
         finally:
@@ -110,4 +115,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))
