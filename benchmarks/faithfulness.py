@@ -1,6 +1,7 @@
 """Which explanations are faithful: every method and layer on test images, beside controls.
 
     python benchmarks/faithfulness.py                    # all models in output/, 500 images each
+    python benchmarks/faithfulness.py --model output/custom_cnn_model.h5    # one; the others' rows stay
     python benchmarks/faithfulness.py --images 60        # a first look
 
 For each model, method and layer, with the predicted class as target: deletion and insertion curves and
@@ -12,8 +13,8 @@ Gaussian; a method beats "random" in deletion or insertion if the 95 % interval 
 of areas lies on the right side of 0. Whoever wants to change the default method or layer on the ground
 of what comes out: DEFAULT_METHOD and default_layer() in pipeline/explainer.py.
 
-Writes gradcam_faithfulness.csv (a row per model, method and layer) and .png to the models' folder; where flags
-ask for less or something else, to output/demo/.
+Writes gradcam_faithfulness.csv (a row per model, method and layer) and <prefix>_faithfulness.png to the
+models' folder; where flags ask for less or something else, to output/demo/.
 """
 
 import dataclasses
@@ -23,11 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
+from benchmarks import faithfulness_table  # noqa: E402
 from pipeline import artifacts, cam, cam_plots, data, explainer, faithfulness, perturb, receptive, storage  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
 from pipeline.errors import exit_code  # noqa: E402
@@ -106,8 +107,8 @@ def likeness(explain, rows, images, target, originals, seed: int, what: str) -> 
     return found
 
 
-def measure(path: Path, config: Config) -> tuple[list[dict], dict]:
-    """All rows of one model, and what its pictures need besides: title and curves by row."""
+def measure(path: Path, config: Config) -> tuple[list[dict], dict, str]:
+    """All rows of one model, and what its picture needs besides: mean curves by (method, layer), a title."""
     started = time.monotonic()
     about, model = artifacts.about_model(path), artifacts.load_model(path)
     dataset, explain = data.load(about["dataset"], config.data_dir), explainer.Explainer(model)
@@ -153,8 +154,8 @@ def measure(path: Path, config: Config) -> tuple[list[dict], dict]:
         )
         counter(done, len(names), f"explanations of {path.name}")
     for row, name in zip(rows, names, strict=True):
-        row |= comparison(areas[name], areas["random", ""], "random")
-        row |= comparison(areas[name], areas["gaussian", ""], "gaussian")
+        row |= faithfulness_table.gains(areas[name], areas["random", ""], "random")
+        row |= faithfulness_table.gains(areas[name], areas["gaussian", ""], "gaussian")
     tested, skip = names[len(CONTROLS) :], len(CONTROLS)
     alike = likeness(explain, tested, images[:few], target[:few], originals[skip:], config.seed, path.name)
     for row, values in zip(rows[skip:], alike, strict=True):
@@ -162,58 +163,25 @@ def measure(path: Path, config: Config) -> tuple[list[dict], dict]:
         if np.isfinite(values[-1]):  # else no map had an order to keep
             row["loses_likeness"] = "yes" if abs(values[-1]) < faithfulness.ALIKE else "no"
     print(f"{path.name} took {clock(time.monotonic() - started)}", flush=True)
-    return rows, {"title": f"{about['title']}, {n} test images", "curves": shapes}
-
-
-def comparison(own, control, name: str) -> dict:
-    """How much better than a control: smaller deletion and larger insertion area, each with its 95 % half-width."""
-    deletion, deletion_error = faithfulness.mean_and_error(control[0] - own[0])
-    insertion, insertion_error = faithfulness.mean_and_error(own[1] - control[1])
-    better = [
-        what
-        for what, gain, error in (("deletion", deletion, deletion_error), ("insertion", insertion, insertion_error))
-        if gain > error
-    ]
-    return {
-        f"deletion_gain_over_{name}": deletion,
-        f"deletion_gain_over_{name}_error": deletion_error,
-        f"insertion_gain_over_{name}": insertion,
-        f"insertion_gain_over_{name}_error": insertion_error,
-        f"beats_{name}": {0: "no", 1: f"in {''.join(better)} alone", 2: "yes"}[len(better)],
-    }
-
-
-def summary(rows: list[dict]) -> str:
-    """The rows of one model as aligned text, best first; what does not beat a control is named as such."""
-    head = f"{'method':<19}{'layer':<21}{'deletion':>9}{'insertion':>10}{'zero maps':>10}  "
-    lines = [head + f"{'beats random':<20}{'beats gaussian':<20}likeness with random weights"]
-    for row in sorted(rows, key=lambda row: row["deletion_area"] - row["insertion_area"]):
-        likeness = f"{row['likeness_100_percent_random']:.2f}" if "loses_likeness" in row else ""
-        lines.append(
-            f"{row['method']:<19}{row['layer']:<21}{row['deletion_area']:>9.3f}{row['insertion_area']:>10.3f}"
-            f"{row['zero_maps_percent']:>9.1f}%  {row['beats_random']:<20}{row['beats_gaussian']:<20}{likeness}"
-            + (" (stays alike)" if row.get("loses_likeness") == "no" else "")
-        )
-    return "\n".join(lines)
+    return rows, shapes, f"{about['title']}, {n} test images"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure one model or all; the files are written anew after each, so that a stop keeps what is measured."""
+    """Measure one model or all; what is measured is written after each."""
     config = parse(Config, argv, about=__doc__)
     models = Path(config.output_dir or "output")
-    whole = dataclasses.replace(config, data_dir=None) == Config()
-    folder = models if config.output_dir or whole else models / "demo"
     paths = [Path(config.model)] if config.model else artifacts.finished_models(models)
+    usual = dataclasses.replace(config, data_dir=None, model=None) == Config() and paths[0].parent == models
+    folder = models if config.output_dir or usual else models / "demo"
     folder.mkdir(parents=True, exist_ok=True)
-    rows, pictures = [], []
+    table = folder / "gradcam_faithfulness.csv"
     for path in paths:
-        found, picture = measure(path, config)
-        rows += found
-        pictures.append((picture, found))
-        print(summary(found), flush=True)
-        storage.write_csv(folder / "gradcam_faithfulness.csv", pd.DataFrame(rows))
-        cam_plots.faithfulness(pictures, folder / "gradcam_faithfulness.png")
-    print(f"{folder / 'gradcam_faithfulness.csv'}, .png")
+        rows, curves, title = measure(path, config)
+        print(faithfulness_table.summary(rows), flush=True)
+        picture = folder / f"{rows[0]['model']}_faithfulness.png"
+        cam_plots.faithfulness(rows, curves, title, picture)
+        storage.write_csv(table, faithfulness_table.merged(table, rows))
+        print(f"{table}, {picture}", flush=True)
     return 0
 
 

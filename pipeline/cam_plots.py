@@ -93,47 +93,42 @@ def sheet(groups: list[list[str]], rows: list[list[Example | str]], what: str, t
     save(figure, path)
 
 
-def faithfulness(models: list[tuple[dict, list[dict]]], path: Path) -> None:
-    """A part per model: deletion curves, insertion curves and sanity check below each other, gains beside them.
+def faithfulness(rows: list[dict], curves: dict[tuple[str, str], tuple], title: str, path: Path) -> None:
+    """Deletion curves, insertion curves and sanity check of a model below each other, gains beside them.
 
     Args:
-        models: ({"title", "curves": {(method, layer): (deletion, insertion)}}, the rows of the table) for each.
+        rows: of the model's table, one per method and layer.
+        curves: (method, layer) -> mean deletion and insertion curve, each (points,) from 0 to 100 % of the pixels.
     """
-    heights = [max(9.5, 2.2 + 0.23 * len(rows)) for _, rows in models]
-    figure = Figure(figsize=(13, sum(heights)), layout="constrained")
-    parts = np.atleast_1d(figure.subfigures(len(models), 1, height_ratios=heights))
-    for part, (about, rows) in zip(parts, models, strict=True):
-        heading(part, "Faithfulness of explanations", about["title"])
-        names = ("deletion", "insertion", "sanity")
-        panels = part.subplot_mosaic([[name, "gains"] for name in names], width_ratios=(1, 1.5))
-        deletion, insertion, sanity = (panels[name] for name in names)
-        best = best_layers(rows)
-        for row in best:
-            style = style_of(row)
-            curves = about["curves"][row["method"], row["layer"]]
-            for axes, curve in zip((deletion, insertion), curves, strict=True):
-                axes.plot(np.linspace(0, 100, len(curve)), curve, **style)
-            likeness = {key: value for key, value in row.items() if key.startswith("likeness") and value == value}
-            if likeness:
-                shares = [int(key.split("_")[1]) for key in likeness]
-                sanity.plot(shares, list(likeness.values()), **style)
-        probability = "probability of the\npredicted class"
-        deletion.set(xlabel="pixels deleted, most important first (%)", ylabel=probability)
-        deletion.set_title("Deletion: the lower the better")
-        insertion.set(xlabel="pixels inserted, most important first (%)", ylabel=probability)
-        insertion.set_title("Insertion: the higher the better")
-        sanity.set(xlabel="layers randomised from the top (%; 0: the logits)", ylabel="rank correlation\nwith the map")
-        sanity.set_title("Sanity: likeness has to end in the band")
-        sanity.axhline(0, color=GREY, lw=0.8)
-        sanity.axhspan(-ALIKE, ALIKE, color=LIGHT, lw=0, zorder=0)  # where it has to end
-        for axes in (deletion, insertion, sanity):
-            axes.grid(True)
-        sanity.set_ylim(-1.05, 1.05)
-        lines = deletion.get_legend_handles_labels()
-        part.legend(
-            *lines, loc="outside lower center", ncols=4, fontsize=SMALL, title="curves: best layer of each method"
-        )
-        draw_gains(panels["gains"], rows)
+    figure = Figure(figsize=(13, max(9.5, 2.2 + 0.23 * len(rows))), layout="constrained")
+    heading(figure, "Faithfulness of explanations", title)
+    names = ("deletion", "insertion", "sanity")
+    panels = figure.subplot_mosaic([[name, "gains"] for name in names], width_ratios=(1, 1.5))
+    deletion, insertion, sanity = (panels[name] for name in names)
+    for row in best_layers(rows):
+        style = style_of(row)
+        for axes, curve in zip((deletion, insertion), curves[row["method"], row["layer"]], strict=True):
+            axes.plot(np.linspace(0, 100, len(curve)), curve, **style)
+        likeness = {key: value for key, value in row.items() if key.startswith("likeness") and value == value}
+        if likeness:
+            shares = [int(key.split("_")[1]) for key in likeness]
+            sanity.plot(shares, list(likeness.values()), **style)
+    probability = "probability of the\npredicted class"
+    deletion.set(xlabel="pixels deleted, most important first (%)", ylabel=probability)
+    deletion.set_title("Deletion: the lower the better")
+    insertion.set(xlabel="pixels inserted, most important first (%)", ylabel=probability)
+    insertion.set_title("Insertion: the higher the better")
+    sanity.set(xlabel="layers randomised from the top (%; 0: the logits)", ylabel="rank correlation\nwith the map")
+    sanity.set_title("Sanity: likeness has to end in the band")
+    sanity.axhline(0, color=GREY, lw=0.8)
+    sanity.axhspan(-ALIKE, ALIKE, color=LIGHT, lw=0, zorder=0)  # where it has to end
+    for axes in (deletion, insertion, sanity):
+        axes.grid(True)
+    sanity.set_ylim(-1.05, 1.05)
+    lines = deletion.get_legend_handles_labels()
+    about = "curves: best layer of each method"
+    figure.legend(*lines, loc="outside lower center", ncols=4, fontsize=SMALL, title=about)
+    draw_gains(panels["gains"], rows)
     save(figure, path)
 
 

@@ -1,13 +1,16 @@
 """Faithfulness measures on a model whose every answer is known: the probability is a mean of pixels."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 import cifar100_cnn
 import mnist_classification
 from benchmarks import faithfulness as benchmark
-from pipeline import artifacts, faithfulness, perturb
+from benchmarks import faithfulness_table
+from pipeline import artifacts, faithfulness, perturb, storage
+from pipeline.errors import BadInput
 from pipeline.explainer import Explainer, score_weights
 from pipeline.quiet import keras
 
@@ -150,3 +153,19 @@ def test_grad_cam_is_also_measured_stretched_where_that_puts_it_elsewhere():
     assert np.abs(own - heat).max() > 0.1
     explain.cells = {}  # it knows of no place, and stretches
     np.testing.assert_allclose(heat, explain(images, target, "grad-cam", "block3_relu2"), atol=1e-5)
+
+
+def test_measuring_one_model_again_replaces_its_rows_alone(tmp_path):
+    table = tmp_path / "gradcam_faithfulness.csv"
+    for model, area in (("custom_cnn", 0.1), ("cifar100", 0.2), ("custom_cnn", 0.3)):
+        rows = [{"model": model, "method": "random", "layer": "", "beats_random": "no", "deletion_area": area}]
+        storage.write_csv(table, faithfulness_table.merged(table, rows))
+    found = pd.read_csv(table, keep_default_na=False)
+    assert found[["model", "deletion_area"]].values.tolist() == [["cifar100", 0.2], ["custom_cnn", 0.3]]
+    assert found.layer.tolist() == ["", ""] and found.beats_random.tolist() == ["no", "no"]
+
+
+def test_a_table_without_models_is_damaged(tmp_path):
+    (tmp_path / "table.csv").write_text("something,else\n1,2\n")
+    with pytest.raises(BadInput, match="is damaged"):
+        faithfulness_table.merged(tmp_path / "table.csv", [{"model": "custom_cnn"}])

@@ -115,7 +115,7 @@ def test_comparison_and_explanations_leave_their_files(session):
     measured = {"model_comparison.png", "model_comparison.csv", "model_comparison.json"}
     measured |= {f"{prefix}_{name}" for prefix in MODELS for name in ("reliability.png", "errors.json")}
     measured |= {"cifar100_confused_pairs.png", "digits_both_wrong.json"}
-    measured |= {"gradcam_faithfulness.csv", "gradcam_faithfulness.png", "benchmark_gradcam.json"}
+    measured |= {"gradcam_faithfulness.csv", "custom_cnn_faithfulness.png", "benchmark_gradcam.json"}
     assert {path.name for path in session.results.iterdir()} - set(session.trained) == pictures | measured
 
 

@@ -70,7 +70,7 @@ def faithfulness():
     row |= {"deletion_area": 0.2, "insertion_area": 0.6, "beats_random": "in deletion alone"}
     rows = [{**row, "method": method, "layer": "block3_conv2_relu"} for method in cam_plots.STYLES]
     curves = {(one["method"], one["layer"]): (np.linspace(1, 0, 7), np.linspace(0, 1, 7)) for one in rows}
-    return [({"title": TITLE, "curves": curves}, rows)]
+    return rows, curves
 
 
 def example(maps):
@@ -102,7 +102,7 @@ DRAWINGS = {
     "heat maps": lambda path: cam_plots.sheet(
         [["predicted class"]], [[example(HEAT[:1])], ["none is wrong"], [example(HEAT[1:])]], "Evidence", TITLE, path
     ),
-    "faithfulness": lambda path: cam_plots.faithfulness(faithfulness(), path),
+    "faithfulness": lambda path: cam_plots.faithfulness(*faithfulness(), TITLE, path),
     "comparison": lambda path: plot_comparison.draw(comparison(), path),
     "transfer": lambda path: plot_transfer.draw(transfer(), "MNIST", path),
     "ablation": lambda path: ablation_table.picture(ablation(), ablation_table.summary(ablation()), TITLE, path),
