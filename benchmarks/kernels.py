@@ -10,8 +10,6 @@ output/benchmark_kernels.json.
 
 import hashlib
 import json
-import os
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -25,7 +23,8 @@ sys.path.insert(0, str(PROJECT))
 import cifar100_cnn  # noqa: E402
 from pipeline import hardware, storage  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
-from pipeline.errors import BadInput, exit_code  # noqa: E402
+from pipeline.errors import exit_code  # noqa: E402
+from pipeline.process import measured_in_another  # noqa: E402
 from pipeline.quiet import keras  # noqa: E402
 
 # What the environment of each kind of process has; what is here wins over pipeline.quiet.
@@ -66,11 +65,7 @@ def in_a_process(config: Config, mode: str) -> dict:
     """The same in a process of its own: no switch can be turned back."""
     knobs = {**vars(config), "mode": mode}
     flags = [word for name, value in knobs.items() for word in ("--" + name.replace("_", "-"), str(value))]
-    environment = os.environ | MODES[mode]
-    done = subprocess.run([sys.executable, __file__, *flags], capture_output=True, text=True, env=environment)
-    if done.returncode:
-        raise BadInput(f"the {mode} process failed: {(done.stderr.strip().splitlines() or ['nothing said'])[-1]}")
-    return json.loads(done.stdout)
+    return measured_in_another(mode, __file__, flags, MODES[mode])
 
 
 def main(argv: list[str] | None = None) -> int:

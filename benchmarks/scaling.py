@@ -9,7 +9,6 @@ Writes output/benchmark_scaling.json.
 
 import json
 import os
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ sys.path.insert(0, str(PROJECT))
 
 from pipeline.cli import flag, parse  # noqa: E402
 from pipeline.errors import BadInput, exit_code  # noqa: E402
+from pipeline.process import measured_in_another, peak_megabytes  # noqa: E402
 
 # Images, batch, cores (0: all there are). One thing differs from the second row at a time.
 ROWS = (
@@ -51,7 +51,6 @@ def measure(images: int, batch: int, cores: int) -> dict:
     import cifar100_cnn
     from pipeline import hardware
     from pipeline.batches import Batches
-    from pipeline.process import peak_megabytes
     from pipeline.quiet import keras
 
     script = cifar100_cnn.Config()
@@ -84,11 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     found = [[] for _ in ROWS]
     for turn in range(config.rounds):
         for number, (images, batch, cores) in enumerate(ROWS):
-            done = subprocess.run([sys.executable, __file__, "--row", str(number)], capture_output=True, text=True)
-            if done.returncode:
-                said = done.stderr.strip().splitlines() or ["nothing said"]
-                raise BadInput(f"the process of row {number} failed: {said[-1]}")
-            found[number].append(json.loads(done.stdout.splitlines()[-1]))
+            found[number].append(measured_in_another(f"row {number}", __file__, ["--row", str(number)]))
             seconds = found[number][-1]["epoch_seconds"]
             where = f"{images:,} images, batch {batch}, {cores or 'all'} cores"
             print(f"round {turn + 1} of {config.rounds}  {where}: {images / seconds:,.0f} images/s", flush=True)

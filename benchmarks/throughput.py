@@ -14,7 +14,6 @@ Also the peak memory of the pipeline's process. Writes benchmark_throughput.json
 """
 
 import json
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -29,8 +28,8 @@ from benchmarks.batch_norm import with_stock_layers  # noqa: E402
 from pipeline import data, hardware, storage  # noqa: E402
 from pipeline.batches import Batches  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
-from pipeline.errors import BadInput, exit_code  # noqa: E402
-from pipeline.process import peak_megabytes  # noqa: E402
+from pipeline.errors import exit_code  # noqa: E402
+from pipeline.process import measured_in_another, peak_megabytes  # noqa: E402
 from pipeline.quiet import keras  # noqa: E402
 
 WAYS = ("plain", "ready", "pipeline")
@@ -94,14 +93,9 @@ def main(argv: list[str] | None = None) -> int:
     found = {way: [] for way in WAYS}
     for turn in range(config.rounds):
         for way in WAYS:
-            command = [sys.executable, __file__, "--way", way, "--dataset", config.dataset]
-            command += ["--steps", str(config.steps)]
-            command += ["--data-dir", config.data_dir] if config.data_dir else []
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                said = done.stderr.strip().splitlines() or ["nothing said"]
-                raise BadInput(f"the {way} process failed: {said[-1]}")
-            found[way].append(json.loads(done.stdout.splitlines()[-1]))
+            flags = ["--way", way, "--dataset", config.dataset, "--steps", str(config.steps)]
+            flags += ["--data-dir", config.data_dir] if config.data_dir else []
+            found[way].append(measured_in_another(way, __file__, flags))
             speed = found[way][-1]["images_per_second"]
             print(f"round {turn + 1} of {config.rounds}  {way:<9} {speed:7.0f} images/s", flush=True)
     speed = {way: float(np.median([one["images_per_second"] for one in found[way]])) for way in WAYS}

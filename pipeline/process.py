@@ -1,9 +1,13 @@
-"""This process: its processor cores, its memory, its noise."""
+"""This process: its processor cores, its memory, its noise; and what others like it measure."""
 
 import contextlib
+import json
 import os
+import subprocess
 import sys
 from pathlib import Path
+
+from pipeline.errors import BadInput
 
 
 def cores() -> int:
@@ -40,3 +44,19 @@ def silence():
         os.dup2(kept, 2)
         os.close(kept)
         os.close(null)
+
+
+def measured_in_another(what: str, script: str, flags: list[str], environment: dict[str, str] | None = None) -> dict:
+    """What a script measures in a process of its own: the JSON object that it prints last.
+
+    Args:
+        what: names the process where it fails.
+        environment: variables that it has besides this process's.
+    Raises:
+        BadInput: it failed; its own last line follows.
+    """
+    command = [sys.executable, script, *flags]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | (environment or {}))
+    if done.returncode:
+        raise BadInput(f"the {what} process failed: {(done.stderr.strip().splitlines() or ['nothing said'])[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
