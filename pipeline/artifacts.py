@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline import devices, probe, untrusted
 from pipeline.errors import BadInput
+from pipeline.models import MODELS
 from pipeline.progress import counter
 from pipeline.quiet import keras
 from pipeline.storage import replacing
@@ -91,16 +92,6 @@ def about_model(path: Path) -> dict:
     return about
 
 
-# The finished models, in the order in which their scripts run, and the script that makes each; None: nobody
-# is told that it is missing, since recipe best is for those who have hours.
-MODELS = {
-    "cifar100_cnn_scratch.h5": "cifar100_cnn.py",
-    "cifar100_cnn_best.h5": None,
-    "custom_cnn_model.h5": "mnist_classification.py",
-    "resnet50_model.h5": "resnet50_transfer_learning.py",
-}
-
-
 def finished_models(folder: Path) -> list[Path]:
     """Paths of the finished models in a folder; prints which script makes one that is missing.
 
@@ -108,13 +99,15 @@ def finished_models(folder: Path) -> list[Path]:
         BadInput: there is none.
     """
     there = []
-    for name, script in MODELS.items():
-        if (folder / name).is_file():
-            there.append(folder / name)
-        elif script:
-            print(f"{folder / name} is missing; {script} makes it", flush=True)
+    for model in MODELS.values():
+        path = folder / model.file
+        if path.is_file():
+            there.append(path)
+        elif model.recipe != "best":  # which is for those who have hours
+            print(f"{path} is missing; {model.script} makes it", flush=True)
     if not there:
-        raise BadInput(f"no saved model in {folder}; run {next(iter(MODELS.values()))} first, or mend --output-dir")
+        first = next(iter(MODELS.values())).script
+        raise BadInput(f"no saved model in {folder}; run {first} first, or mend --output-dir")
     return there
 
 

@@ -12,17 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.markdown import spread
+from pipeline.models import MODELS, Model
 from pipeline.progress import clock
 from pipeline.statistics import wilson
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
-# Prefix -> the saved file, and the script that makes it.
-MODELS = {
-    "cifar100": ("cifar100_cnn_scratch.h5", "cifar100_cnn.py"),
-    "cifar100-best": ("cifar100_cnn_best.h5", "cifar100_cnn.py"),
-    "custom_cnn": ("custom_cnn_model.h5", "mnist_classification.py"),
-    "resnet50": ("resnet50_model.h5", "resnet50_transfer_learning.py"),
-}
 DATA = {
     "cifar100": {
         "shape": "(n, 32, 32, 3)",
@@ -60,7 +54,7 @@ def cards(folder: Path) -> dict[Path, str]:
 
 def card(prefix: str, run: dict, folder: Path) -> str:
     """The card of one model, from its metrics.json and what else its folder holds."""
-    (file, script), about, names, title = MODELS[prefix], DATA[run["dataset"]], run["class_names"], run["title"]
+    model, about, names, title = MODELS[prefix], DATA[run["dataset"]], run["class_names"], run["title"]
     recipes = _read(folder / f"{prefix.removesuffix('-best')}_results.json")
     errors, comparison = _read(folder / f"{prefix}_errors.json"), _read(folder / "model_comparison.json")
     figures = _accuracy(run)
@@ -77,7 +71,7 @@ def card(prefix: str, run: dict, folder: Path) -> str:
         error = f"{errors['expected_calibration_error']:.3f}"
         figures.append(f"Mean confidence {errors['mean_confidence']:.3f}, expected calibration error {error}")
     for entry in comparison.get("models", []):
-        if (entry["title"], entry["file"]) != (title, file):
+        if (entry["title"], entry["file"]) != (title, model.file):
             continue
         if math.isclose(entry["runtimes"][0]["test_accuracy"], run["test_accuracy"], abs_tol=1e-6):
             machine = f"{comparison['hardware']['processor']}, threads: {comparison['threads']}"
@@ -87,7 +81,7 @@ def card(prefix: str, run: dict, folder: Path) -> str:
     data += [f"`{name}`, SHA-256 `{digest}`" for name, digest in run["config"]["files"].items()]
     return TEMPLATE.read_text(encoding="utf-8").format(
         title=title,
-        model=_list(_model(run, file, script, f"{prefix}_metrics.json")),
+        model=_list(_model(run, model)),
         classes=len(names),
         class_names=", ".join(name if name == str(k) else f"{k} {name}" for k, name in enumerate(names)),
         figures=_list(figures),
@@ -95,12 +89,12 @@ def card(prefix: str, run: dict, folder: Path) -> str:
     )
 
 
-def _model(run: dict, file: str, script: str, settings: str) -> list[str]:
+def _model(run: dict, model: Model) -> list[str]:
     machine, start = run["hardware"], run.get("weights", {"loaded": []})
     lines = [
-        f"`{file}`, {run['parameters']:,} parameters, licence MIT",
-        f"Made by `{script}`, recipe {run['recipe']}, seed {run['seed']}, {run['epochs']} epochs, commit "
-        f"{run['commit']}; every setting is in `{settings}`",
+        f"`{model.file}`, {run['parameters']:,} parameters, licence MIT",
+        f"Made by `{model.script}`, recipe {run['recipe']}, seed {run['seed']}, {run['epochs']} epochs, commit "
+        f"{run['commit']}; every setting is in `{model.prefix}_metrics.json`",
         f"Trained in {clock(run['training_seconds'])} ({run['config']['precision']}; {machine['processor']}, cores: "
         f"{machine['cores']}, accelerator: {machine['accelerator']}); saved in float32",
     ]

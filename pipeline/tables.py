@@ -5,31 +5,25 @@ import pandas as pd
 from pipeline import PROJECT, model_tables
 from pipeline.hardware import lacks_bfloat16
 from pipeline.markdown import read, spread, table
+from pipeline.models import MODELS
 from pipeline.plot_transfer import name_of
 from pipeline.progress import clock
 from pipeline.statistics import over_seeds
-
-# Prefix -> network, data, script, and the recipe whose seeds are counted.
-RUNS = {
-    "cifar100": ("CNN from scratch", "CIFAR-100, 20 coarse labels", "cifar100_cnn.py", "fast"),
-    "cifar100-best": ("deeper CNN", "CIFAR-100, 20 coarse labels", "cifar100_cnn.py --recipe best", "best"),
-    "custom_cnn": ("custom CNN", "MNIST", "mnist_classification.py", "default"),
-    "resnet50": ("ResNet50", "MNIST", "resnet50_transfer_learning.py", None),
-}
 
 
 def headline() -> str:
     """Each script's default recipe beside the first published figure for one network on the same task."""
     others = _published()
     rows = [("model", "test accuracy", "n", "published", "parameters", "whole run on two cores (min:s)")]
-    for prefix, (network, data, script, recipe) in RUNS.items():
+    for prefix, model in MODELS.items():
         run, family = read(f"{prefix}_metrics.json"), prefix.removesuffix("-best")
-        seeds = read(f"{family}_results.json")[recipe] if recipe else {}
+        seeds = read(f"{family}_results.json")[model.recipe] if model.recipe else {}
+        command = model.script + (" --recipe best" if model.recipe == "best" else "")
         accuracy = seeds.get("test_accuracy", {"mean": run["test_accuracy"], "std": None, "n": 1})
         other = next(others[others["prefix"] == family].itertuples(), None)
         rows.append(
             (
-                f"{network}, {data} (`{script}`)",
+                f"{model.network}, {model.task} (`{command}`)",
                 spread(accuracy),
                 str(accuracy["n"]),
                 f"{other.accuracy} ([{other.source}]({other.link}))" if other else "none found",
@@ -44,7 +38,7 @@ def published() -> str:
     """What others report for the same data and labels."""
     rows = [("data", "network", "test accuracy", "source")]
     for row in _published().itertuples():
-        rows.append((RUNS[row.prefix][1], row.network, row.accuracy, f"[{row.source}]({row.link})"))
+        rows.append((MODELS[row.prefix].task, row.network, row.accuracy, f"[{row.source}]({row.link})"))
     return table(rows, left=2)
 
 
@@ -56,12 +50,12 @@ def runs() -> str:
     """What each training script reached."""
     rows = [("model", "data", "recipe", "epochs", "training images")]
     rows[0] += ("test accuracy", "test loss", "macro F1", "parameters", "time (min:s)")
-    for prefix, (name, *_) in RUNS.items():
+    for prefix, model in MODELS.items():
         run = read(f"{prefix}_metrics.json")
         start = f", start: {run['weights']['file']}" if "weights" in run else ""
         rows.append(
             (
-                name + start,
+                model.network + start,
                 run["dataset"],
                 f"{run['recipe']}, seed {run['seed']}",
                 str(run["epochs"]),

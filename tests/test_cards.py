@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline import cards, report
+from pipeline.models import MODELS
 
 CLASSES = {"cifar100": [f"kind {k}" for k in range(20)], "mnist": list("0123456789")}
 OF = {"cifar100": "cifar100", "cifar100-best": "cifar100", "custom_cnn": "mnist", "resnet50": "mnist"}
@@ -50,7 +51,7 @@ def beside(folder, prefix, title=TITLE, more_wrong=0):
     timed = {"runtime": "Some Runtime", "file": "some.onnx", "file_megabytes": 7.77, "test_accuracy": 0.66666}
     keras = timed | {"runtime": "Keras predict", "file": "some.h5", "test_accuracy": right / int(matrix.sum())}
     timed["batches"] = keras["batches"] = {"1": {"median_ms": 4.4444}, "256": {"images_per_second": 4321.0}}
-    entry = {"title": title, "file": cards.MODELS[prefix][0], "runtimes": [keras, timed]}
+    entry = {"title": title, "file": MODELS[prefix].file, "runtimes": [keras, timed]}
     write(folder, SHARED, {"models": [entry], "hardware": {"processor": "Slide rule"}, "threads": 4})
 
 
@@ -63,7 +64,7 @@ def section(card, name):
     return card.split(f"## {name}\n")[1].split("\n## ")[0]
 
 
-@pytest.mark.parametrize("prefix", cards.MODELS)
+@pytest.mark.parametrize("prefix", MODELS)
 def test_each_card_names_what_goes_in_and_what_comes_out(tmp_path, prefix, digits, shapes):
     results(tmp_path, prefix)
     goes_in, comes_out, *_ = section(card_of(tmp_path, prefix), "Input and output").strip().split("\n- ")
@@ -76,7 +77,7 @@ def test_each_card_names_what_goes_in_and_what_comes_out(tmp_path, prefix, digit
     assert f"in this order: {', '.join(in_order)}." in comes_out
 
 
-@pytest.mark.parametrize("prefix", cards.MODELS)
+@pytest.mark.parametrize("prefix", MODELS)
 def test_a_card_has_every_section_and_no_placeholder(tmp_path, prefix):
     results(tmp_path, prefix)
     beside(tmp_path, prefix)
@@ -85,7 +86,7 @@ def test_a_card_has_every_section_and_no_placeholder(tmp_path, prefix):
     assert [line.removeprefix("## ") for line in card.splitlines() if line.startswith("## ")] == heads
     assert all(len(section(card, head).strip()) > 100 for head in heads)
     assert "3 seeds of the recipe" in card and "expected calibration error 0.043" in card and "some.onnx" in card
-    assert "{" not in card and "None" not in card and cards.MODELS[prefix][0] in section(card, "The model")
+    assert "{" not in card and "None" not in card and MODELS[prefix].file in section(card, "The model")
 
 
 def test_figures_are_those_of_the_result_files(tmp_path):

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from pipeline import model_tables, report, tables
+from pipeline.models import MODELS
 
 
 @pytest.mark.parametrize("name", report.TEXTS)
@@ -23,7 +24,7 @@ def test_a_figure_is_replaced_by_the_measured_one():
 def test_a_table_is_replaced_and_names_every_run():
     rendered = report.render("<!-- table runs -->\nold\n<!-- /table -->")
     assert "old" not in rendered
-    for prefix in tables.RUNS:
+    for prefix in MODELS:
         assert f"{tables.read(f'{prefix}_metrics.json')['test_accuracy']:.4f}" in rendered
 
 
