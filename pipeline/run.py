@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 import pipeline
-from pipeline import artifacts, checkpoint, cli, devices, hardware, latency, lock, metrics, plots, storage, tta
+from pipeline import artifacts, checkpoint, cli, devices, evaluation, hardware, lock, plots, storage, tta
 from pipeline.errors import BadInput
 from pipeline.progress import clock
 from pipeline.quiet import keras
@@ -146,11 +146,8 @@ class Run:
             self.save(model)
             saved = artifacts.load_model(self.model_path)
         dataset = self.dataset
-        probabilities = artifacts.predict(saved, dataset.x_test, what="test images evaluated")
-        predicted = probabilities.argmax(axis=1)
-        held_out = artifacts.predict(saved, dataset.x_validation).argmax(axis=1)
-        matrix = metrics.confusion_matrix(dataset.y_test, predicted, len(dataset.class_names))
-        wrong = np.flatnonzero(predicted != dataset.y_test)
+        figures, probabilities = evaluation.figures(saved, dataset)
+        matrix = np.array(figures["confusion_matrix"])
         result = {
             "title": self.title,
             "dataset": dataset.name,
@@ -163,34 +160,18 @@ class Run:
             "parameters": saved.count_params(),
             "epochs": len(history),
             "training_seconds": round(sum(row["seconds"] for row in history), 1),
-            "validation_accuracy": float(np.mean(held_out == dataset.y_validation)),
-            "test_accuracy": metrics.accuracy(matrix),
-            "test_loss": metrics.cross_entropy(probabilities, dataset.y_test),
-            "macro_f1": metrics.macro_f1(matrix),
-            "weighted_f1": metrics.weighted_f1(matrix),
-            "cpu_ms_per_sample": latency.milliseconds_per_sample(saved, dataset.x_test, batch_size=32),
+            **figures,
             "hardware": hardware.describe() | {"devices": self.n_devices, "deterministic": self.config.deterministic},
             "versions": hardware.versions(),
             "commit": self.commit,
-            "class_names": list(dataset.class_names),
-            "confusion_matrix": matrix.tolist(),
             **extra,
         }
         storage.write_csv(self.path("history.csv"), pd.DataFrame(history))
-        storage.write_csv(self.path("classification_report.csv"), _report(matrix, dataset.class_names))
+        by_class = evaluation.by_class(matrix, dataset.class_names)
+        storage.write_csv(self.path("classification_report.csv"), by_class)
         plots.training_curves(history, self.title, self.path("training_curves.png"))
-        plots.confusion_matrix(matrix, dataset.class_names, self.title, self.path("confusion_matrix.png"))
-        right = np.flatnonzero(predicted == dataset.y_test)
-        plots.examples(
-            dataset.x_test,
-            dataset.y_test,
-            probabilities,
-            right[:10],
-            wrong[:10],
-            dataset.class_names,
-            self.title,
-            self.path("examples.png"),
-        )
+        pictures = (self.path("confusion_matrix.png"), self.path("examples.png"))
+        evaluation.draw(dataset, probabilities, matrix, self.title, *pictures)
         result["wall_seconds"] = round(self.wall_seconds(), 1)  # without test-time augmentation, which comes on top
         if views:
             result["tta"] = tta.measure(saved, dataset, views)
@@ -208,10 +189,3 @@ class Run:
             more = f"{result['tta']['test_accuracy']:.4f}, {clock(result['tta']['seconds'])} more"
             print(f"with test-time augmentation ({result['tta']['chosen']}): {more}")
         return result
-
-
-def _report(matrix: np.ndarray, class_names) -> pd.DataFrame:
-    precision, recall, f1 = metrics.precision_recall_f1(matrix)
-    return pd.DataFrame(
-        {"class": class_names, "precision": precision, "recall": recall, "f1": f1, "images": matrix.sum(axis=1)}
-    )
