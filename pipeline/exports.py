@@ -34,7 +34,6 @@ LITERT = ("float32", "float16", "int8")
 # Largest difference of a probability from Keras; for int8 the lost accuracy counts instead.
 LARGEST_DIFFERENCE = {"onnx": 1e-4, "float32": 1e-4, "float16": 1e-2, "saved_model": 1e-4}
 LARGEST_LOSS = 0.003  # of the share of right answers: 0.3 points
-COMPARED = 1000  # test images that the difference is taken over
 AT_A_TIME = 2500  # images between two lines of progress
 
 
@@ -171,7 +170,7 @@ def export(graph, form: str, path: Path, calibration: np.ndarray, about: dict, t
         except Exception as error:  # converters and runtimes raise whatever they like
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             return Check(form, path, math.nan, math.nan, math.nan, math.nan, f"cannot be converted or run: {reason}")
-        difference = float(np.abs(found - expected)[:COMPARED].max())
+        difference = float(np.abs(found - expected).max())
         before, after = (float(np.mean(p.argmax(axis=1) == labels)) for p in (expected, found))
         failure = failure_of(form, difference, before, after)
         files = [made] if made.is_file() else [part for part in made.rglob("*") if part.is_file()]
