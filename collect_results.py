@@ -30,10 +30,9 @@ TITLES = {"cifar100": "CIFAR-100, 20 superclasses, coarse labels", "custom_cnn":
 GOALS = {"cifar100": (0.75, "0.75: the original description, on test images")}
 # May differ from run to run without being another recipe.
 OWN = {"seed", "precision", "files"}
-# The baseline stops by itself, and does not use the knobs of the other recipes. The first run of best held out a tenth
-# of the images to choose the recipe with; how many a run learned from stands beside its accuracy.
+# The baseline stops by itself, and does not use the knobs of the other recipes.
 NOT_USED = {"momentum", "weight_decay", "warm_up", "label_smoothing", "shift", "cutmix", "small_epochs"}
-FREE = {("cifar100", "baseline"): {"epochs", *NOT_USED}, ("cifar100", "best"): {"validation"}}
+FREE = {("cifar100", "baseline"): {"epochs", *NOT_USED}}
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,8 @@ def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
             seeds[recipe] = {row["seed"]: row for row in earlier["runs"]}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BadInput(f"{path} is damaged; delete it or do that run again") from error
-    for file in [*folder.glob(f"{prefix}*_metrics.json"), *sorted((folder / "runs").glob(f"*/{prefix}*_metrics.json"))]:
+    there = [*folder.glob(f"{prefix}*_metrics.json"), *(folder / "runs").glob(f"*/{prefix}*_metrics.json")]
+    for file in sorted(there, key=lambda file: (file.stat().st_mtime, file)):  # of two runs of a seed the newer counts
         metrics = storage.read_json(file)
         try:
             recipe = metrics["recipe"]
@@ -125,8 +125,7 @@ def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
     results = {}
     for recipe, of_seed in sorted(seeds.items()):
         own = settings(script, recipe)
-        most = max(row["n_train"] for row in of_seed.values())  # runs that learned from fewer images stand back
-        rows = [of_seed[seed] for seed in sorted(of_seed) if of_seed[seed]["n_train"] == most]
+        rows = [of_seed[seed] for seed in sorted(of_seed)]
         columns = {key: [row[key] for row in rows] for key in ("test_accuracy", "macro_f1", "wall_seconds")}
         if all("tta" in row for row in rows):
             columns["tta_accuracy"] = [row["tta"]["test_accuracy"] for row in rows]
@@ -169,10 +168,10 @@ def main(argv: list[str] | None = None) -> int:
             continue
         found = True
         storage.write_json(folder / f"{prefix}_results.json", results)
-        # Fine labels are a task of their own, and the votes of an ensemble have no curve.
-        plain = {name: result["runs"] for name, result in results.items() if "-" not in name}
-        path = folder / f"{prefix}_time_to_accuracy.png"
-        plots.time_to_accuracy(plain, TITLES[prefix], path, GOALS.get(prefix))
+        # Fine labels are a task of their own, and an ensemble has no curve.
+        if plain := {name: result["runs"] for name, result in results.items() if "-" not in name}:
+            path = folder / f"{prefix}_time_to_accuracy.png"
+            plots.time_to_accuracy(plain, TITLES[prefix], path, GOALS.get(prefix))
         for recipe in SHIPPED[prefix]:
             ship(prefix, recipe, results, files, folder)
         for recipe, result in results.items():

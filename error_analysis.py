@@ -18,10 +18,10 @@ import pandas as pd
 from pipeline import artifacts, data, error_plots, metrics, storage
 from pipeline.cli import flag, parse
 from pipeline.errors import exit_code
+from pipeline.models import MODELS
 from pipeline.names import CIFAR100_FINE
 
 MOST = 60  # wrong images that still fit one picture
-DIGIT_MODELS = {"custom_cnn": "custom CNN", "resnet50": "ResNet50"}  # prefix -> name in the picture of both
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ def main(argv: list[str] | None = None) -> int:
     digits: dict[str, tuple[data.Dataset, dict[str, np.ndarray]]] = {}
     for path in artifacts.finished_models(Path(config.output_dir)):
         prefix, dataset, probabilities = analyse(path, config)
-        if prefix in DIGIT_MODELS:
-            digits.setdefault(dataset.name, (dataset, {}))[1][DIGIT_MODELS[prefix]] = probabilities
+        if (known := MODELS.get(prefix)) and known.task == "MNIST":
+            digits.setdefault(dataset.name, (dataset, {}))[1][known.network] = probabilities
     for dataset, of_model in digits.values():
         if len(of_model) == 2:
             both_wrong(dataset, of_model, Path(config.output_dir))

@@ -13,14 +13,25 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from pipeline import artifacts, comparison, data, exports, files, hardware, latency, plot_comparison, runtimes, storage
+from pipeline import (
+    artifacts,
+    comparison,
+    data,
+    exports,
+    files,
+    hardware,
+    latency,
+    plot_comparison,
+    processor,
+    runtimes,
+    storage,
+)
 from pipeline.cli import flag, parse
+from pipeline.console import counter
 from pipeline.errors import BadInput, exit_code
 from pipeline.process import cores
-from pipeline.progress import counter
 
 
 @dataclass(frozen=True)
@@ -60,14 +71,6 @@ def source_of(export: Path) -> str | None:
         return None
 
 
-def classes(path: Path, images: np.ndarray) -> np.ndarray:
-    """Predicted classes (n,) of one model file."""
-    if path.suffix == ".h5":
-        what = f"test images through {path.name}"
-        return artifacts.predict(artifacts.load_model(path), images, what=what).argmax(axis=1)
-    return exports.predict(path, images).argmax(axis=1)
-
-
 def measure(path: Path, rounds: int, threads: int, data_dir: str | None) -> tuple[dict, dict, dict]:
     """One model in every runtime.
 
@@ -78,10 +81,12 @@ def measure(path: Path, rounds: int, threads: int, data_dir: str | None) -> tupl
     about, model = artifacts.about_model(path), artifacts.load_model(path)
     operations, dataset = latency.multiply_accumulates(model), data.load(about["dataset"], data_dir)
     sources = runnable(path)
-    right = {file: classes(file, dataset.x_test) == dataset.y_test for file in dict.fromkeys(sources.values())}
+    found = {path: artifacts.predict(model, dataset.x_test, what=f"test images through {path.name}")}
+    found |= {file: exports.predict(file, dataset.x_test) for file in sources.values() if file != path}
+    right = {file: probabilities.argmax(axis=1) == dataset.y_test for file, probabilities in found.items()}
     # The yardstick: products of square matrices of this side. Without the hardware bfloat16 is emulated, slowly.
-    sides = {"float32": 2048, "bfloat16": 2048 if hardware.processor_has_bfloat16() else 256}
-    found = latency.interleaved(
+    sides = {"float32": 2048, "bfloat16": 2048 if processor.has_bfloat16() else 256}
+    timings = latency.interleaved(
         {**sources, **{f"matmul {kind}": side for kind, side in sides.items()}},
         dataset.x_test,
         threads,
@@ -90,7 +95,7 @@ def measure(path: Path, rounds: int, threads: int, data_dir: str | None) -> tupl
     )
     peaks = {}
     for kind, side in sides.items():
-        seconds = found.pop(f"matmul {kind}")["seconds"].values()
+        seconds = timings.pop(f"matmul {kind}")["seconds"].values()
         peaks[kind] = 2 * side**3 / min(map(min, seconds)) / 1e9
     entry = {
         "name": path.stem,
@@ -109,7 +114,7 @@ def measure(path: Path, rounds: int, threads: int, data_dir: str | None) -> tupl
                 "peak_megabytes": timed["peak_megabytes"],
                 "batches": {str(batch): comparison.speed(batch, s) for batch, s in timed["seconds"].items()},
             }
-            for runtime, timed in found.items()
+            for runtime, timed in timings.items()
         ],
     }
     return entry, {runtime: right[file] for runtime, file in sources.items()}, peaks

@@ -146,10 +146,11 @@ def fine_tune(run: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]
     phases = {"conv4, conv5": (upper, EARLY, "upper_state"), "all stages": (config.epochs - upper, (), "state")}
     for number, (phase, (epochs, frozen, name)) in enumerate(phases.items(), 2):
         if epochs:
+            before = config.head_epochs + len(history)
             compile_fine_tuning(model, config, epochs * recipe.steps_per_epoch(dataset, config), frozen)
             print(f"phase {number}: fine-tuning {phase}")
             rows = training.fit(
-                run, model, dataset, epochs=epochs, augment=augmentation(config), name=name, earlier_epochs=len(history)
+                run, model, dataset, epochs=epochs, augment=augmentation(config), name=name, earlier_epochs=before
             )
             history += [{**row, "phase": phase} for row in rows]
     return history

@@ -18,7 +18,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 import cifar100_cnn  # noqa: E402
-from pipeline import hardware, storage  # noqa: E402
+from pipeline import artifacts, hardware, storage  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
 from pipeline.errors import exit_code  # noqa: E402
 from pipeline.quiet import keras  # noqa: E402
@@ -35,12 +35,9 @@ class Config:
 
 def with_stock_layers(model: keras.Model) -> keras.Model:
     """The same network with Keras' own layers."""
-
-    def stock(layer):
-        kind = next(base for base in type(layer).__mro__ if base.__module__.split(".")[0] == "keras")
-        return kind.from_config(layer.get_config())
-
-    return keras.models.clone_model(model, clone_function=stock)
+    return keras.models.clone_model(
+        model, clone_function=lambda layer: artifacts.stock_class(layer).from_config(layer.get_config())
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

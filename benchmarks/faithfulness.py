@@ -31,8 +31,8 @@ sys.path.insert(0, str(PROJECT))
 from benchmarks import faithfulness_table  # noqa: E402
 from pipeline import artifacts, cam, cam_plots, data, explainer, faithfulness, perturb, receptive, storage  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
+from pipeline.console import clock, counter  # noqa: E402
 from pipeline.errors import exit_code  # noqa: E402
-from pipeline.progress import clock, counter  # noqa: E402
 
 CONTROLS = ("random", "random pixels", "gaussian")
 STRETCHED = "grad-cam stretched"  # over the picture, as is usual, not to where its cells look

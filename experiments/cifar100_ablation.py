@@ -29,8 +29,9 @@ from experiments.ideas import IDEAS, VIEWS, Idea, change, told  # noqa: E402
 from pipeline import cli, data, hardware, lock, mixing, training, tta  # noqa: E402
 from pipeline.batches import Batches  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
+from pipeline.console import clock  # noqa: E402
 from pipeline.errors import BadInput, exit_code  # noqa: E402
-from pipeline.progress import Progress, clock  # noqa: E402
+from pipeline.progress import Progress  # noqa: E402
 from pipeline.quiet import keras  # noqa: E402
 
 REFERENCES = 5  # seeds; what one run without effect may bring is hard to tell from three
@@ -78,10 +79,7 @@ def plan(config: Config) -> list[tuple[str, Idea, int]]:
 
 def train(idea: Idea, config: cifar100_cnn.Config, dataset: data.Dataset) -> tuple[keras.Model, float]:
     """The trained model, and the seconds that its epochs took."""
-    policy = keras.config.dtype_policy()
-    keras.utils.clear_session(free_memory=True)  # forgets the policy as well
-    keras.config.set_dtype_policy(policy)
-    keras.utils.set_random_seed(config.seed)
+    hardware.fresh_session(config.seed)
     model = idea.build(len(dataset.class_names))
     idea.prepare(model, config, dataset)
     move = cifar100_cnn.augmentation(config)

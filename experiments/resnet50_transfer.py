@@ -39,8 +39,8 @@ import resnet50_transfer_learning as resnet  # noqa: E402
 from experiments.transfer_rows import CONV4, CONV5, PRETRAINED, Row, measure, plan, through_backbone  # noqa: E402
 from pipeline import cli, data, hardware, lock, plot_transfer, pretrained, storage  # noqa: E402
 from pipeline.cli import flag, parse  # noqa: E402
+from pipeline.console import clock  # noqa: E402
 from pipeline.errors import BadInput, exit_code  # noqa: E402
-from pipeline.progress import clock  # noqa: E402
 
 DRY_RUN = 48  # images
 

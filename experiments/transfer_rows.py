@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 import mnist_classification as mnist
 import resnet50_transfer_learning as resnet
-from pipeline import artifacts, augment, data, plot_transfer, pretrained, recipe, training
+from pipeline import artifacts, augment, data, hardware, plot_transfer, pretrained, recipe, training
 from pipeline.batches import Batches
 from pipeline.progress import Progress
 from pipeline.quiet import keras
@@ -169,10 +169,7 @@ def measure(row: Row, dataset: data.Dataset, file: Path, features) -> dict:
     Returns:
         {"test_accuracy", "train_accuracy" (None for many images), "training_seconds", "source"}
     """
-    policy = keras.config.dtype_policy()
-    keras.utils.clear_session(free_memory=True)  # forgets the policy as well
-    keras.config.set_dtype_policy(policy)
-    keras.utils.set_random_seed(row.seed)
+    hardware.fresh_session(row.seed)
     chosen, seconds = draw(dataset, row), 0.0
     x, x_test, y = dataset.x_train, dataset.x_test, dataset.y_train[chosen]
     if row.way in (CONV4, CONV5):

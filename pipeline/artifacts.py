@@ -12,13 +12,18 @@ import h5py
 import numpy as np
 
 from pipeline import devices, probe, untrusted
+from pipeline.console import counter
 from pipeline.errors import BadInput
 from pipeline.models import MODELS
-from pipeline.progress import counter
 from pipeline.quiet import keras
 from pipeline.storage import replacing
 
 ATTRIBUTE = "pipeline"
+
+
+def stock_class(layer) -> type:
+    """Keras' own class of a layer; one of this project is a faster form of the stock layer that it derives from."""
+    return next(base for base in type(layer).__mro__ if base.__module__.split(".")[0] == "keras")
 
 
 def inference_copy(model, image_shape: tuple[int, ...]):
@@ -32,9 +37,7 @@ def inference_copy(model, image_shape: tuple[int, ...]):
     """
 
     def clone(layer):
-        # A layer of this project is a faster form of the stock layer that it derives from.
-        stock = next(base for base in type(layer).__mro__ if base.__module__.split(".")[0] == "keras")
-        return stock.from_config({**layer.get_config(), "dtype": "float32"})
+        return stock_class(layer).from_config({**layer.get_config(), "dtype": "float32"})
 
     def call(layer, *args, **kwargs):
         random_only = hasattr(layer, "seed_generator") and not layer.trainable_variables

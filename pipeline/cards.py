@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.console import clock
 from pipeline.markdown import spread
 from pipeline.models import MODELS, Model
-from pipeline.progress import clock
 from pipeline.statistics import wilson
 
 TEMPLATE = Path(__file__).with_name("model_card.md")

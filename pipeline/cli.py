@@ -122,9 +122,9 @@ def _check_range(field: dataclasses.Field, value) -> None:
 
 def recipe_name(config) -> str:
     """The recipe; with "-fine" or "-ensemble3" where those are used, since their figures stand apart."""
-    voters = getattr(config, "ensemble", 1)
+    members = getattr(config, "ensemble", 1)
     fine = "-fine" if getattr(config, "labels", "coarse") == "fine" else ""
-    return config.recipe + fine + (f"-ensemble{voters}" if voters > 1 else "")
+    return config.recipe + fine + (f"-ensemble{members}" if members > 1 else "")
 
 
 def output_folder(config, prefix: str) -> Path:

@@ -30,14 +30,13 @@ def add_ratios(entry: dict, peaks: dict[str, float]) -> None:
         entry: a model's entry, with multiply_accumulates and runtimes.
         peaks: arithmetic -> fastest matrix product of the same run in GFLOP/s.
     """
-    usual = next((timed["batches"] for timed in entry["runtimes"] if timed["runtime"] == "Keras predict"), {})
+    usual = next(timed["batches"] for timed in entry["runtimes"] if timed["runtime"] == "Keras predict")
     for timed in entry["runtimes"]:
         for batch, figures in timed["batches"].items():
             figures["gflops"] = 2 * entry["multiply_accumulates"] * figures["images_per_second"] / 1e9
             for kind, peak in peaks.items():
                 figures[f"share_of_{kind}_peak"] = figures["gflops"] / peak
-            if usual:
-                figures["times_keras_predict"] = figures["images_per_second"] / usual[batch]["images_per_second"]
+            figures["times_keras_predict"] = figures["images_per_second"] / usual[batch]["images_per_second"]
 
 
 def differences(entries: list[dict], right: list[dict[str, np.ndarray]]) -> list[dict]:

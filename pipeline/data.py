@@ -98,7 +98,7 @@ def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -
         validation: share of the training images, in (0, 1).
         limit: number of training images to keep (stratified); None keeps all.
     Raises:
-        BadInput: fewer validation images than classes, or a limit below that or above what there is.
+        BadInput: fewer validation images than classes, or a limit that keeps or drops fewer than that (all is fine).
     """
     y, classes = dataset.y_train, len(dataset.class_names)
     if validation * len(y) < classes:

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import runtimes, storage
+from pipeline.console import counter
 from pipeline.process import cores, silence
-from pipeline.progress import counter
 
 SUFFIXES = {
     "onnx": ".onnx",
@@ -44,7 +44,6 @@ class Check:
     All three are NaN where it could not be converted or run; failure says why it was not kept, None if it was.
     """
 
-    form: str
     path: Path
     megabytes: float
     difference: float
@@ -169,7 +168,7 @@ def export(graph, form: str, path: Path, calibration: np.ndarray, about: dict, t
             found = predict(made, images)
         except Exception as error:  # converters and runtimes raise whatever they like
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            return Check(form, path, math.nan, math.nan, math.nan, math.nan, f"cannot be converted or run: {reason}")
+            return Check(path, math.nan, math.nan, math.nan, math.nan, f"cannot be converted or run: {reason}")
         difference = float(np.abs(found - expected).max())
         before, after = (float(np.mean(p.argmax(axis=1) == labels)) for p in (expected, found))
         failure = failure_of(form, difference, before, after)
@@ -179,4 +178,4 @@ def export(graph, form: str, path: Path, calibration: np.ndarray, about: dict, t
             if path.is_dir():
                 shutil.rmtree(path)
             storage.rename(made, path)
-    return Check(form, path, megabytes, difference, before, after, failure)
+    return Check(path, megabytes, difference, before, after, failure)

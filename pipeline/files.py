@@ -58,8 +58,15 @@ def present(name: str, places: list[Path]) -> bool:
     return _find(places, *FILES[name]) is not None
 
 
-def _download(fetch, places: list[Path], file_name: str, embedded_name: str):
-    """Run a Keras download with a time-out; where it fails, say in one line what to do."""
+def download(fetch, absent: str, remedy: str):
+    """Run a Keras download with a time-out and return what it does.
+
+    Args:
+        fetch: the download, without arguments.
+        absent: what is not where ("mnist.npz is not in data"); remedy: what to do without a network.
+    Raises:
+        BadInput: it failed; says why.
+    """
     usual = socket.getdefaulttimeout()
     socket.setdefaulttimeout(15)
     try:
@@ -67,12 +74,14 @@ def _download(fetch, places: list[Path], file_name: str, embedded_name: str):
     except Exception as error:  # Keras wraps whatever went wrong in a bare Exception
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         reason = first_line.rsplit(":", 1)[-1].strip()
-        raise BadInput(
-            f"{file_name} is not in {' or '.join(map(str, places))} and its download failed ({reason}); "
-            f"put the file there, or run with --dataset {embedded_name}, which needs none"
-        ) from error
+        raise BadInput(f"{absent} and the download failed ({reason}); {remedy}") from error
     finally:
         socket.setdefaulttimeout(usual)
+
+
+def _of_keras(fetch, places: list[Path], file_name: str, embedded_name: str):
+    absent = f"{file_name} is not in {' or '.join(map(str, places))}"
+    return download(fetch, absent, f"put the file there, or run with --dataset {embedded_name}, which needs none")
 
 
 def mnist(places: list[Path]) -> Parts:
@@ -81,7 +90,7 @@ def mnist(places: list[Path]) -> Parts:
     if path is None:
         from pipeline.quiet import keras
 
-        (x_train, y_train), (x_test, y_test) = _download(keras.datasets.mnist.load_data, places, "mnist.npz", "digits")
+        (x_train, y_train), (x_test, y_test) = _of_keras(keras.datasets.mnist.load_data, places, "mnist.npz", "digits")
         arrays, files = (x_train, y_train, x_test, y_test), {}
     else:
         try:
@@ -130,7 +139,7 @@ def cifar100(places: list[Path]) -> Parts:
         from pipeline.quiet import keras
 
         coarse, fine = (
-            _download(
+            _of_keras(
                 lambda mode=mode: keras.datasets.cifar100.load_data(label_mode=mode),
                 places,
                 "cifar-100-binary.tar.gz",

@@ -8,19 +8,23 @@ converters leave that one alone.
 
 import numpy as np
 
+from pipeline.errors import BadInput
 from pipeline.quiet import keras
 
 layers = keras.layers
 
 
 def _sources(model) -> dict[str, list]:
-    """Layer name -> the layers that its inputs come from."""
+    """Layer name -> the layers that its inputs come from; BadInput where one is called twice or is a model itself."""
     maker = {id(layer.output): layer for layer in model.layers}
-    return {
-        layer.name: [maker[id(tensor)] for tensor in keras.tree.flatten(layer.input)]
-        for layer in model.layers
-        if not isinstance(layer, layers.InputLayer)
-    }
+    try:
+        return {
+            layer.name: [maker[id(tensor)] for tensor in keras.tree.flatten(layer.input)]
+            for layer in model.layers
+            if not isinstance(layer, layers.InputLayer)
+        }
+    except (KeyError, AttributeError) as error:  # Keras has no single input or output for it
+        raise BadInput("a model with a model in it, or a layer that is called twice, cannot be exported") from error
 
 
 def _factor_and_offset(norm) -> tuple[np.ndarray, np.ndarray]:
@@ -41,6 +45,8 @@ def folded(model):
         model: functional Keras model for inference, as artifacts.load_model returns it.
     Returns:
         Keras model; its outputs differ by float32 rounding alone.
+    Raises:
+        BadInput: it is not a flat graph of layers that are called once.
     """
     sources = _sources(model)
     users = [source.name for made_from in sources.values() for source in made_from]

@@ -3,38 +3,13 @@
 import importlib.metadata
 import os
 import platform
-import subprocess
-from pathlib import Path
 
-from pipeline import PROJECT
+from pipeline import PROJECT, processor
 from pipeline.errors import BadInput
-from pipeline.process import cores
+from pipeline.process import cores, output_of
 from pipeline.quiet import keras
 
-UNITS = ("avx512_bf16", "amx_bf16", "bf16")  # that multiply bfloat16 matrices, x86's and Arm's
 PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "scikit-learn", "onnxruntime", "ai-edge-litert")
-
-
-def _cpuinfo() -> dict[str, str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return {}
-    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
-
-
-def _matrix_units() -> list[str]:
-    """Those of UNITS that the processor has; known on Linux alone."""
-    info = _cpuinfo()
-    features = info.get("flags", info.get("Features", "")).split()
-    return [name for name in UNITS if name in features]
-
-
-def _output_of(*command: str) -> str:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 def _gpu() -> tuple[str, float] | None:
@@ -47,20 +22,15 @@ def _gpu() -> tuple[str, float] | None:
         there = any("gpu" in device or "cuda" in device for device in keras.distribution.list_devices())
     if not there:
         return None
-    answer = _output_of("nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader")
+    answer = output_of("nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader")
     name, _, capability = answer.splitlines()[0].rpartition(",") if answer else ("GPU", "", "0")
     return name.strip(), float(capability)
-
-
-def processor_has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 matrices in hardware: AVX-512 BF16, AMX, Arm's BF16 (Linux)."""
-    return bool(_matrix_units())
 
 
 def has_bfloat16() -> bool:
     """Whether the GPU does, from compute capability 8.0 (Ampere) on; where there is none, the processor."""
     gpu = _gpu()
-    return gpu[1] >= 8.0 if gpu else processor_has_bfloat16()
+    return gpu[1] >= 8.0 if gpu else processor.has_bfloat16()
 
 
 def use_precision(precision: str) -> str:
@@ -88,6 +58,14 @@ def full_float32() -> None:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
 
+def fresh_session(seed: int) -> None:
+    """Forget the models so far, but not the precision; seed every random number."""
+    policy = keras.config.dtype_policy()
+    keras.utils.clear_session(free_memory=True)  # forgets the policy as well
+    keras.config.set_dtype_policy(policy)
+    keras.utils.set_random_seed(seed)
+
+
 def use_determinism(asked: bool) -> None:
     """On a GPU, take kernels that add in a fixed order; a CPU's do so anyway (benchmarks/kernels.py).
 
@@ -111,17 +89,11 @@ def use_determinism(asked: bool) -> None:
         )
 
 
-def lacks_bfloat16(machine: dict) -> bool:
-    """Whether a machine that describe() told of has no bfloat16 arithmetic, so that its times stand apart."""
-    return machine["accelerator"] == "none" and not set(UNITS) & set(machine["processor"].split())
-
-
 def describe() -> dict:
     """{"processor", "cores", "accelerator"} of this machine."""
-    processor = _cpuinfo().get("model name") or _output_of("sysctl", "-n", "machdep.cpu.brand_string")
     gpu = _gpu()
     return {
-        "processor": " ".join([processor or platform.processor() or platform.machine(), *_matrix_units()]),
+        "processor": processor.name(),
         "cores": cores(),
         "accelerator": gpu[0] if gpu else "none",
     }
@@ -147,6 +119,6 @@ def commit() -> str:
     """The project's commit, with a + when a Python file differs from it; "unknown" outside git."""
     if not (PROJECT / ".git").exists():  # git would look for a repository around the project
         return "unknown"
-    identifier = _output_of("git", "-C", str(PROJECT), "rev-parse", "--short=12", "HEAD")
-    changed = _output_of("git", "-C", str(PROJECT), "status", "--porcelain", "--", "*.py")
+    identifier = output_of("git", "-C", str(PROJECT), "rev-parse", "--short=12", "HEAD")
+    changed = output_of("git", "-C", str(PROJECT), "status", "--porcelain", "--", "*.py")
     return identifier + ("+" if changed else "") if identifier else "unknown"

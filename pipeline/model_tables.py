@@ -3,8 +3,8 @@
 import pandas as pd
 
 from pipeline import PROJECT
+from pipeline.console import clock
 from pipeline.markdown import read, table
-from pipeline.progress import clock
 
 
 def comparison() -> str:

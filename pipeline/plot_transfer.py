@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.isotonic import isotonic_regression
 
-from pipeline.progress import clock
+from pipeline.console import clock
 from pipeline.style import BLACK, BLUE, GREEN, GREY, INSIDE, NAVY, ORANGE, SKY, SMALL, accuracy_axis, heading, save
 
 WAYS = ("random start", "pretrained", "frozen conv4", "frozen conv5", "custom CNN")

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from pipeline.hardware import lacks_bfloat16
+from pipeline.processor import lacks_bfloat16
 from pipeline.style import (
     BLUE,
     GREEN,

@@ -1,5 +1,6 @@
 """Pretrained weights, layer by layer: what a file covers is loaded, the rest starts fresh."""
 
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -7,7 +8,7 @@ import numpy as np
 
 from pipeline import untrusted
 from pipeline.errors import BadInput
-from pipeline.files import sha256
+from pipeline.files import download, sha256
 from pipeline.quiet import keras
 
 CACHED = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"  # the name in Keras' cache
@@ -26,13 +27,9 @@ def find(weights: str) -> Path | None:
         if not Path(weights).is_file():
             raise BadInput(f"the weights file {weights} does not exist; give a file, imagenet or none")
         return Path(weights)
-    try:
-        return Path(keras.utils.get_file(CACHED, ORIGIN, cache_subdir="models"))
-    except Exception as error:  # Keras wraps whatever went wrong in a bare Exception
-        raise BadInput(
-            f"ImageNet weights are not in Keras' cache (models/{CACHED}) and the download failed; "
-            "put the file there, give one with --weights FILE, or use --weights none"
-        ) from error
+    fetch = partial(keras.utils.get_file, CACHED, ORIGIN, cache_subdir="models")
+    absent = f"ImageNet weights are not in Keras' cache (models/{CACHED})"
+    return Path(download(fetch, absent, "put the file there, give one with --weights FILE, or use --weights none"))
 
 
 def fingerprint(path: Path | None) -> dict[str, str]:
@@ -109,7 +106,7 @@ def calibrate(model, images: np.ndarray, fresh: list[str]) -> None:
     batch, so that the layers after it see what they will see later (data-dependent start,
     Krähenbühl et al. 2016, arXiv 1511.06856).
 
-    Afterwards only the fresh BatchNorm layers are trainable; fine-tuning says anew what is.
+    Afterwards the other BatchNorm layers are not trainable; fine-tuning says anew what is.
 
     Args:
         images: raw pixels (n, h, w, c), a few hundred.

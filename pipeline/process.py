@@ -1,4 +1,4 @@
-"""This process: its processor cores, its memory, its noise; and what others like it measure."""
+"""This process: its cores, its memory, its noise; and what other processes say."""
 
 import contextlib
 import json
@@ -44,6 +44,14 @@ def silence():
         os.dup2(kept, 2)
         os.close(kept)
         os.close(null)
+
+
+def output_of(*command: str) -> str:
+    """What a short command says; nothing where it is absent, fails or takes over ten seconds."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def measured_in_another(what: str, script: str, flags: list[str], environment: dict[str, str] | None = None) -> dict:

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 
+from pipeline.console import clock
 from pipeline.errors import BadInput
 from pipeline.interrupt import Held, Interrupted
 from pipeline.quiet import keras
@@ -12,20 +13,6 @@ from pipeline.quiet import keras
 HEADER = "  epoch     loss  accuracy  val_loss  val_accuracy  learning_rate  seconds  time left"
 EXPLODED = 1000.0  # a loss beyond which nothing is learnt any more; guessing gives 2.3 to 4.6
 QUIET_SECONDS = 20  # between two live lines where the output is a file
-
-
-def clock(seconds: float) -> str:
-    """1:05 for 65 seconds, 1:01:05 for an hour more."""
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-def counter(done: int, total: int, what: str) -> None:
-    """One line that counts up: "7,500 of 10,000 test images"."""
-    terminal = sys.stdout.isatty()
-    line = f"{done:,} of {total:,} {what}"
-    print("\r" + line if terminal else line, end="" if terminal and done < total else "\n", flush=True)
 
 
 def table_row(row: dict, epochs: int, left: float) -> str:

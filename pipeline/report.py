@@ -15,8 +15,8 @@ import re
 
 from pipeline import PROJECT
 from pipeline.cards import cards
+from pipeline.console import clock
 from pipeline.markdown import read
-from pipeline.progress import clock
 from pipeline.tables import TABLES
 
 TEXTS = ("README.md", "README.tr.md", "technical_report.md", "docs/reliability.md", "docs/scaling.md")

@@ -9,8 +9,8 @@ import pandas as pd
 
 import pipeline
 from pipeline import artifacts, checkpoint, cli, devices, evaluation, hardware, lock, plots, storage, tta
+from pipeline.console import clock
 from pipeline.errors import BadInput
-from pipeline.progress import clock
 from pipeline.quiet import keras
 
 # What a run writes beside its models; its states are those of training.fit.
@@ -48,10 +48,11 @@ class Run:
         except OSError as error:
             raise BadInput(f"cannot write to {self.folder} ({error.strerror}); choose another --output-dir") from error
         self.model_path = self.folder / model_file
+        # First: two hosts have to meet before anything asks JAX for its devices.
+        self.n_devices = devices.use(config.devices, min(config.batch_size, len(dataset.x_train)))
         self.precision = hardware.use_precision(config.precision)
         keras.utils.set_random_seed(config.seed)
         hardware.use_determinism(config.deterministic)
-        self.n_devices = devices.use(config.devices, min(config.batch_size, len(dataset.x_train)))
         self.knobs = cli.recorded(config) | {"precision": self.precision, "files": dataset.files | (files or {})}
         self.usual = cli.recorded(type(config)())
         self.commit = hardware.commit()  # now: the code may have moved on by the end of a long run
@@ -91,7 +92,7 @@ class Run:
         path, resume = self.path("metrics.json"), self.config.resume
         whole = path.exists() and self.model_path.exists()  # a clone has the figures of models too large for it
         named = not self.config.output_dir and self.folder.parent.name == "runs"
-        states = list(self.folder.glob(f"{self.prefix}_*state.npz"))
+        states = self.states()
         try:
             for state in states if named and not resume else ():  # with --resume training.fit looks at them
                 checkpoint.refuse_loss(state, self.knobs, self.usual)
@@ -109,10 +110,15 @@ class Run:
             print(f"this run is finished: {path}")
         return resume
 
+    def states(self) -> set[Path]:
+        """The states of all phases; of one that was cut off while it was written, only the one before is there."""
+        found = self.folder.glob(f"{self.prefix}_*state*.npz")
+        return {file.with_name(file.name.replace(".previous.npz", ".npz")) for file in found}
+
     def keep_only(self, state: Path) -> None:
         """Delete the states of an earlier run's phases once this run, begun anew, has saved its first one."""
         if self.begun_anew:
-            for other in set(self.folder.glob(f"{self.prefix}_*state.npz")) - {state}:
+            for other in self.states() - {state}:
                 checkpoint.remove(other)
         self.begun_anew = False
 
@@ -133,7 +139,7 @@ class Run:
     def finish(self, model, history: list[dict], views: dict[str, tta.Views] | None = None, **extra) -> dict:
         """Save the model, read the test set once with the saved file, write every result.
 
-        metrics.json comes last: where it is, the run is finished.
+        metrics.json comes last, and the states go then: with them there, a metrics.json is an earlier run's.
 
         Args:
             model: the trained model.
@@ -177,7 +183,7 @@ class Run:
             result["tta"] = tta.measure(saved, dataset, views)
             result["tta"]["seconds"] = round(self.wall_seconds() - result["wall_seconds"], 1)
         storage.write_json(self.path("metrics.json"), result)
-        for state in self.folder.glob(f"{self.prefix}_*state.npz"):
+        for state in self.states():
             checkpoint.remove(state)
         lock.let_go(self.lock)
         print(

@@ -3,11 +3,11 @@
 import pandas as pd
 
 from pipeline import PROJECT, model_tables
-from pipeline.hardware import lacks_bfloat16
+from pipeline.console import clock
 from pipeline.markdown import read, spread, table
 from pipeline.models import MODELS
 from pipeline.plot_transfer import name_of
-from pipeline.progress import clock
+from pipeline.processor import lacks_bfloat16
 from pipeline.statistics import over_seeds
 
 
@@ -17,7 +17,7 @@ def headline() -> str:
     rows = [("model", "test accuracy", "n", "published", "parameters", "whole run on two cores (min:s)")]
     for prefix, model in MODELS.items():
         run, family = read(f"{prefix}_metrics.json"), prefix.removesuffix("-best")
-        seeds = read(f"{family}_results.json")[model.recipe] if model.recipe else {}
+        seeds = read(f"{family}_results.json").get(model.recipe, {}) if model.recipe else {}
         command = model.script + (" --recipe best" if model.recipe == "best" else "")
         accuracy = seeds.get("test_accuracy", {"mean": run["test_accuracy"], "std": None, "n": 1})
         other = next(others[others["prefix"] == family].itertuples(), None)

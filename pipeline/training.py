@@ -122,7 +122,7 @@ def fit(
             row["seconds"] += 0.0 if history else seconds_before
             history.append(row)
             begun = {}
-            run.epochs = epoch + 1
+            run.epochs = earlier_epochs + epoch + 1
             if plateau and row["val_loss"] < min(losses, default=float("inf")):
                 best = model.get_weights()
             if on_best and row["val_accuracy"] > max((r["val_accuracy"] for r in history[:-1]), default=-1):

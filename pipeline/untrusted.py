@@ -49,13 +49,19 @@ def check(path: Path) -> None:
 
 @functools.lru_cache(maxsize=64)
 def _probed(path: str, modified: int, size: int) -> str:
-    """What is wrong with a file, empty for nothing; the same file is read only once."""
+    """What is wrong with a file, empty for nothing; the same file is read only once, unless that ended badly.
+
+    Raises:
+        BadInput: it took too long or ended the reader, which another time it may not.
+    """
     command = [sys.executable, "-m", "pipeline.probe", path]
     try:
         done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=30)
     except subprocess.TimeoutExpired:
-        return "takes too long to read; it is damaged or made to"
-    return done.stdout.strip() if done.returncode == 0 else "is damaged: reading it ends the reader"
+        raise BadInput(f"{path} takes too long to read; it is damaged or made to") from None
+    if done.returncode:
+        raise BadInput(f"{path} is damaged: reading it ends the reader")
+    return done.stdout.strip()
 
 
 def read_config(path: Path) -> dict:

@@ -1,6 +1,7 @@
 """Runs of a recipe gathered: what counts as one, what the figures are, what is shipped."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -184,24 +185,6 @@ def test_the_best_recipe_ships_beside_the_default_one_under_its_own_name(tmp_pat
     assert set(collected(tmp_path)) == {"fast", "best"}
 
 
-def test_a_run_of_the_best_recipe_may_hold_out_more_images_and_one_of_another_recipe_may_not(tmp_path, capsys):
-    for recipe in ("fast", "best"):
-        folder = tmp_path / "runs" / recipe
-        finished_run(folder, recipe)
-        path = folder / "cifar100_metrics.json"
-        metrics = json.loads(path.read_text())
-        metrics["config"]["validation"] = 0.3
-        path.write_text(json.dumps(metrics))
-    results = collected(tmp_path)
-    assert set(results) == {"best"} and "validation" not in results["best"]["config"]
-    assert "not the recipe fast of today (validation)" in capsys.readouterr().out
-    assert collected(tmp_path) == results
-    path = tmp_path / "runs" / "best" / "cifar100_metrics.json"
-    path.write_text(path.read_text().replace('"n_train": 45000', '"n_train": 35000'))
-    finished_run(tmp_path / "runs" / "second best", "best", seed=1)
-    assert [run["seed"] for run in collected(tmp_path)["best"]["runs"]] == [1], "a mean over equally many images"
-
-
 def test_models_of_another_family_in_the_same_folder_are_not_shipped_with_it(tmp_path):
     finished_run(tmp_path / "runs" / "both", seed=1)
     finished_run(tmp_path / "runs" / "both", "default", seed=1, prefix="custom_cnn")
@@ -222,3 +205,20 @@ def test_a_run_from_before_a_knob_was_there_counts_with_the_knob_at_its_default(
     metrics["recipe"] = "sprint"
     path.write_text(json.dumps(metrics))
     assert "sprint" not in collected(tmp_path)
+
+
+def test_runs_on_fine_labels_alone_have_figures_and_no_picture(tmp_path):
+    finished_run(tmp_path / "runs" / "fine", "fast-fine", 0.82)
+    assert set(collected(tmp_path)) == {"fast-fine"}
+    assert not (tmp_path / "cifar100_time_to_accuracy.png").exists()
+
+
+@pytest.mark.parametrize("newer", ["output", "runs"])
+def test_of_two_runs_of_a_seed_the_newer_counts(tmp_path, newer):
+    folders = {"output": tmp_path, "runs": tmp_path / "runs" / "a"}
+    for name, folder in folders.items():
+        finished_run(folder, accuracy=0.9 if name == newer else 0.8)
+        seconds = 2_000 if name == newer else 1_000
+        os.utime(folder / "cifar100_metrics.json", (seconds, seconds))
+    assert collected(tmp_path)["fast"]["test_accuracy"]["mean"] == 0.9
+    assert json.loads((tmp_path / "cifar100_metrics.json").read_text())["test_accuracy"] == 0.9

@@ -31,11 +31,6 @@ def test_a_batch_is_shared_out_evenly(four_devices, asked, number):
     assert devices.use(asked, 32) == number
 
 
-def test_more_than_one_device_needs_jax():
-    with pytest.raises(BadInput, match="needs the JAX backend, this is tensorflow"):
-        devices.use("2", 32)
-
-
 def test_a_batch_larger_than_the_training_images_is_all_of_them(four_devices, tmp_path):
     """Four devices could share 256 images, but not the 126 that there are."""
     with pytest.raises(BadInput, match="126 cannot be shared out to 4 devices"):

@@ -109,6 +109,15 @@ def test_a_convolution_that_somebody_else_uses_too_is_not_folded_into():
     np.testing.assert_allclose(np.asarray(small(images)), np.asarray(model(images)), rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("what", ["a model in it", "a layer called twice"])
+def test_only_a_flat_graph_is_folded(what):
+    pixels, again = keras.Input((8, 8, 1)), layers.Conv2D(1, 3, padding="same")
+    inner = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(2, 3)])
+    x = inner(pixels) if what == "a model in it" else again(again(pixels))
+    with pytest.raises(BadInput, match="cannot be exported"):
+        fold.folded(keras.Model(pixels, layers.GlobalAveragePooling2D()(x)))
+
+
 @pytest.mark.parametrize("form", exports.SUFFIXES)
 def test_every_export_of_the_cifar_network_answers_as_keras_does(form, cifar, tmp_path):
     model, images, labels, probabilities = cifar

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 
@@ -56,6 +57,7 @@ def test_imagenet_weights_in_kerass_cache_need_no_network_and_a_missing_file_is_
     assert done.stdout.splitlines()[0] == str(cached)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert pretrained.CACHED in done.stderr and "--weights none" in done.stderr
+    assert re.search(r"the download failed \(.*Connection refused", done.stderr)
 
 
 def test_none_and_a_file_of_ones_own_are_found_and_a_missing_one_is_bad_input(tmp_path):

@@ -95,3 +95,17 @@ def test_a_run_removes_what_a_killed_one_was_writing_and_nothing_of_others(tmp_p
         (tmp_path / name).touch()
     start(tmp_path)
     assert {path.name for path in tmp_path.glob(".*")} == set(others)
+
+
+def test_a_state_whose_newer_file_was_being_written_when_the_run_was_killed_is_still_there(tmp_path):
+    run, _, fit = start(tmp_path, "--epochs", "2")
+    fit()
+    lock.let_go(run.lock)
+    run.path("state.npz").unlink()
+    assert run.path("state.previous.npz").exists() and run.states() == {run.path("state.npz")}
+    storage.write_json(run.path("metrics.json"), {"config": {"seed": "of an earlier run"}})
+    run.model_path.touch()
+    again, _, fit_again = start(tmp_path, "--epochs", "2", "--resume")
+    assert not again.already_finished(), "the metrics are of the run before"
+    assert [row["epoch"] for row in fit_again()] == [1, 2]
+    lock.let_go(again.lock)

@@ -93,6 +93,18 @@ assert refused(lambda: asyncio.run(later()))
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_page_may_call_itself_by_the_number_that_its_name_stands_for():
+    code = """
+import socket
+from ui import network
+network.stay_home("127.2")  # stands for 127.0.0.2, as the name of a computer for 127.0.1.1
+with socket.create_server(("127.2", 0)) as server:
+    socket.create_connection(("127.2", server.getsockname()[1])).close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_twenty_at_once_each_get_their_own_answer(page, folder, pictures):
     with ThreadPoolExecutor(20) as pool:
         people = list(pool.map(lambda _: Client(page[0], verbose=False), pictures))

@@ -24,6 +24,7 @@ def stay_home(host: str) -> None:
         host: the address that the page listens on, which Gradio calls once to see that it answers.
     """
     home = {host, "127.0.0.1", "::1", "localhost", "0.0.0.0", "::", None}
+    home |= {address[0] for *_, address in socket.getaddrinfo(host, None)}  # a name is asked for by its number
 
     def check(event: str, arguments: tuple) -> None:
         if event == "socket.getaddrinfo":

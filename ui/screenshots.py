@@ -48,7 +48,11 @@ def server(*flags: str, environment: dict[str, str] | None = None, seconds: floa
             yield address
         finally:
             process.terminate()
-            process.wait(30)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def answers(address: str) -> bool:

@@ -144,7 +144,7 @@ def tiny_model(path):
 
 
 def same_weights(one, other):
-    return all((a == b).all() for a, b in zip(one.get_weights(), other.get_weights(), strict=False))
+    return all((a == b).all() for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
 
 
 @pytest.fixture
