@@ -6,14 +6,9 @@ evaluation puts every image through every device, because n images need not be a
 """
 
 import contextlib
-import os
-
-import numpy as np
 
 from pipeline.errors import BadInput
 from pipeline.quiet import keras
-
-ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"  # with _NUM_PROCESSES and _PROCESS_ID, see docs/scaling.md
 
 
 def use(devices: str, batch_size: int) -> int:
@@ -28,7 +23,7 @@ def use(devices: str, batch_size: int) -> int:
         BadInput: not a number, not that many devices, a backend that cannot do it, or a batch that
             cannot be shared out evenly.
     """
-    if devices == "1" and ADDRESSES not in os.environ:
+    if devices == "1":
         return 1
     if devices != "all" and not (devices.isascii() and devices.isdigit() and int(devices)):
         raise BadInput(f"--devices must be a number from 1 on, or all, got {devices}")
@@ -37,8 +32,6 @@ def use(devices: str, batch_size: int) -> int:
             f"--devices {devices} needs the JAX backend, this is {keras.backend.backend()}; "
             "install jax and set the environment variable KERAS_BACKEND=jax"
         )
-    if ADDRESSES in os.environ:
-        keras.distribution.initialize()
     found = keras.distribution.list_devices()
     number = len(found) if devices == "all" else int(devices)
     if number > len(found):
@@ -60,13 +53,3 @@ def undivided():
         yield
     finally:
         keras.distribution.set_distribution(shared)
-
-
-def mine(batch: np.ndarray) -> np.ndarray:
-    """This host's part of a batch; all of it where there is one host."""
-    if ADDRESSES not in os.environ:
-        return batch
-    import jax
-
-    size = len(batch) // jax.process_count()
-    return batch[jax.process_index() * size :][:size]

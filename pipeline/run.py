@@ -48,11 +48,10 @@ class Run:
         except OSError as error:
             raise BadInput(f"cannot write to {self.folder} ({error.strerror}); choose another --output-dir") from error
         self.model_path = self.folder / model_file
-        # First: two hosts have to meet before anything asks JAX for its devices.
-        self.n_devices = devices.use(config.devices, min(config.batch_size, len(dataset.x_train)))
         self.precision = hardware.use_precision(config.precision)
         keras.utils.set_random_seed(config.seed)
         hardware.use_determinism(config.deterministic)
+        self.n_devices = devices.use(config.devices, min(config.batch_size, len(dataset.x_train)))
         self.knobs = cli.recorded(config) | {"precision": self.precision, "files": dataset.files | (files or {})}
         self.usual = cli.recorded(type(config)())
         self.commit = hardware.commit()  # now: the code may have moved on by the end of a long run
