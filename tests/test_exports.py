@@ -112,7 +112,8 @@ def test_a_convolution_that_somebody_else_uses_too_is_not_folded_into():
 @pytest.mark.parametrize("what", ["a model in it", "a layer called twice"])
 def test_only_a_flat_graph_is_folded(what):
     pixels, again = keras.Input((8, 8, 1)), layers.Conv2D(1, 3, padding="same")
-    inner = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(2, 3)])
+    start = keras.Input((8, 8, 1))
+    inner = keras.Model(start, layers.Conv2D(2, 3)(start))
     x = inner(pixels) if what == "a model in it" else again(again(pixels))
     with pytest.raises(BadInput, match="cannot be exported"):
         fold.folded(keras.Model(pixels, layers.GlobalAveragePooling2D()(x)))
