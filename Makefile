@@ -29,7 +29,8 @@ faults: .venv/installed-dev
 	$(BIN)/python -m pytest tests/faults -m "" --record output/faults.json
 	$(MAKE) report
 
-# Everything on real data, in order; each run goes on where it was interrupted. It may take a day or more on two cores.
+# Everything on real data, in order, but for make faults, benchmarks/gradcam.py, benchmarks/page.py and sprint's seed 3;
+# each run goes on where it was interrupted. It may take a day or more on two cores.
 CIFAR := $(BIN)/python cifar100_cnn.py --resume
 MNIST := $(BIN)/python mnist_classification.py --resume
 WEIGHTS := imagenet# or the file of some of ResNet50's layers
@@ -67,7 +68,8 @@ train: .venv/installed-export
 	-$(BIN)/python experiments/cifar100_ablation.py  # 1 where an idea's training failed; the others are there
 	$(MAKE) report
 
-# The figures in README.md and technical_report.md, and the model cards, from the result files in output/.
+# The figures in README.md, README.tr.md, technical_report.md, docs/reliability.md and docs/scaling.md, and the model
+# cards, from the result files in output/.
 report: .venv/installed
 	$(BIN)/python -m pipeline.report
 
