@@ -43,25 +43,25 @@ def check(path: Path) -> None:
         raise BadInput(f"{path} cannot be read ({error.strerror})") from error
     if not stat.S_ISREG(status.st_mode):
         raise BadInput(f"{path} is not a file")
-    if wrong := _probed(str(path.resolve()), status.st_mtime_ns, status.st_size):
+    try:
+        wrong = _probed(str(path.resolve()), status.st_mtime_ns, status.st_size)
+    except subprocess.TimeoutExpired as error:
+        raise BadInput(f"{path} takes too long to read; it is damaged or made to") from error
+    except subprocess.CalledProcessError as error:
+        raise BadInput(f"{path} is damaged: reading it ends the reader") from error
+    if wrong:
         raise BadInput(f"{path} {wrong}")
 
 
 @functools.lru_cache(maxsize=64)
 def _probed(path: str, modified: int, size: int) -> str:
-    """What is wrong with a file, empty for nothing; the same file is read only once, unless that ended badly.
+    """What is wrong with a file, empty for nothing; the same file is read only once.
 
     Raises:
-        BadInput: it took too long or ended the reader, which another time it may not.
+        subprocess.SubprocessError: it took too long or ended the reader, which is not remembered.
     """
     command = [sys.executable, "-m", "pipeline.probe", path]
-    try:
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=30)
-    except subprocess.TimeoutExpired:
-        raise BadInput(f"{path} takes too long to read; it is damaged or made to") from None
-    if done.returncode:
-        raise BadInput(f"{path} is damaged: reading it ends the reader")
-    return done.stdout.strip()
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
 
 
 def read_config(path: Path) -> dict:

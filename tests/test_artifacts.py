@@ -1,15 +1,18 @@
 """Files that are whole or absent, and saved models that keep their contract and run no foreign code."""
 
 import json
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from conftest import PROJECT
 
-from pipeline import artifacts, storage
+from pipeline import artifacts, storage, untrusted
 from pipeline.errors import BadInput
 from pipeline.quiet import keras
 
@@ -242,3 +245,18 @@ def test_a_model_is_read_however_much_address_space_its_reader_holds_already(sav
     code = "import mmap, sys; held = mmap.mmap(-1, 2 << 30); from pipeline import probe; probe.main()"
     done = subprocess.run([sys.executable, "-c", code, str(saved)], cwd=PROJECT, capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, "")
+
+
+@pytest.mark.parametrize("ended", [subprocess.TimeoutExpired("probe", 30), subprocess.CalledProcessError(-9, "probe")])
+def test_a_reader_that_ended_badly_once_is_asked_again_and_names_the_file_as_it_was_given(saved, monkeypatch, ended):
+    path = Path(os.path.relpath(saved))
+
+    def failing(*_, **__):
+        raise ended
+
+    with monkeypatch.context() as patch:
+        patch.setattr(untrusted.subprocess, "run", failing)
+        untrusted._probed.cache_clear()
+        with pytest.raises(BadInput, match="^" + re.escape(f"{path} ")):
+            untrusted.check(path)
+    untrusted.check(path)
