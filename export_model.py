@@ -6,16 +6,17 @@
 
 Needs the packages of requirements-export.txt. For a model MODEL.h5 it writes MODEL.onnx,
 MODEL_float32.tflite, MODEL_float16.tflite, MODEL_int8.tflite and the folder MODEL_saved_model. An export
-that fails its check is not kept, and the exit code is 1. BatchNorm is folded into the layers before it.
+that fails its check is not kept, and the exit code is 1; MODEL_exports.json says what was measured.
+BatchNorm is folded into the layers before it.
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pipeline import artifacts, data, exports, fold, hardware
+from pipeline import artifacts, data, exports, fold, hardware, storage
 from pipeline.cli import flag, parse
 from pipeline.errors import BadInput, exit_code
 from pipeline.files import sha256
@@ -42,7 +43,7 @@ def calibration_images(dataset: data.Dataset, n: int) -> np.ndarray:
 
 
 def export_model(path: Path, config: Config) -> list[exports.Check]:
-    """Every format asked for of one model, with a line for each."""
+    """Every format asked for of one model, with a line for each and MODEL_exports.json for all."""
     about, model = artifacts.about_model(path), artifacts.load_model(path)
     dataset = data.load(about["dataset"], config.data_dir)
     folder = Path(config.output_dir) if config.output_dir else path.parent
@@ -52,14 +53,25 @@ def export_model(path: Path, config: Config) -> list[exports.Check]:
     graph = fold.folded(model)
     about = {**about, "source_sha256": sha256(path)}
     calibration = calibration_images(dataset, config.calibration)
-    checks = []
+    checks, record = [], folder / f"{path.stem}_exports.json"
     for form in exports.SUFFIXES if config.format == "all" else (config.format,):
         target = folder / f"{path.stem}{exports.SUFFIXES[form]}"
         print(f"converting to {form}", flush=True)
         check = exports.export(graph, form, target, calibration, about, (dataset.x_test, dataset.y_test, expected))
         print(line(check), flush=True)
         checks.append(check)
+        write(record, form, check, about["source_sha256"])
     return checks
+
+
+def write(path: Path, form: str, check: exports.Check, source: str) -> None:
+    """Put one check into the model's record; those of its other formats stay, those of another model go."""
+    earlier = storage.read_json(path) if path.exists() else {}
+    rows = earlier.get("exports", {}) if earlier.get("source_sha256") == source else {}
+    row = {key: None if value != value else value for key, value in asdict(check).items() if key != "path"}  # NaN: None
+    rows = {**rows, form: row}
+    rows = {form: rows[form] for form in exports.SUFFIXES if form in rows}
+    storage.write_json(path, {"source_sha256": source, **hardware.provenance(), "exports": rows})
 
 
 def line(check: exports.Check) -> str:

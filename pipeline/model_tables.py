@@ -1,10 +1,13 @@
 """The tables about finished models: how fast they answer, how they differ, what explains them, what a run survives."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from pipeline import PROJECT
 from pipeline.console import clock
 from pipeline.markdown import read, table
+from pipeline.models import MODELS
 
 
 def comparison() -> str:
@@ -50,6 +53,23 @@ def differences() -> str:
         p = "< 0.0001" if row["p_value"] < 1e-4 else f"{row['p_value']:.2g}"
         rows.append((row["dataset"], row["a"], row["b"], str(row["only_a"]), str(row["only_b"]), p))
     return table(rows, left=3)
+
+
+def exports() -> str:
+    """What the check of every export measured, beside Keras."""
+    rows = [("model", "format", "file (MB)", "largest difference of a probability", "test accuracy", "Keras", "kept")]
+    for model in MODELS.values():
+        stem = Path(model.file).stem
+        for name, check in read(f"{stem}_exports.json")["exports"].items():
+            measured = (
+                ("megabytes", ".1f"),
+                ("difference", ".1g"),
+                ("accuracy_after", ".4f"),
+                ("accuracy_before", ".4f"),
+            )
+            figures = ("" if check[key] is None else format(check[key], form) for key, form in measured)
+            rows.append((stem, name.replace("_", " "), *figures, "no" if check["failure"] else "yes"))
+    return table(rows, left=2)
 
 
 def faithfulness() -> str:

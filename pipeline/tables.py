@@ -20,6 +20,7 @@ def headline() -> str:
         seeds = read(f"{family}_results.json").get(model.recipe, {}) if model.recipe else {}
         command = model.script + (" --recipe best" if model.recipe == "best" else "")
         accuracy = seeds.get("test_accuracy", {"mean": run["test_accuracy"], "std": None, "n": 1})
+        seconds = seeds["wall_seconds"]["mean"] if seeds else run["wall_seconds"]
         other = next(others[others["prefix"] == family].itertuples(), None)
         rows.append(
             (
@@ -28,7 +29,7 @@ def headline() -> str:
                 str(accuracy["n"]),
                 f"{other.accuracy} ([{other.source}]({other.link}))" if other else "none found",
                 f"{run['parameters']:,}",
-                clock(seeds["wall_seconds"]["mean"] if seeds else run["wall_seconds"]),
+                _times([run["hardware"] | {"wall_seconds": seconds}]),
             )
         )
     return table(rows, left=1)
@@ -62,7 +63,7 @@ def runs() -> str:
                 f"{run['n_train']:,}",
                 *(f"{run[figure]:.4f}" for figure in ("test_accuracy", "test_loss", "macro_f1")),
                 f"{run['parameters']:,}",
-                clock(run["wall_seconds"]),
+                _times([run["hardware"] | run]),
             )
         )
     return table(rows, left=3)
@@ -184,6 +185,7 @@ TABLES = {
     "custom_cnn_recipes": custom_cnn_recipes,
     "comparison": model_tables.comparison,
     "differences": model_tables.differences,
+    "exports": model_tables.exports,
     "faithfulness": model_tables.faithfulness,
     "transfer": transfer,
     "scaling": model_tables.scaling,

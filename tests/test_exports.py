@@ -137,7 +137,7 @@ def test_every_export_of_the_cifar_network_answers_as_keras_does(form, cifar, tm
 def test_every_export_of_the_custom_cnn_passes_its_check(exported, digit_file):
     code, folder = exported
     assert code == 0
-    names = {f"custom_cnn_model{suffix}" for suffix in (".h5", *exports.SUFFIXES.values())}
+    names = {f"custom_cnn_model{suffix}" for suffix in (".h5", "_exports.json", *exports.SUFFIXES.values())}
     assert {path.name for path in folder.iterdir()} == names
 
 
@@ -228,7 +228,20 @@ def test_a_failed_export_makes_the_exit_code_1_and_is_named(digit_file, tmp_path
     code = export_model.main([str(digit_file), "--format", "onnx", "--output-dir", str(tmp_path)])
     said = capsys.readouterr()
     assert code == 1 and "custom_cnn_model.onnx" in said.err and "FAILED" in said.out and "differs" in said.out
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["custom_cnn_model_exports.json"]
+
+
+def test_the_record_keeps_the_other_formats_of_the_same_model_and_no_other_models(tmp_path):
+    path = tmp_path / "model_exports.json"
+    right = exports.Check(tmp_path / "model.onnx", 1.5, 1e-6, 0.75, 0.75, None)
+    nothing = exports.Check(tmp_path / "model_int8.tflite", *[float("nan")] * 4, "cannot be converted or run: x")
+    export_model.write(path, "int8", nothing, "source 1")
+    export_model.write(path, "onnx", right, "source 1")
+    rows = json.loads(path.read_text())["exports"]
+    assert list(rows) == ["onnx", "int8"] and rows["onnx"]["accuracy_after"] == 0.75
+    assert rows["int8"]["difference"] is None and rows["int8"]["failure"] == nothing.failure
+    export_model.write(path, "onnx", right, "source 2")
+    assert list(json.loads(path.read_text())["exports"]) == ["onnx"]
 
 
 def test_int8_is_calibrated_on_training_images_alone(digits):

@@ -63,6 +63,15 @@ def test_times_without_bfloat16_stand_apart():
     assert tables._times([runs[2] | {"accelerator": "NVIDIA T4"}]) == "35:00"
 
 
+def test_the_table_of_exports_says_which_failed_and_leaves_open_what_was_not_measured(monkeypatch):
+    kept = {"megabytes": 9.4, "difference": 2e-7, "accuracy_before": 0.8, "accuracy_after": 0.8, "failure": None}
+    none = dict.fromkeys(kept) | {"failure": "cannot be converted or run: x"}
+    monkeypatch.setattr(model_tables, "read", lambda name: {"exports": {"saved_model": kept, "int8": none}})
+    rows = model_tables.exports().splitlines()[2:]
+    assert rows[0] == "| cifar100_cnn_scratch | saved model | 9.4 | 2e-07 | 0.8000 | 0.8000 | yes |"
+    assert rows[1] == "| cifar100_cnn_scratch | int8 |  |  |  |  | no |" and len(rows) == 2 * len(MODELS)
+
+
 def test_the_table_of_faults_counts_short_and_long_tests_of_one_thing_together(monkeypatch):
     tried = [
         {"what": "a bit flipped", "counts": {"times": 10, "refused": 3, "slowest_seconds": 2.5}},
