@@ -27,7 +27,7 @@ from pipeline.statistics import over_seeds
 SCRIPTS = {"cifar100": cifar100_cnn, "custom_cnn": mnist_classification}
 SHIPPED = {"cifar100": ("fast", "best"), "custom_cnn": ("default",)}
 TITLES = {"cifar100": "CIFAR-100, 20 superclasses, coarse labels", "custom_cnn": "MNIST"}
-GOALS = {"cifar100": (0.75, "0.75: the original description, on test images")}
+GOALS = {"cifar100": (0.75, "0.75: the original description,\non test images")}
 # May differ from run to run without being another recipe.
 OWN = {"seed", "precision", "files"}
 # The baseline stops by itself, and does not use the knobs of the other recipes.

@@ -187,7 +187,7 @@ def time_to_accuracy(
     low, high = axes.get_xlim()
     steps = [digit * 10**power for power in range(6) for digit in (1, 2, 5)]
     axes.set_xticks([step for step in steps if low <= step <= high])
-    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_major_formatter("{x:,g}")
     axes.xaxis.set_minor_formatter("")
     axes.grid(True)
     axes.legend(loc="lower right")
