@@ -84,9 +84,9 @@ def plateau(history: pd.DataFrame) -> dict:
     }
 
 
-def differing(had: dict, own: dict) -> list[str]:
+def differing(had: dict, own: dict, usual: dict) -> list[str]:
     """The knobs in which a run differs from its recipe as it is today."""
-    return sorted(key for key in own.keys() - OWN - free(own) if had[key] != own[key])
+    return sorted(cli.changed(had, own, usual).keys() - OWN - free(own))
 
 
 def free(own: dict) -> set[str]:
@@ -97,25 +97,28 @@ def free(own: dict) -> set[str]:
 def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
     """The results of one family, and the metrics file of each (recipe, seed) that is there."""
     script, path, files, seeds = SCRIPTS[prefix], folder / f"{prefix}_results.json", {}, {}
-    usual = cli.recorded(script.Config())  # a knob newer than a run was at its default
+    usual = cli.recorded(script.Config())
     for recipe, earlier in (storage.read_json(path) if path.exists() else {}).items():
         try:
             known = recipe.split("-")[0] in script.RECIPES
-            if not known or differing(usual | earlier["config"], settings(script, recipe)):
+            if not known or differing(earlier["config"], settings(script, recipe), usual):
                 print(f"{recipe}: earlier seeds dropped, they ran with other settings than the recipe of today")
                 continue
             seeds[recipe] = {row["seed"]: row for row in earlier["runs"]}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BadInput(f"{path} is damaged; delete it or do that run again") from error
     there = [*folder.glob(f"{prefix}*_metrics.json"), *(folder / "runs").glob(f"*/{prefix}*_metrics.json")]
-    for file in sorted(there, key=lambda file: (file.stat().st_mtime, file)):  # of two runs of a seed the newer counts
-        metrics = storage.read_json(file)
+    runs = [(storage.read_json(file), file) for file in there]
+    # Of two runs of a seed the newer counts; a file's own time is that of its copy.
+    for metrics, file in sorted(
+        runs, key=lambda run: (str(run[0].get("finished", "")), run[1].stat().st_mtime, run[1])
+    ):
         try:
             recipe = metrics["recipe"]
             if recipe.split("-")[0] not in script.RECIPES:
                 print(f"{file.parent}: left out, there is no recipe {recipe} today")
                 continue
-            if differs := differing(usual | metrics["config"], settings(script, recipe)):
+            if differs := differing(metrics["config"], settings(script, recipe), usual):
                 print(f"{file.parent}: left out, not the recipe {recipe} of today ({', '.join(differs)})")
                 continue
             seeds.setdefault(recipe, {})[metrics["seed"]] = entry(file, metrics)

@@ -92,9 +92,10 @@ def main(argv: list[str] | None = None) -> int:
     hardware.full_float32()
     exports.refuse_missing(exports.SUFFIXES if config.format == "all" else (config.format,))
     paths = [Path(model) for model in config.models] or artifacts.finished_models(Path(config.output_dir or "output"))
+    if config.output_dir and len({path.stem for path in paths}) < len(paths):
+        raise BadInput("models of the same name would overwrite each other's exports; leave --output-dir away")
     for path in paths:
-        if path.suffix != ".h5":
-            raise BadInput(f"{path} is no .h5 file; only saved Keras models can be exported")
+        artifacts.about_model(path)  # a wrong file ends it now, not after the others' exports
     checks = [check for path in paths for check in export_model(path, config)]
     failed = [check.path.name for check in checks if check.failure]
     if failed:

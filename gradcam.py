@@ -7,7 +7,8 @@
     python gradcam.py --model output/custom_cnn_model.h5 --target 4 --against 9 a.png   # why 4 and not 9
 
 Writes <prefix>_gradcam.png (of each class the first test image that the model gets right, and the first
-that it gets wrong) or <prefix>_photos_gradcam.png. benchmarks/faithfulness.py tests the methods.
+that it gets wrong) or <prefix>_photos_gradcam.png, beside the model; another explanation of test images than
+the default one goes to demo/ there. benchmarks/faithfulness.py tests the methods.
 """
 
 import sys
@@ -34,7 +35,16 @@ class Config:
         (), "your own picture files, or folders of them; needs --model", positional="PICTURE"
     )
     data_dir: str | None = flag(None)
-    output_dir: str = flag("output", "folder with the models, and for the pictures")
+    output_dir: str | None = flag(None, "folder with the models [output], and for the pictures; default: see above")
+
+
+def folder_for(path: Path, config: Config) -> Path:
+    """Where a model's picture goes: what is not the default explanation never replaces the default one's picture."""
+    asked = (config.method, config.layer, config.target, config.against)
+    usual = config.images or asked == (explainer.DEFAULT_METHOD, None, None, None)
+    folder = Path(config.output_dir) if config.output_dir else path.parent if usual else path.parent / "demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def class_number(name: str | None, class_names: list[str]) -> int | None:
@@ -85,10 +95,10 @@ class Subject:
         return self.maps(images, classes, self.against)
 
 
-def first_of_each_class(labels: np.ndarray, fits: np.ndarray, n_classes: int) -> list[int | None]:
-    """For each class the index of its first image that fits, or None; the first, so that nobody picked it."""
-    found = [np.flatnonzero(fits & (labels == k)) for k in range(n_classes)]
-    return [int(indices[0]) if len(indices) else None for indices in found]
+def first_of_each_class(labels: np.ndarray, fits: np.ndarray) -> dict[int, int]:
+    """Class -> index of its first image that fits; the first, so that nobody picked it."""
+    classes, first = np.unique(labels[fits], return_index=True)
+    return dict(zip(classes.tolist(), np.flatnonzero(fits)[first].tolist(), strict=True))
 
 
 def explain(path: Path, config: Config) -> None:
@@ -98,11 +108,10 @@ def explain(path: Path, config: Config) -> None:
     images, labels = dataset.x_test, dataset.y_test
     probabilities = artifacts.predict(subject.model, images, what=f"test images through {path.name}")
     predicted = probabilities.argmax(axis=1)
-    right = first_of_each_class(labels, predicted == labels, len(names))
-    wrong = first_of_each_class(labels, predicted != labels, len(names))
-    chosen = [index for index in right + wrong if index is not None]
+    right, wrong = (first_of_each_class(labels, fits) for fits in (predicted == labels, predicted != labels))
+    chosen = [*right.values(), *wrong.values()]
     main = dict(zip(chosen, subject.main_maps(images[chosen], predicted[chosen]), strict=True))
-    asked = [index for index in wrong if index is not None and config.method != "eigen-cam"]
+    asked = list(wrong.values()) if config.method != "eigen-cam" else []
     true = dict(zip(asked, subject.maps(images[asked], labels[asked]), strict=True)) if asked else {}
 
     def example(index: int | None, missing: str) -> cam_plots.Example | str:
@@ -115,16 +124,15 @@ def explain(path: Path, config: Config) -> None:
 
     rows = [
         [
-            example(right[k], f"no test image of {names[k]} is right"),
-            example(wrong[k], f"no test image of {names[k]} is wrong"),
+            example(right.get(k), f"no test image of {names[k]} is right"),
+            example(wrong.get(k), f"no test image of {names[k]} is wrong"),
         ]
         for k in range(len(names))
     ]
     groups = [[subject.score], [subject.score, "true class"] if asked else [subject.score]]
-    picture = Path(config.output_dir) / f"{subject.about['prefix']}_gradcam.png"
+    picture = folder_for(path, config) / f"{subject.about['prefix']}_gradcam.png"
     cam_plots.sheet(groups, rows, subject.what, subject.about["title"], picture)
-    n_right = len(names) - right.count(None)
-    print(f"{picture}: {n_right} right and {len(chosen) - n_right} wrong test images")
+    print(f"{picture}: {len(right)} right and {len(wrong)} wrong test images")
 
 
 def explain_photos(path: Path, config: Config) -> int:
@@ -149,7 +157,7 @@ def explain_photos(path: Path, config: Config) -> int:
         for file, k, p in zip(files, predicted, probabilities, strict=True)
     ]
     rows = [[(image, caption, [one])] for image, caption, one in zip(images, captions, heat, strict=True)]
-    picture = Path(config.output_dir) / f"{subject.about['prefix']}_photos_gradcam.png"
+    picture = folder_for(path, config) / f"{subject.about['prefix']}_photos_gradcam.png"
     cam_plots.sheet([[subject.score]], rows, subject.what, subject.about["title"], picture)
     print(f"{picture}: {', '.join(caption.replace(chr(10), ' ') for caption in captions)}")
     return failed
@@ -158,13 +166,11 @@ def explain_photos(path: Path, config: Config) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Explain one model or all, 1 where some could not be; a missing model is named with the script that makes it."""
     config = parse(Config, argv, about=__doc__)
-    if config.model:  # without one, the models are looked for there
-        Path(config.output_dir).mkdir(parents=True, exist_ok=True)
     if config.images:
         if not config.model:
             raise BadInput("own pictures need --model, the saved .h5 model that is to explain them")
         return 1 if explain_photos(Path(config.model), config) else 0
-    paths = [Path(config.model)] if config.model else artifacts.finished_models(Path(config.output_dir))
+    paths = [Path(config.model)] if config.model else artifacts.finished_models(Path(config.output_dir or "output"))
     failed = []
     for path in paths:
         try:

@@ -23,6 +23,7 @@ from pipeline import (
     files,
     hardware,
     latency,
+    operations,
     plot_comparison,
     processor,
     runtimes,
@@ -71,15 +72,15 @@ def source_of(export: Path) -> str | None:
         return None
 
 
-def measure(path: Path, rounds: int, threads: int, data_dir: str | None) -> tuple[dict, dict, dict]:
-    """One model in every runtime.
+def measure(path: Path, name: str, rounds: int, threads: int, data_dir: str | None) -> tuple[dict, dict, dict]:
+    """One model in every runtime, under the name that tables give it.
 
     Returns:
         its entry in the results; runtime -> (n,) bool, which test images it got right; matrix
         arithmetic -> fastest product in GFLOP/s, taken in the same turns.
     """
     about, model = artifacts.about_model(path), artifacts.load_model(path)
-    operations, dataset = latency.multiply_accumulates(model), data.load(about["dataset"], data_dir)
+    work, dataset = operations.multiply_accumulates(model), data.load(about["dataset"], data_dir)
     sources = runnable(path)
     found = {path: artifacts.predict(model, dataset.x_test, what=f"test images through {path.name}")}
     found |= {file: exports.predict(file, dataset.x_test) for file in sources.values() if file != path}
@@ -91,20 +92,20 @@ def measure(path: Path, rounds: int, threads: int, data_dir: str | None) -> tupl
         dataset.x_test,
         threads,
         rounds,
-        lambda done: counter(done, rounds, f"rounds of timing {path.stem}"),
+        lambda done: counter(done, rounds, f"rounds of timing {name}"),
     )
     peaks = {}
     for kind, side in sides.items():
         seconds = timings.pop(f"matmul {kind}")["seconds"].values()
         peaks[kind] = 2 * side**3 / min(map(min, seconds)) / 1e9
     entry = {
-        "name": path.stem,
+        "name": name,
         "title": about["title"],
         "file": path.name,
         "dataset": about["dataset"],
         "n_test": len(dataset.y_test),
         "parameters": model.count_params(),
-        "multiply_accumulates": operations,
+        "multiply_accumulates": work,
         "runtimes": [
             {
                 "runtime": runtime,
@@ -129,7 +130,11 @@ def main(argv: list[str] | None = None) -> int:
         raise BadInput(f"--threads must be at most {cores()}, the cores there are, got {threads}")
     paths = [Path(model) for model in config.models] or artifacts.finished_models(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    measured = [measure(path, config.rounds, threads, config.data_dir) for path in paths]
+    for path in paths:  # what cannot be measured ends it now, not after minutes of timing
+        operations.multiply_accumulates(artifacts.load_model(path))
+        data.load(artifacts.about_model(path)["dataset"], config.data_dir)
+    names = comparison.names(paths)
+    measured = [measure(*one, config.rounds, threads, config.data_dir) for one in zip(paths, names, strict=True)]
     entries, right, peaks = (list(part) for part in zip(*measured, strict=True))
     peak = {kind: max(one[kind] for one in peaks) for kind in peaks[0]}
     for entry in entries:

@@ -169,7 +169,7 @@ def main(argv: list[str] | None = None) -> int:
     model = build_model(config)
     loaded = pretrained.load_weights(model, file)
     print(pretrained.summary(loaded))
-    pretrained.calibrate(model, dataset.x_train[:512], loaded["fresh"])
+    pretrained.calibrate(model, dataset.x_train[: max(32, 512 * 32**2 // config.image_size**2)], loaded["fresh"])
     history = [{**row, "phase": "head"} for row in train_head(run, model, dataset)]
     history += fine_tune(run, model, dataset)
     run.finish(model, history, weights=loaded)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pipeline import storage
+from pipeline import cli, storage
 from pipeline.errors import BadInput
 from pipeline.statistics import over_seeds, single_run_band
 from pipeline.style import BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE, SMALL, heading, save
@@ -24,12 +24,12 @@ KINDS = {
 LOWEST = -8.0  # points; what lies below is drawn at the edge, with its number
 
 
-def read(path: Path, settings: dict) -> list[dict]:
+def read(path: Path, settings: dict, usual: dict) -> list[dict]:
     """The rows of an earlier start, none where there is no table.
 
     Args:
         path: of the .csv; the .json beside it says what the reference was.
-        settings: the reference's today, plain data.
+        settings, usual: the reference's knobs today, and every knob's value by default.
     Raises:
         BadInput: the table is damaged, or was made with another reference.
     """
@@ -42,9 +42,8 @@ def read(path: Path, settings: dict) -> list[dict]:
         raise BadInput(
             f"{path} or the .json beside it is damaged; delete both or choose another --output-dir"
         ) from error
-    changed = [name for name in sorted({**then, **settings}) if then.get(name) != settings.get(name)]
-    if changed:
-        listed = ", ".join(f"{name} was {then.get(name)!r} and is {settings.get(name)!r}" for name in changed)
+    if changed := cli.changed(then, settings, usual):
+        listed = ", ".join(f"{name} {how}" for name, how in changed.items())
         raise BadInput(f"{path} has another reference: {listed}; choose another --output-dir or delete it")
     return rows
 

@@ -131,7 +131,7 @@ def fill(path: Path, config: Config, runs: list[tuple[str, Idea, int]]) -> list[
     about |= hardware.provenance()
     today = {name: told(make) for name, make in VIEWS.items()}
     today |= {name: change(idea) for name, idea in ({ablation_table.REFERENCE: Idea()} | IDEAS).items()}
-    found = ablation_table.read(path, about["settings"])
+    found = ablation_table.read(path, about["settings"], cli.recorded(cifar100_cnn.Config()))
     rows = [row for row in found if today.get(row["idea"]) == row["change"]]
     if {row["idea"] for row in found if row not in rows} & set(VIEWS):  # they are measured on the reference's models
         rows = [row for row in rows if row["idea"] != ablation_table.REFERENCE]

@@ -15,9 +15,11 @@ batches of 64 (100 images) and 128 (1,000). A random start leaves out what serve
 it does not have: no head is trained first, and BatchNorm learns like the rest, as is usual from scratch.
 Nothing is chosen here and the validation images are not used; the test images are read once per row. Rows of
 up to 1,000 images have their training accuracy as well: far from 1, the steps were too few, not the images.
-Where output/ holds ResNet50's finished default run, that is the row for all images. Frozen features are
-standardised by the row's own training images, which are not distorted there as they are elsewhere; their
-seconds hold these images' pass through the backbone. The random conv5 has its BatchNorm statistics from 512
+Where output/ holds ResNet50's finished default run, that is the row for all images; its seconds hold the
+validation after each epoch. At the end a random start's BatchNorm gets the statistics of 512 training images:
+in few steps its averages lag behind the weights. Frozen features are standardised by the row's own training
+images, which are not distorted there as they are elsewhere; their seconds hold these images' pass through the
+backbone. The random conv5 has its BatchNorm statistics from 512
 training images in rows of fewer, too, which favours this control; heads are tested in --precision, not in
 float32 as whole models are.
 
@@ -65,16 +67,23 @@ def default_run(row: Row, dataset: data.Dataset, folder: Path, config: Config, f
     metrics = storage.read_json(path)
     today = cli.recorded(resnet.Config(dataset=config.dataset, weights=config.weights))
     today["files"] = dataset.files | pretrained.fingerprint(file)
-    differs = sorted(
-        key for key in today.keys() - {"precision", "seed"} if metrics.get("config", {}).get(key) != today[key]
-    )
-    if differs:
-        print(f"{path}: not taken over, it differs from today's default recipe in {', '.join(differs)}")
+    changed = cli.changed(metrics.get("config", {}), today, cli.recorded(resnet.Config()))
+    if differs := changed.keys() - {"precision", "seed"}:
+        print(f"{path}: not taken over, it differs from today's default recipe in {', '.join(sorted(differs))}")
         return None
     found = {name: metrics[name] for name in ("test_accuracy", "training_seconds", "commit")} | {"train_accuracy": None}
     source = f"{path.name}, seed {metrics['seed']}"
     machine = {name: metrics["hardware"][name] for name in ("processor", "cores", "accelerator")}
     return {**found, "source": source, "precision": metrics["config"]["precision"], **machine}
+
+
+def repeated(record: dict, folder: Path) -> bool:
+    """Whether a row was taken over from a run of ResNet50's script that has been made anew since."""
+    path = folder / "resnet50_metrics.json"
+    if not record["source"].startswith(path.name) or not path.exists():
+        return False
+    metrics = storage.read_json(path)
+    return (record["commit"], record["training_seconds"]) != (metrics["commit"], metrics["training_seconds"])
 
 
 def settings(row: Row, common: dict) -> dict:
@@ -119,7 +128,7 @@ def fill(path: Path, config: Config, dataset: data.Dataset, file: Path) -> int:
         return through_backbone(dataset, file, size)
 
     rows, n = plan(len(dataset.y_train)), len(dataset.y_train) + len(dataset.y_test)
-    table = earlier(path, rows, common)
+    table = [record for record in earlier(path, rows, common) if not repeated(record, path.parent)]
     there = {(record["way"], record["size"], record["images"], record["seed"]) for record in table}
     missing = [row for row in rows if (row.way, row.size, row.images, row.seed) not in there]
     print(f"{len(rows)} rows, {len(table)} of them there; about {clock(expected(missing, n))} on two cores", flush=True)

@@ -75,8 +75,10 @@ def about_model(path: Path) -> dict:
     """What save_model stored beside the weights: prefix, dataset, title, class_names, recipe, seed.
 
     Raises:
-        BadInput: missing, damaged or foreign file.
+        BadInput: missing, damaged or foreign file, or an export.
     """
+    if Path(path).suffix != ".h5":
+        raise BadInput(f"{path} is no .h5 file; name the saved Keras model")
     untrusted.check(Path(path))
     try:
         with h5py.File(path, "r") as file:

@@ -2,15 +2,15 @@
 
 After Mitchell et al. 2019 (arXiv 1810.03993). The sentences that all cards share are in model_card.md, those on a data
 set are below; every figure is from the result files in output/. A file that is absent, or was made with another
-model (of another title or with other answers on the test images), leaves its lines out.
+model (of another title, or with another test accuracy or number of errors), leaves its lines out.
 """
 
-import json
 import math
 from pathlib import Path
 
 import numpy as np
 
+from pipeline import storage
 from pipeline.console import clock
 from pipeline.markdown import spread
 from pipeline.models import MODELS, Model
@@ -134,7 +134,7 @@ def _speed(entry: dict) -> list[str]:
 
 
 def _read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return storage.read_json(path) if path.exists() else {}
 
 
 def _list(lines: list[str]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline import cli
 from pipeline.errors import BadInput
 from pipeline.storage import rename, replacing
 
@@ -116,14 +117,9 @@ def refuse_loss(path: Path, config: dict, usual: dict | None = None) -> None:
 
 
 def refuse_difference(then: dict, now: dict, path: Path, usual: dict | None = None) -> None:
-    """Raise BadInput naming what changed between a stored config and this one.
-
-    A knob that is newer than the stored config was at its `usual` value; one that is gone since changes nothing.
-    """
-    then = (usual or {}) | then
-    changed = [name for name in sorted(now) if then.get(name) != now[name]]
-    if changed:
-        listed = ", ".join(f"{name} was {then.get(name)!r} and is {now.get(name)!r}" for name in changed)
+    """Raise BadInput naming what changed between a stored config and this one; see cli.changed."""
+    if changed := cli.changed(then, now, usual or {}):
+        listed = ", ".join(f"{name} {how}" for name, how in changed.items())
         raise BadInput(f"{path} belongs to another run: {listed}; use its settings or another --output-dir")
 
 

@@ -96,7 +96,7 @@ def parse(config_class, argv: Sequence[str] | None = None, *, recipes: Mapping[s
                 metavar=None if field.metadata["choices"] else kind.__name__.upper(),
                 help=(text + shown).replace("%", "%%"),
             )
-    given = vars(parser.parse_args(argv))
+    given = vars(parser.parse_intermixed_args(argv))
     recipe = (recipes or {}).get(given.get("recipe", getattr(config_class, "recipe", None)), {})
     config = config_class(**{**recipe, **given})
     if getattr(config, "dry_run", False) and hasattr(config, "epochs"):
@@ -147,3 +147,15 @@ def recorded(config) -> dict:
     """Every knob that shapes a result; files by name, no folders (they are the machine's, not the run's)."""
     knobs = {name: Path(value).name if name == "weights" else value for name, value in vars(config).items()}
     return {name: value for name, value in knobs.items() if name not in MACHINE}
+
+
+def changed(then: dict, now: dict, usual: dict) -> dict[str, str]:
+    """Knob -> "was … and is …", for those in which a recorded config differs from another one.
+
+    A knob that is newer than the recorded config was at its `usual` value; one that is gone since counts unless
+    it was off (0, False, None).
+    """
+    then = usual | then
+    differ = [name for name in now if then.get(name) != now[name]]
+    gone = [name for name in then.keys() - now.keys() if then[name]]
+    return {name: f"was {then.get(name)!r} and is {now.get(name)!r}" for name in sorted([*differ, *gone])}

@@ -1,10 +1,17 @@
 """What the comparison's measurements come to: plain numbers in, plain numbers out."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 
 from pipeline import statistics
+
+
+def names(paths: list[Path]) -> list[str]:
+    """What tables call each model: its file's name, with its folder where two files have the same."""
+    stems = [path.stem for path in paths]
+    return [path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}/{path.stem}" for path in paths]
 
 
 def accuracy(right: np.ndarray) -> dict:
@@ -79,8 +86,9 @@ def flat(entries: list[dict]) -> list[dict]:
 
 def text(result: dict) -> str:
     """The comparison as aligned lines, from all that model_comparison.py measured."""
+    wide = 2 + max(20, *(len(entry["name"]) for entry in result["models"]))
     lines = [
-        f"{'model':<22}{'runtime':<16}{'accuracy (95 % interval)':>26}{'MB':>7}{'1 image ms (p95)':>18}"
+        f"{'model':<{wide}}{'runtime':<16}{'accuracy (95 % interval)':>26}{'MB':>7}{'1 image ms (p95)':>18}"
         f"{'images/s at 32':>16}{'at 256':>9}{'memory MB':>11}"
     ]
     for entry in result["models"]:
@@ -90,7 +98,7 @@ def text(result: dict) -> str:
             times = f"{one['median_ms']:.2f} ({one['p95_ms']:.2f})"
             memory = f"{timed['peak_megabytes']:,.0f}" if timed["peak_megabytes"] else "unknown"
             lines.append(
-                f"{entry['name']:<22}{timed['runtime']:<16}{interval:>26}{timed['file_megabytes']:>7.1f}{times:>18}"
+                f"{entry['name']:<{wide}}{timed['runtime']:<16}{interval:>26}{timed['file_megabytes']:>7.1f}{times:>18}"
                 f"{some['images_per_second']:>16,.0f}{many['images_per_second']:>9,.0f}{memory:>11}"
             )
     for row in result["differences"]:

@@ -41,7 +41,7 @@ AT_A_TIME = 2500  # images between two lines of progress
 class Check:
     """What was measured on one export: largest difference of a probability from Keras, accuracies in [0, 1].
 
-    All three are NaN where it could not be converted or run; failure says why it was not kept, None if it was.
+    What could not be measured is NaN; failure says why it was not kept, None if it was.
     """
 
     path: Path
@@ -160,6 +160,7 @@ def export(graph, form: str, path: Path, calibration: np.ndarray, about: dict, t
         test: (images, labels, probabilities that Keras gives them).
     """
     images, labels, expected = test
+    before = float(np.mean(expected.argmax(axis=1) == labels))
     with tempfile.TemporaryDirectory(prefix=".export_", dir=path.parent) as folder:
         made = Path(folder) / path.name
         try:
@@ -168,9 +169,9 @@ def export(graph, form: str, path: Path, calibration: np.ndarray, about: dict, t
             found = predict(made, images)
         except Exception as error:  # converters and runtimes raise whatever they like
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            return Check(path, math.nan, math.nan, math.nan, math.nan, f"cannot be converted or run: {reason}")
+            return Check(path, math.nan, math.nan, before, math.nan, f"cannot be converted or run: {reason}")
         difference = float(np.abs(found - expected).max())
-        before, after = (float(np.mean(p.argmax(axis=1) == labels)) for p in (expected, found))
+        after = float(np.mean(found.argmax(axis=1) == labels))
         failure = failure_of(form, difference, before, after)
         files = [made] if made.is_file() else [part for part in made.rglob("*") if part.is_file()]
         megabytes = sum(file.stat().st_size for file in files) / 1e6

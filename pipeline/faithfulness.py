@@ -85,13 +85,13 @@ def mean_and_error(differences: np.ndarray) -> tuple[float, float]:
     return float(differences.mean()), float(Z_95 * differences.std(ddof=1) / np.sqrt(len(differences)))
 
 
-def random_maps(n: int, height: int, width: int, seed: int, cells: int = 5) -> np.ndarray:
-    """Control: uniform noise on cells x cells, bilinearly enlarged, (n, height, width) in [0, 1].
+def random_maps(n: int, height: int, width: int, seed: int) -> np.ndarray:
+    """Control: uniform noise on 5x5 cells, bilinearly enlarged, (n, height, width) in [0, 1].
 
     As smooth as the methods' maps. Pixels at random would be another matter: to delete them one by
     one is noise all over the image, which hurts a network more than a missing part does.
     """
-    return enlarge(np.random.default_rng(seed).random((n, cells, cells), np.float32), height, width)
+    return enlarge(np.random.default_rng(seed).random((n, 5, 5), np.float32), height, width)
 
 
 def random_pixels(n: int, height: int, width: int, seed: int) -> np.ndarray:

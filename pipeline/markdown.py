@@ -1,13 +1,15 @@
 """Result files in, Markdown out: what the tables of the texts are made with."""
 
-import json
-
-from pipeline import PROJECT
+from pipeline import PROJECT, storage
+from pipeline.errors import BadInput
 
 
 def read(name: str) -> dict:
-    """One result file of output/."""
-    return json.loads((PROJECT / "output" / name).read_text(encoding="utf-8"))
+    """One result file of output/; BadInput where it is missing or damaged."""
+    path = PROJECT / "output" / name
+    if not path.exists():
+        raise BadInput(f"{path} is missing; git checkout output brings back the one of this project")
+    return storage.read_json(path)
 
 
 def spread(figures: dict) -> str:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from scipy import ndimage
 
 from pipeline.errors import BadInput
 
 # Pillow knows more formats, and some of those start programs.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+SPECK = 0.05  # of the largest stroke's ink: what has less is dirt on the paper, and would shrink the digit
 MEGAPIXELS = 64  # of one picture, so that no small file unpacks to more than a laptop's memory
 DIGITS = ("mnist", "digits")  # data sets of white digits on black, centred
 
@@ -51,7 +53,7 @@ def read_digit(path: str | Path) -> tuple[np.ndarray, bool]:
     Returns:
         (28, 28, 1) uint8, white on black; whether it was dark on light and had to be inverted.
     Raises:
-        BadInput: missing, broken or enormous picture, or one with nothing on it.
+        BadInput: missing, broken or enormous picture, or one with nothing on it but specks.
     """
     picture = _opened(path).convert("L")
     grey = np.asarray(picture, np.float32)
@@ -65,10 +67,13 @@ def read_digit(path: str | Path) -> tuple[np.ndarray, bool]:
     if ink.max() < 16:
         raise BadInput(f"{path} shows one even colour, no digit")
     threshold = _otsu(ink)
+    ink = _without_specks(ink, threshold)
     rows, columns = np.flatnonzero((ink > threshold).any(axis=1)), np.flatnonzero((ink > threshold).any(axis=0))
     ink = np.clip((ink - threshold / 2) / (np.percentile(ink[ink > threshold], 90) - threshold / 2), 0, 1)
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return _centred(ink)[..., None], bool(dark_on_light)
+    digit = _centred(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    if digit is None:
+        raise BadInput(f"{path} shows a few specks, no digit")
+    return digit[..., None], bool(dark_on_light)
 
 
 def listed(places: tuple[str, ...]) -> list[Path]:
@@ -143,13 +148,26 @@ def _otsu(values: np.ndarray) -> float:
     return float(edges[1 + np.nanargmax(between)])
 
 
-def _centred(ink: np.ndarray) -> np.ndarray:
-    """Ink (h, w) in [0, 1], scaled into 20x20, its centre of mass at pixel (14, 14) of (28, 28) uint8."""
+def _without_specks(ink: np.ndarray, threshold: float) -> np.ndarray:
+    """Ink (h, w) without the connected parts that have less than SPECK of the largest part's ink."""
+    parts, n = ndimage.label(ink > threshold, structure=np.ones((3, 3)))
+    amounts = ndimage.sum_labels(ink, parts, np.arange(n + 1))
+    amounts[0] = np.inf  # what lies below the threshold: paper, and the strokes' soft edges
+    return np.where(amounts[parts] < SPECK * amounts[1:].max(), 0, ink)
+
+
+def _centred(ink: np.ndarray) -> np.ndarray | None:
+    """Ink (h, w) in [0, 1], scaled into 20x20, its centre of mass at pixel (14, 14) of (28, 28) uint8.
+
+    None where nothing of it is left at that size.
+    """
     scale = 20 / max(ink.shape)
     size = tuple(max(1, round(side * scale)) for side in reversed(ink.shape))
     small = Image.fromarray((255 * ink).astype(np.uint8)).resize(size, Image.Resampling.LANCZOS)
     digit = np.asarray(small, np.float32)
-    digit = digit * (255 / max(digit.max(), 1))
+    if not digit.any():
+        return None
+    digit = digit * (255 / digit.max())
     canvas = np.zeros((28, 28), np.uint8)
     mass = digit.sum()
     centre = [float((digit.sum(axis=1 - axis) * np.arange(n)).sum() / mass) for axis, n in enumerate(digit.shape)]

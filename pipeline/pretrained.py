@@ -109,7 +109,7 @@ def calibrate(model, images: np.ndarray, fresh: list[str]) -> None:
     Afterwards the other BatchNorm layers are not trainable; fine-tuning says anew what is.
 
     Args:
-        images: raw pixels (n, h, w, c), a few hundred.
+        images: raw pixels (n, h, w, c), a few hundred; of large ones fewer, as all maps are in memory at once.
         fresh: names of the layers without loaded weights.
     """
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]

@@ -12,10 +12,12 @@ The cards, output/<prefix>_model_card.md, are by pipeline.cards.
 """
 
 import re
+import sys
 
-from pipeline import PROJECT
+from pipeline import PROJECT, storage
 from pipeline.cards import cards
 from pipeline.console import clock
+from pipeline.errors import BadInput, exit_code
 from pipeline.markdown import read
 from pipeline.tables import TABLES
 
@@ -27,27 +29,42 @@ TABLE = re.compile(r"<!-- table (\w+) -->\n(.*?)<!-- /table -->", re.DOTALL)
 def figure(name: str, keys: str, form: str) -> str:
     """A number from a result file; form is a Python format, or "clock" for seconds as h:mm:ss."""
     value = read(name)
-    for key in keys.split("."):
-        value = value[int(key)] if isinstance(value, list) else value[key]
+    try:
+        for key in keys.split("."):
+            value = value[int(key)] if isinstance(value, list) else value[key]
+    except (IndexError, KeyError) as error:
+        raise BadInput(f"output/{name} has no {keys}, which a text shows; run its script again") from error
     return clock(value) if form == "clock" else format(value, form)
 
 
 def render(text: str) -> str:
     """The text with every marked figure and table made anew from output/."""
     text = FIGURE.sub(lambda m: f"<!-- {m[1]} {m[2]} {m[3]} -->{figure(m[1], m[2], m[3])}<!-- / -->", text)
-    return TABLE.sub(lambda m: f"<!-- table {m[1]} -->\n{TABLES[m[1]]()}\n<!-- /table -->", text)
+    return TABLE.sub(lambda m: f"<!-- table {m[1]} -->\n{made(m[1])}\n<!-- /table -->", text)
 
 
-def main() -> None:
+def made(name: str) -> str:
+    """A table from the result files; BadInput where they lack what it shows."""
+    try:
+        return TABLES[name]()
+    except KeyError as error:
+        raise BadInput(
+            f"the result files have no {error}, which table {name} shows; run their scripts again"
+        ) from error
+
+
+def main() -> int:
     """Rewrite the texts and cards that differ."""
     texts = {PROJECT / name: render((PROJECT / name).read_text(encoding="utf-8")) for name in TEXTS}
     rewritten = []
     for path, new in {**texts, **cards(PROJECT / "output")}.items():
         if not path.exists() or path.read_text(encoding="utf-8") != new:
-            path.write_text(new, encoding="utf-8")
+            with storage.replacing(path) as temporary:
+                temporary.write_text(new, encoding="utf-8")
             rewritten.append(path.relative_to(PROJECT).as_posix())
     print(f"rewritten: {', '.join(rewritten) or 'nothing'}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

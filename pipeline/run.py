@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,7 @@ class Run:
             "hardware": hardware.describe() | {"devices": self.n_devices, "deterministic": self.config.deterministic},
             "versions": hardware.versions(),
             "commit": self.commit,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             **extra,
         }
         storage.write_csv(self.path("history.csv"), pd.DataFrame(history))

@@ -4,9 +4,9 @@ import numpy as np
 from scipy.stats import binomtest, t
 
 
-def wilson(right: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of an accuracy, both ends in [0, 1], from `right` right answers out of n (Wilson 1927)."""
-    interval = binomtest(right, n).proportion_ci(confidence, method="wilson")
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """95 % interval of an accuracy, both ends in [0, 1], from `right` right answers out of n (Wilson 1927)."""
+    interval = binomtest(right, n).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 
@@ -24,12 +24,12 @@ def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> tuple[int, int, float]:
     return only_a, only_b, float(binomtest(only_a, disagree).pvalue) if disagree else 1.0
 
 
-def single_run_band(deviation: float, n: int, confidence: float = 0.95) -> float:
+def single_run_band(deviation: float, n: int) -> float:
     """How far from the mean of n seeds one more run falls at most, in 95 of 100 cases, if its seed alone is another.
 
     Student's prediction interval: it holds what n runs leave unknown of the mean and of the deviation.
     """
-    return float(t.ppf((1 + confidence) / 2, n - 1) * np.sqrt(1 + 1 / n) * deviation)
+    return float(t.ppf(0.975, n - 1) * np.sqrt(1 + 1 / n) * deviation)
 
 
 def over_seeds(values: list[float]) -> dict:

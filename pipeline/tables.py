@@ -157,7 +157,8 @@ def transfer() -> str:
         for images in sets:
             few = found[found["images"] == images]
             figures = over_seeds(list(few["test_accuracy"])) if len(few) else {}
-            cells.append(f"{spread(figures)} ({few['training_seconds'].mean():,.0f} s)" if len(few) else "")
+            slow = " without bfloat16" if all(map(lacks_bfloat16, few.to_dict("records"))) else ""
+            cells.append(f"{spread(figures)} ({few['training_seconds'].mean():,.0f} s{slow})" if len(few) else "")
         rows.append((name_of(way, size, found["covers"].iloc[0]), *cells))
     return table(rows, left=1)
 

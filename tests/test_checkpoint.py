@@ -146,13 +146,15 @@ def test_another_config_is_refused_naming_the_knob_and_both_values(path, two_sta
     assert_equal(model.get_weights(), before)
 
 
-def test_a_knob_newer_than_the_state_was_at_its_default_and_one_that_is_gone_changes_nothing(path, two_states):
+def test_a_knob_newer_than_the_state_was_at_its_default_and_one_that_is_gone_counts_unless_off(path, two_states):
     now = {**CONFIG, "new_knob": 5}
     assert checkpoint.restore(path, compiled(), now, usual={"new_knob": 5})[0] == record(2)
     with pytest.raises(BadInput, match="new_knob was 4 and is 5"):
         checkpoint.restore(path, compiled(), now, usual={"new_knob": 4})
-    gone = {name: value for name, value in CONFIG.items() if name != "learning_rate"}
-    assert checkpoint.restore(path, compiled(), gone)[0] == record(2)
+    without = {name: {key: value for key, value in CONFIG.items() if key != name} for name in CONFIG}
+    assert checkpoint.restore(path, compiled(), without["seed"])[0] == record(2)
+    with pytest.raises(BadInput, match=r"learning_rate was 0\.1 and is None"):
+        checkpoint.restore(path, compiled(), without["learning_rate"])
 
 
 def test_the_state_of_another_network_is_refused(path, two_states):

@@ -131,8 +131,8 @@ def test_every_recipe_of_every_script_can_be_chosen_and_sets_only_knobs_there_ar
         parse(script.Config, ["--recipe", "none such"], recipes=script.RECIPES)
 
 
-@pytest.mark.parametrize("argv", ["--model m.h5 a.png b.png", "a.png b.png --model m.h5"])
-def test_pictures_may_stand_before_or_after_the_flags(argv):
+@pytest.mark.parametrize("argv", ["--model m.h5 a.png b.png", "a.png b.png --model m.h5", "a.png --model m.h5 b.png"])
+def test_pictures_may_stand_anywhere_among_the_flags(argv):
     config = parse(gradcam.Config, argv.split())
     assert list(config.images) == ["a.png", "b.png"] and config.model == "m.h5"
 

@@ -222,3 +222,12 @@ def test_of_two_runs_of_a_seed_the_newer_counts(tmp_path, newer):
         os.utime(folder / "cifar100_metrics.json", (seconds, seconds))
     assert collected(tmp_path)["fast"]["test_accuracy"]["mean"] == 0.9
     assert json.loads((tmp_path / "cifar100_metrics.json").read_text())["test_accuracy"] == 0.9
+
+
+def test_a_copied_file_is_as_old_as_its_run(tmp_path):
+    for day, folder, accuracy in (("02", tmp_path / "runs" / "a", 0.9), ("01", tmp_path, 0.8)):
+        path = folder / "cifar100_metrics.json"
+        finished_run(folder, accuracy=accuracy)
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"finished": f"2026-05-{day}T12:00:00+00:00"}))
+    os.utime(tmp_path / "runs" / "a" / "cifar100_metrics.json", (1_000, 1_000))
+    assert collected(tmp_path)["fast"]["test_accuracy"]["mean"] == 0.9

@@ -1,13 +1,14 @@
 """Intervals and tests against their definitions, counted operations, and fair timing in turns."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import mnist_classification
-from pipeline import artifacts, comparison, latency, model_tables, plot_comparison, runtimes, statistics
+from pipeline import artifacts, comparison, latency, model_tables, operations, plot_comparison, runtimes, statistics
 from pipeline.errors import BadInput
 from pipeline.quiet import keras
 
@@ -31,31 +32,41 @@ def test_mcnemar_counts_every_more_uneven_split(only_a, only_b):
     assert statistics.mcnemar(right_a, right_b) == (only_a, only_b, pytest.approx(sum(splits) / 2**n))
 
 
+def test_models_of_one_name_are_told_apart_by_their_folders():
+    paths = [Path("runs/default/m.h5"), Path("runs/best/m.h5"), Path("other.h5")]
+    assert comparison.names(paths) == ["default/m", "best/m", "other"]
+
+
 def test_multiply_accumulates_of_the_custom_cnn_counted_by_hand():
     model = mnist_classification.build_model(mnist_classification.Config())
     blocks = 28 * 28 * 9 * (1 * 32 + 32 * 32) + 14 * 14 * 9 * (32 * 64 + 64 * 64) + 7 * 7 * 9 * (64 * 128 + 128 * 128)
-    assert latency.multiply_accumulates(model) == blocks + 128 * 10
+    assert operations.multiply_accumulates(model) == blocks + 128 * 10
     model = mnist_classification.build_model(mnist_classification.Config(pool_first=True))
     first = 28 * 28 * 9 * 1 * 32 + 14 * 14 * 9 * 32 * 64 + 7 * 7 * 9 * 64 * 128
     second = 14 * 14 * 9 * 32 * 32 + 7 * 7 * 9 * 64 * 64 + 3 * 3 * 9 * 128 * 128  # after the pooling
-    assert latency.multiply_accumulates(model) == first + second + 128 * 10
+    assert operations.multiply_accumulates(model) == first + second + 128 * 10
 
 
 def test_multiply_accumulates_know_stride_and_valid_padding_and_refuse_what_they_do_not_know():
     pixels = keras.Input((9, 9, 2))
     x = layers.Conv2D(4, 3, strides=2)(pixels)  # 4x4 places
-    assert latency.multiply_accumulates(keras.Model(pixels, x)) == 4 * 4 * 3 * 3 * 2 * 4
+    assert operations.multiply_accumulates(keras.Model(pixels, x)) == 4 * 4 * 3 * 3 * 2 * 4
     x = layers.Conv2DTranspose(4, 3)(x)
     with pytest.raises(BadInput, match="Conv2DTranspose"):
-        latency.multiply_accumulates(keras.Model(pixels, x))
+        operations.multiply_accumulates(keras.Model(pixels, x))
+
+
+def test_a_dense_layer_over_a_map_counts_at_every_place():
+    pixels = keras.Input((9, 9, 4))
+    assert operations.multiply_accumulates(keras.Model(pixels, layers.Dense(5)(pixels))) == 9 * 9 * 4 * 5
 
 
 def test_multiply_accumulates_of_convolutions_channel_by_channel():
     pixels = keras.Input((9, 9, 4))
     depthwise = keras.Model(pixels, layers.DepthwiseConv2D(3, depth_multiplier=2)(pixels))  # 7x7 places
-    assert latency.multiply_accumulates(depthwise) == 7 * 7 * 3 * 3 * 4 * 2
+    assert operations.multiply_accumulates(depthwise) == 7 * 7 * 3 * 3 * 4 * 2
     separable = keras.Model(pixels, layers.SeparableConv2D(6, 3, strides=2)(pixels))  # 4x4 places
-    assert latency.multiply_accumulates(separable) == 4 * 4 * (3 * 3 * 4 + 4 * 6)
+    assert operations.multiply_accumulates(separable) == 4 * 4 * (3 * 3 * 4 + 4 * 6)
 
 
 @pytest.fixture(scope="module")

@@ -260,8 +260,13 @@ def test_a_missing_package_is_one_line_that_says_what_to_install(digit_file, mon
 
 def test_only_saved_keras_models_are_taken(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"")
-    with pytest.raises(BadInput, match=r"model.onnx"):
+    with pytest.raises(BadInput, match=r"model.onnx is no .h5 file"):
         export_model.main([str(tmp_path / "model.onnx")])
+
+
+def test_models_of_one_name_do_not_share_a_folder(tmp_path):
+    with pytest.raises(BadInput, match="overwrite"):
+        export_model.main(["a/model.h5", "b/model.h5", "--output-dir", str(tmp_path)])
 
 
 @pytest.mark.parametrize("damage", ["archive", "names", "number"])

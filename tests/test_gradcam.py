@@ -1,5 +1,7 @@
 """gradcam.py: which questions it answers, and what it draws for them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,27 @@ def test_a_question_without_an_answer_is_bad_input(folder, tmp_path, flags, says
     with pytest.raises(BadInput, match=says):
         gradcam.main(["--model", str(folder / "first.h5"), "--output-dir", str(tmp_path), *flags])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "where"),
+    [
+        ([], "models"),
+        (["--method", "occlusion"], "models/demo"),
+        (["--target", "4"], "models/demo"),
+        (["--method", "occlusion", "a.png"], "models"),
+        (["--method", "occlusion", "--output-dir", "there"], "there"),
+    ],
+)
+def test_another_explanation_never_replaces_the_default_ones_picture(flags, where, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = gradcam.parse(gradcam.Config, flags)
+    assert gradcam.folder_for(Path("models/first.h5"), config) == Path(where) and Path(where).is_dir()
+
+
+def test_the_first_of_each_class_that_fits():
+    labels, fits = np.array([2, 0, 2, 1, 0]), np.array([False, True, True, False, True])
+    assert gradcam.first_of_each_class(labels, fits) == {0: 1, 2: 2}
 
 
 def test_a_method_that_asks_for_no_class_shows_one_map_of_an_image(folder, tmp_path, monkeypatch):

@@ -127,6 +127,24 @@ def test_a_digit_cut_close_to_its_strokes_is_read_too(digit, tmp_path):
     assert inverted and likeness(pixels, photos.read_digit(tmp_path / "b.png")[0]) > 0.9
 
 
+def test_specks_on_the_paper_do_not_shrink_the_digit(digit, tmp_path):
+    page = on_paper(digit).astype(np.uint8)
+    Image.fromarray(page).save(tmp_path / "clean.png")
+    page[:4, :4] = page[-3:, -30:-27] = 40
+    Image.fromarray(page).save(tmp_path / "specks.png")
+    expected, _ = photos.read_digit(tmp_path / "clean.png")
+    found, inverted = photos.read_digit(tmp_path / "specks.png")
+    assert inverted and likeness(found, expected) > 0.99
+
+
+def test_specks_alone_are_bad_input(tmp_path):
+    page = np.full((1600, 1600), 240, np.uint8)
+    page[100:104, 100:104] = page[1400:1404, 1300:1304] = 0
+    Image.fromarray(page).save(tmp_path / "specks.png")
+    with pytest.raises(BadInput, match="specks, no digit"):
+        photos.read_digit(tmp_path / "specks.png")
+
+
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_an_empty_page_is_bad_input(level, tmp_path):
     Image.new("L", (90, 70), level).save(tmp_path / "empty.png")

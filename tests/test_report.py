@@ -5,6 +5,7 @@ import re
 import pytest
 
 from pipeline import model_tables, report, tables
+from pipeline.errors import BadInput
 from pipeline.models import MODELS
 
 
@@ -19,6 +20,24 @@ def test_a_figure_is_replaced_by_the_measured_one():
     stale = "reached <!-- custom_cnn_metrics.json test_accuracy .4f -->0.1234<!-- / --> here"
     assert f"-->{accuracy:.4f}<!--" in report.render(stale)
     assert report.render(report.render(stale)) == report.render(stale)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("<!-- nowhere.json a .4f -->1<!-- / -->", "nowhere.json is missing"),
+        ("<!-- custom_cnn_metrics.json none.such .4f -->1<!-- / -->", "has no none.such"),
+    ],
+)
+def test_a_figure_without_a_source_is_named(text, says):
+    with pytest.raises(BadInput, match=says):
+        report.render(text)
+
+
+def test_a_table_without_its_recipe_is_named(monkeypatch):
+    monkeypatch.setattr(tables, "read", lambda name: {})
+    with pytest.raises(BadInput, match="no 'baseline', which table baseline shows"):
+        report.render("<!-- table baseline -->\n<!-- /table -->")
 
 
 def test_a_table_is_replaced_and_names_every_run():

@@ -200,6 +200,16 @@ def test_a_finished_default_run_is_the_row_for_all_images(digits, tmp_path, caps
         assert result is None and f"default recipe in {next(iter(changed))}" in capsys.readouterr().out
 
 
+def test_a_row_taken_over_gives_way_to_a_newer_run(tmp_path):
+    record = {"source": "resnet50_metrics.json, seed 0", "commit": "abc", "training_seconds": 5.0}
+    assert not experiment.repeated(record, tmp_path), "there is no run to take its place"
+    (tmp_path / "resnet50_metrics.json").write_text(json.dumps({"commit": "abc", "training_seconds": 5.0}))
+    assert not experiment.repeated(record, tmp_path)
+    (tmp_path / "resnet50_metrics.json").write_text(json.dumps({"commit": "def", "training_seconds": 5.0}))
+    assert experiment.repeated(record, tmp_path)
+    assert not experiment.repeated(record | {"source": "resnet50_transfer.py"}, tmp_path)
+
+
 def test_frozen_features_are_those_behind_conv4_and_conv5_and_the_weights_those_of_the_file(flags, digits, tmp_path):
     few = data.shrink(digits, 20)
     train, test, seconds = transfer_rows.through_backbone(few, tmp_path / "some.h5", 32)

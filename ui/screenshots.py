@@ -71,12 +71,18 @@ def chromium() -> str | None:
 
 @contextlib.contextmanager
 def browser():
-    """Chromium without a window."""
-    from playwright.sync_api import sync_playwright
-
+    """Chromium without a window; BadInput where it or Playwright is missing."""
+    try:
+        from playwright.sync_api import Error, sync_playwright
+    except ModuleNotFoundError as error:
+        raise BadInput("this needs Playwright; pip install -r requirements-dev.txt") from error
     with sync_playwright() as playwright:
-        # --no-sandbox: Chromium refuses to start as root (in a container) with it. It sees our page alone.
-        one = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        try:
+            # --no-sandbox: Chromium refuses to start as root (in a container) with it. It sees our page alone.
+            one = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        except Error as error:
+            reason = str(error).strip().splitlines()[0]
+            raise BadInput(f"Chromium cannot be started ({reason}); install it with the system's packages") from error
         yield one
         one.close()
 
