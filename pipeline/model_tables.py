@@ -8,19 +8,21 @@ from pipeline import PROJECT
 from pipeline.console import clock
 from pipeline.markdown import read, table
 from pipeline.models import MODELS
+from pipeline.processor import lacks_bfloat16
 
 
 def comparison() -> str:
     """Accuracy, speed, size and memory of the saved models in every runtime."""
     result = read("model_comparison.json")
-    peaks = result["matrix_peak_gflops"]
+    peaks = dict(result["matrix_peak_gflops"])
+    if lacks_bfloat16(result["hardware"]):
+        del peaks["bfloat16"]  # an emulated one says nothing about the models, which are in float32
     rows = [
         (
             *("model", "runtime", "test accuracy (95 % interval)", "file (MB)"),
             *("one image: ms (95th percentile)", "times Keras predict"),
             *("batch 32: images/s", "batch 256: images/s", "times Keras predict", "peak memory (MB)"),
-            f"at 256: of the {peaks['float32']:,.0f} GFLOP/s of float32 products",
-            f"of the {peaks['bfloat16']:,.0f} of bfloat16",
+            *(f"at 256: of the {peak:,.0f} GFLOP/s of {kind} products" for kind, peak in peaks.items()),
         )
     ]
     for entry in result["models"]:
@@ -39,8 +41,7 @@ def comparison() -> str:
                     f"{many['images_per_second']:,.0f}",
                     f"{many['times_keras_predict']:.1f}",
                     f"{memory:,.0f}" if memory else "unknown",
-                    f"{many['share_of_float32_peak']:.0%}",
-                    f"{many['share_of_bfloat16_peak']:.0%}",
+                    *(f"{many[f'share_of_{kind}_peak']:.0%}" for kind in peaks),
                 )
             )
     return table(rows, left=2)

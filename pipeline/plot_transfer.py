@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from sklearn.isotonic import isotonic_regression
 
 from pipeline.console import clock
+from pipeline.processor import lacks_bfloat16
 from pipeline.style import BLACK, BLUE, GREEN, GREY, INSIDE, NAVY, ORANGE, SKY, SMALL, accuracy_axis, heading, save
 
 WAYS = ("random start", "pretrained", "frozen conv4", "frozen conv5", "custom CNN")
@@ -72,6 +73,7 @@ def draw(table: pd.DataFrame, data: str, path: Path) -> None:
         accuracy, seconds = last["test_accuracy"].mean(), last["training_seconds"].mean()
         real = table.loc[last.index, "test_accuracy"].mean()
         label = f"{name_of(*series, rows['covers'].iloc[0])}\n{real:.4f}, {clock(seconds)}"
+        label += " without bfloat16" if all(map(lacks_bfloat16, last.to_dict("records"))) else ""
         ends.append((x[-1], accuracy, label, colour))
     _axes(axes, shown)
     _label(axes, ends)
