@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from scipy import ndimage
 
 from pipeline.errors import BadInput
 
@@ -150,6 +149,8 @@ def _otsu(values: np.ndarray) -> float:
 
 def _without_specks(ink: np.ndarray, threshold: float) -> np.ndarray:
     """Ink (h, w) without the connected parts that have less than SPECK of the largest part's ink."""
+    from scipy import ndimage  # here: other pictures are read sooner without it
+
     parts, n = ndimage.label(ink > threshold, structure=np.ones((3, 3)))
     amounts = ndimage.sum_labels(ink, parts, np.arange(n + 1))
     amounts[0] = np.inf  # what lies below the threshold: paper, and the strokes' soft edges
