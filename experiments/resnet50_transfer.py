@@ -19,9 +19,8 @@ Where output/ holds ResNet50's finished default run, that is the row for all ima
 validation after each epoch. At the end a random start's BatchNorm gets the statistics of 512 training images:
 in few steps its averages lag behind the weights. Frozen features are standardised by the row's own training
 images, which are not distorted there as they are elsewhere; their seconds hold these images' pass through the
-backbone. The random conv5 has its BatchNorm statistics from 512
-training images in rows of fewer, too, which favours this control; heads are tested in --precision, not in
-float32 as whole models are.
+backbone. The random conv5 has its BatchNorm statistics from 512 training images in rows of fewer, too, which
+favours this control; heads are tested in --precision, not in float32 as whole models are.
 
 Writes resnet50_transfer.csv and .png, a row at a time; started again, it goes on with the rows that are missing.
 """
@@ -80,7 +79,7 @@ def default_run(row: Row, dataset: data.Dataset, folder: Path, config: Config, f
 def repeated(record: dict, folder: Path) -> bool:
     """Whether a row was taken over from a run of ResNet50's script that has been made anew since."""
     path = folder / "resnet50_metrics.json"
-    if not record["source"].startswith(path.name) or not path.exists():
+    if not str(record.get("source")).startswith(path.name) or not path.exists():
         return False
     metrics = storage.read_json(path)
     return (record["commit"], record["training_seconds"]) != (metrics["commit"], metrics["training_seconds"])
