@@ -175,5 +175,5 @@ def draw_gains(axes, rows: list[dict]) -> None:
     axes.axvline(0, color=GREY, lw=0.8)
     axes.set(xlabel="gain in area over smooth random maps, 95 % interval", ylim=(-0.7, len(rows) - 0.3))
     axes.set_title("Above 0: more faithful than chance")
-    axes.legend(loc="lower right")  # the last rows gain least
+    axes.legend(loc="best")
     axes.grid(True)
