@@ -131,8 +131,8 @@ def main(argv: list[str] | None = None) -> int:
     paths = [Path(model) for model in config.models] or artifacts.finished_models(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for path in paths:  # what cannot be measured ends it now, not after minutes of timing
-        operations.multiply_accumulates(artifacts.load_model(path))
         data.load(artifacts.about_model(path)["dataset"], config.data_dir)
+        operations.multiply_accumulates(artifacts.load_model(path))
     names = comparison.names(paths)
     measured = [measure(*one, config.rounds, threads, config.data_dir) for one in zip(paths, names, strict=True)]
     entries, right, peaks = (list(part) for part in zip(*measured, strict=True))

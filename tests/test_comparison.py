@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import mnist_classification
+import model_comparison
 from pipeline import artifacts, comparison, latency, model_tables, operations, plot_comparison, runtimes, statistics
 from pipeline.errors import BadInput
 from pipeline.quiet import keras
@@ -35,6 +36,12 @@ def test_mcnemar_counts_every_more_uneven_split(only_a, only_b):
 def test_models_of_one_name_are_told_apart_by_their_folders():
     paths = [Path("runs/default/m.h5"), Path("runs/best/m.h5"), Path("other.h5")]
     assert comparison.names(paths) == ["default/m", "best/m", "other"]
+
+
+def test_an_export_is_not_called_a_damaged_model(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"onnx")
+    with pytest.raises(BadInput, match=r"m\.onnx is no \.h5 file"):
+        model_comparison.main([str(tmp_path / "m.onnx"), "--output-dir", str(tmp_path)])
 
 
 def test_multiply_accumulates_of_the_custom_cnn_counted_by_hand():
