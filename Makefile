@@ -38,11 +38,11 @@ train: .venv/installed-export
 	for seed in 0 1 2; do \
 	  $(CIFAR) --tta --seed $$seed --output-dir output/runs/cifar100-fast-seed$$seed && \
 	  $(CIFAR) --recipe sprint --seed $$seed && \
-	  $(MNIST) --seed $$seed --output-dir output/runs/custom_cnn-default-seed$$seed && \
 	  $(MNIST) --recipe tiny --seed $$seed && \
 	  $(MNIST) --recipe best --seed $$seed || exit; \
 	done
 	for seed in 0 1 2 3 4; do \
+	  $(MNIST) --seed $$seed --output-dir output/runs/custom_cnn-default-seed$$seed && \
 	  $(MNIST) --recipe sprint --seed $$seed && $(MNIST) --recipe sprint75 --seed $$seed || exit; \
 	done
 	$(MNIST) --ensemble 3

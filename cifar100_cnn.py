@@ -5,6 +5,7 @@
     python cifar100_cnn.py --dataset shapes       # embedded drawn shapes, no download
 
 Writes cifar100_cnn_scratch.h5 and cifar100_*, recipe best cifar100_cnn_best.h5 and cifar100-best_*; see --output-dir.
+What it reached, on what and in what time: output/cifar100_model_card.md.
 """
 
 import sys

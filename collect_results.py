@@ -129,7 +129,7 @@ def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
     for recipe, of_seed in sorted(seeds.items()):
         own = settings(script, recipe)
         rows = [of_seed[seed] for seed in sorted(of_seed)]
-        columns = {key: [row[key] for row in rows] for key in ("test_accuracy", "macro_f1", "wall_seconds")}
+        columns = {key: [row[key] for row in rows] for key in ("test_accuracy", "macro_f1")}
         if all("tta" in row for row in rows):
             columns["tta_accuracy"] = [row["tta"]["test_accuracy"] for row in rows]
         results[recipe] = {

@@ -20,7 +20,6 @@ def headline() -> str:
         seeds = read(f"{family}_results.json").get(model.recipe, {}) if model.recipe else {}
         command = model.script + (" --recipe best" if model.recipe == "best" else "")
         accuracy = seeds.get("test_accuracy", {"mean": run["test_accuracy"], "std": None, "n": 1})
-        seconds = seeds["wall_seconds"]["mean"] if seeds else run["wall_seconds"]
         other = next(others[others["prefix"] == family].itertuples(), None)
         rows.append(
             (
@@ -29,7 +28,7 @@ def headline() -> str:
                 str(accuracy["n"]),
                 f"{other.accuracy} ([{other.source}]({other.link}))" if other else "none found",
                 f"{run['parameters']:,}",
-                _times([run["hardware"] | {"wall_seconds": seconds}]),
+                _times(seeds["runs"] if seeds else [run["hardware"] | run]),
             )
         )
     return table(rows, left=1)
@@ -91,11 +90,11 @@ def cifar100_recipes() -> str:
     return table(rows, left=2)
 
 
-def _times(runs: list[dict]) -> str:
+def _times(runs: list[dict], of: str = "wall_seconds") -> str:
     """The shortest and the longest of the runs' times, those on bare processors without bfloat16 apart."""
     found = []
     for slow, said in ((False, ""), (True, " without bfloat16")):
-        seconds = [run["wall_seconds"] for run in runs if lacks_bfloat16(run) is slow]
+        seconds = [run[of] for run in runs if lacks_bfloat16(run) is slow]
         if seconds:
             shortest, longest = clock(min(seconds)), clock(max(seconds))
             found.append((shortest if shortest == longest else f"{shortest} to {longest}") + said)
@@ -125,13 +124,12 @@ def custom_cnn_recipes() -> str:
             "test accuracy",
             "n",
             "validation accuracy",
-            "training",
+            "training (min:s)",
             "whole process (min:s)",
         )
     ]
     for recipe, result in read("custom_cnn_results.json").items():
         runs = result["runs"]
-        training = sum(run["training_seconds"] for run in runs) / len(runs)
         rows.append(
             (
                 recipe.replace("-ensemble", ", ensemble of "),
@@ -140,8 +138,8 @@ def custom_cnn_recipes() -> str:
                 spread(result["test_accuracy"]),
                 str(result["test_accuracy"]["n"]),
                 spread(over_seeds([run["validation_accuracy"] for run in runs])),
-                f"{training:.0f} s",
-                _times(result["runs"]),
+                _times(runs, "training_seconds"),
+                _times(runs),
             )
         )
     return table(rows, left=1)
