@@ -39,7 +39,7 @@ class Config:
 
 
 def folder_for(path: Path, config: Config) -> Path:
-    """Where a model's picture goes: what is not the default explanation never replaces the default one's picture."""
+    """Where a model's picture goes: of test images, what is not the default explanation to demo/; or --output-dir."""
     asked = (config.method, config.layer, config.target, config.against)
     usual = config.images or asked == (explainer.DEFAULT_METHOD, None, None, None)
     folder = Path(config.output_dir) if config.output_dir else path.parent if usual else path.parent / "demo"
@@ -73,7 +73,8 @@ class Subject:
     def what(self) -> str:
         """The method and its layers, for a figure's title."""
         where = [f"{len(self.layers)} fused stages"] if len(self.layers) > 1 else self.layers
-        return " at ".join([f"Evidence for a class: {self.config.method}", *where])
+        shown = "The model's reaction" if self.config.method == "eigen-cam" else "Evidence for a class"
+        return " at ".join([f"{shown}: {self.config.method}", *where])
 
     @property
     def score(self) -> str:

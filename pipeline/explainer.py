@@ -29,20 +29,18 @@ def score_weights(classes, n_classes: int, against=None) -> np.ndarray:
 
 
 def spatial_layers(model) -> list:
-    """Layers whose maps are activations, in order: ReLU and its like, and convolutions that end in one.
+    """Layers whose maps are activations, in order: ReLU and its like, and layers that end in one.
 
     What a convolution gives before its activation can be negative all over; a weighted sum of such
     maps, cut off below zero, is often zero everywhere.
     """
-    activations = keras.layers.ReLU | keras.layers.Activation
+    rectifiers = keras.layers.ReLU | keras.layers.LeakyReLU | keras.layers.PReLU | keras.layers.ELU
+    linear = keras.activations.linear
     return [
         layer
         for layer in model.layers
         if len(layer.output.shape) == 4
-        and (
-            isinstance(layer, activations)
-            or (isinstance(layer, keras.layers.Conv2D) and layer.activation is not keras.activations.linear)
-        )
+        and (isinstance(layer, rectifiers) or getattr(layer, "activation", linear) is not linear)
     ]
 
 
@@ -142,6 +140,7 @@ class Explainer:
         for name, activations, gradients in zip(names, *self.capture(images, target, names), strict=True):
             if method == "score-cam":
                 small = perturb.score_cam(score, images, activations, self.cells.get(name))
+                small[~target.any(axis=1)] = 0  # a class against itself: equal scores would weigh all channels alike
             else:
                 small = cam.METHODS[method](activations, gradients)
             maps.append(cam.enlarge(np.maximum(small, 0), *images.shape[1:3], self.cells.get(name)))

@@ -12,7 +12,7 @@ def multiply_accumulates(model) -> int:
     """Multiply-accumulates of one image in a Keras model's convolutions and dense layers.
 
     Products with the zeros that pad an image are counted, as is usual; what the other layers do
-    (normalisation, activations, pooling) is left out.
+    (normalisation, activations, pooling) is left out. A layer that is called twice counts once.
 
     Raises:
         BadInput: a layer with a matrix of weights for which there is no rule here.

@@ -9,7 +9,7 @@ from matplotlib.transforms import offset_copy
 
 from pipeline.style import BLUE, GREEN, GREY, ORANGE, SMALL, WINE, heading, save
 
-# Every point is labelled too, so nothing hangs on the colour.
+# The two best models' points are labelled too, so nothing hangs on the colour.
 COLOURS = {
     "Keras predict": WINE,
     "Keras call": GREY,
@@ -56,7 +56,7 @@ def draw(result: dict, path: Path) -> None:
         for axes, (batch, label) in zip(line, BATCHES, strict=True):
             _frame(axes, entries, batch)
             for rank, entry in enumerate(entries):
-                _series(axes, entry, batch, largest, above=rank == 0)
+                _series(axes, entry, batch, largest, above=rank == 0, labelled=rank < 2)
             answers = "\n".join(_answer(entry, batch) for entry in entries)
             axes.set_title(f"Fastest on {dataset}\n{answers}", loc="left")
             axes.set(xlabel=label, ylabel=f"test accuracy ({entries[0]['n_test']:,} images)")
@@ -64,7 +64,7 @@ def draw(result: dict, path: Path) -> None:
 
 
 def _frame(axes, entries: list[dict], batch: str) -> None:
-    """Log axis, with room for the labels above the best model and below the others."""
+    """Log axis, with room for the labels above the best model and below the second."""
     times = [t["batches"][batch]["median_ms"] / int(batch) for entry in entries for t in entry["runtimes"]]
     ends = [t[key] for entry in entries for t in entry["runtimes"] for key in ("accuracy_low", "accuracy_high")]
     span = max(ends) - min(ends) + 1e-4
@@ -80,7 +80,7 @@ def _frame(axes, entries: list[dict], batch: str) -> None:
     axes.grid(True, axis="x")
 
 
-def _series(axes, entry: dict, batch: str, largest: float, above: bool) -> None:
+def _series(axes, entry: dict, batch: str, largest: float, above: bool, labelled: bool) -> None:
     """One model: a point per runtime, joined by a line that carries the model's name."""
     timings = entry["runtimes"]
     points = [(one["batches"][batch]["median_ms"] / int(batch), one["test_accuracy"], one) for one in timings]
@@ -96,6 +96,8 @@ def _series(axes, entry: dict, batch: str, largest: float, above: bool) -> None:
         colour = COLOURS[timed["runtime"]]
         axes.scatter(x, y, s=30 + 700 * timed["file_megabytes"] / largest, color=colour, alpha=0.45, zorder=3, lw=0)
         axes.scatter(x, y, s=12, color=colour, zorder=4)
+        if not labelled:
+            continue
         place = (np.log(x) - low) / (high - low)
         # A label ends at its point and stands above those that reach there: no line crosses another's label.
         height = max((level + 1 for earlier, level in labels if place - earlier < LABEL_WIDTH), default=0)

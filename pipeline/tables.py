@@ -12,7 +12,7 @@ from pipeline.statistics import over_seeds
 
 
 def headline() -> str:
-    """Each script's default recipe beside the first published figure for one network on the same task."""
+    """Each model's recipe over its seeds, beside the first published figure for one network on the same task."""
     others = _published()
     rows = [("model", "test accuracy", "n", "published", "parameters", "whole run on two cores (min:s)")]
     for prefix, model in MODELS.items():

@@ -61,6 +61,22 @@ def test_a_vote_of_models_is_answered_without_a_heat_map(folder, pictures, tmp_p
     assert "No heat map" in shown and shown.count("<figure>") == 1
 
 
+def test_a_model_without_a_fine_map_is_answered_and_explained_by_occlusion_alone(folder, pictures, tmp_path):
+    pixels = keras.Input((28, 28, 1))
+    logits = keras.layers.Dense(10)(keras.layers.Flatten()(pixels))
+    about = {"prefix": "flat", "title": "Flat", "dataset": "digits", "class_names": WORDS}
+    model = keras.Model(pixels, keras.layers.Softmax()(logits))
+    artifacts.save_model(model, tmp_path / "flat.h5", image_shape=(28, 28, 1), **about)
+    assert "No heat map" in cards.pictures(answers.answer(tmp_path / "flat.h5", pictures[0]), "grad-cam")
+    assert answers.answer(tmp_path / "flat.h5", pictures[0], method="occlusion").heat.any()
+
+
+def test_a_method_that_knows_of_no_class_is_not_shown_as_a_reason_for_one(folder, pictures):
+    answer = answers.answer(folder / "first.h5", pictures[0], method="eigen-cam")
+    assert "whatever the class" in cards.pictures(answer, "eigen-cam")
+    assert "evidence" not in cards.pictures(answer, "eigen-cam") and "evidence" in cards.pictures(answer, "grad-cam")
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [

@@ -228,6 +228,33 @@ def test_on_resnet50_too_the_captured_gradients_are_those_written_down_by_hand(r
     np.testing.assert_allclose(gradients[:, 0, 0], kernel[:, [1, 2]].T, atol=1e-6)
 
 
+@pytest.mark.parametrize("method", explainer.METHODS)
+def test_nothing_speaks_for_a_class_rather_than_itself(images, method):
+    classes = np.array([1])
+    maps = Explainer(network())(images[:1], score_weights(classes, 3, against=classes), method, "relu2")
+    assert method == "eigen-cam" or not maps.any()
+
+
+ACTIVATIONS = {
+    "LeakyReLU": lambda: layers.LeakyReLU(name="last"),
+    "PReLU": lambda: layers.PReLU(name="last"),
+    "ELU": lambda: layers.ELU(name="last"),
+    "Activation": lambda: layers.Activation("gelu", name="last"),
+    "SeparableConv2D": lambda: layers.SeparableConv2D(4, 3, activation="relu", name="last"),
+    "DepthwiseConv2D": lambda: layers.DepthwiseConv2D(3, activation="relu", name="last"),
+}
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_any_kind_of_activation_can_be_explained_and_a_linear_layer_is_none(kind):
+    pixels = keras.Input((8, 8, 1))
+    x = ACTIVATIONS[kind]()(layers.Conv2D(4, 1, name="linear")(pixels))
+    x = layers.Activation("linear", name="linear_too")(x)
+    x = layers.Dense(3)(layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(pixels, layers.Softmax()(x))
+    assert explainer.stages(model) == ["last"]
+
+
 def test_an_unknown_layer_is_bad_input_that_lists_the_ones_there_are(images):
     with pytest.raises(BadInput, match=r"no layer convv.*conv"):
         Explainer(network())(images, TARGET, "grad-cam", "convv")

@@ -196,7 +196,8 @@ def test_colours_and_sizes_are_set_in_one_place():
 
 def test_labels_of_the_comparison_stay_in_their_panel_and_apart_however_close_the_times_are(monkeypatch, tmp_path):
     result, drawn = comparison(), []
-    for model, accuracy in zip(result["models"], (1.0, 0.3), strict=True):
+    result["models"].append(result["models"][0] | {"name": "one's own"})  # named, its runtimes told by colour alone
+    for model, accuracy in zip(result["models"], (1.0, 0.3, 0.2), strict=True):
         model["runtimes"] = [
             one
             | {"test_accuracy": accuracy - 0.25 * (n % 2), "accuracy_low": accuracy - 0.3, "accuracy_high": accuracy}

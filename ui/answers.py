@@ -1,5 +1,6 @@
 """From a picture and a saved model to an answer: probabilities, heat map, milliseconds. Knows nothing of the page."""
 
+import contextlib
 import functools
 import threading
 import time
@@ -27,7 +28,8 @@ class Answer:
     seen: np.ndarray  # (h, w, c) uint8, the picture as the model takes it
     digit: bool  # the picture was laid out as MNIST's digits are
     inverted: bool  # and was dark on light before
-    # (h, w) float32 in [0, 1], evidence for the most probable class; None: nothing explains such a model
+    # (h, w) float32 in [0, 1], evidence for the most probable class (Eigen-CAM: for none); None: nothing explains
+    # such a model
     heat: np.ndarray | None
     milliseconds: float  # of the model alone, one picture
 
@@ -59,7 +61,10 @@ class Classifier:
         start = time.perf_counter()
         probabilities = artifacts.predict(self.model, seen[None])[0]
         milliseconds = 1000 * (time.perf_counter() - start)
-        heat = self.explainer(seen[None], method=method)[0] if self.explainer else None
+        heat = None
+        if self.explainer:
+            with contextlib.suppress(BadInput):  # no map fine enough to say where; the answer stands
+                heat = self.explainer(seen[None], method=method)[0]
         return Answer(self.title, self.class_names, probabilities, seen, digit, inverted, heat, milliseconds)
 
 

@@ -82,12 +82,16 @@ def pictures(answer: Answer, method: str) -> str:
     figures = _figure(answer.seen, "the picture as the model takes it", seen)
     note = f"{name} finds nothing in the picture that spoke for {best}."
     if answer.heat is None:
-        note = "No heat map: that needs a model which ends in one softmax, and TensorFlow."
+        note = "No heat map: that needs TensorFlow, one softmax at the model's end, and maps of 3 x 3 cells or more."
     elif answer.heat.any():
+        shown, alt = "evidence", f"heat map of the evidence for {best}"
         why = f"Why {best}: the brighter and yellower a place, the more it spoke for {best} ({name})"
-        figures += _figure(overlay(answer), f"heat map of the evidence for {best}", why)
+        if method == "eigen-cam":  # knows of no class
+            shown, alt = "reaction", "heat map of the model's reaction"
+            why = f"The brighter and yellower a place, the more the model reacts to it, whatever the class ({name})"
+        figures += _figure(overlay(answer), alt, why)
         scale = _image(COLORS(np.linspace(0, 1, 64))[None, :, :3] * 255, "dark purple over red to yellow", "legend")
-        note = f"no evidence {scale} most evidence"
+        note = f"no {shown} {scale} most {shown}"
     return f'<div class="card"><div class="pair">{figures}</div><p>{note}</p></div>'
 
 

@@ -34,7 +34,7 @@ def server(*flags: str, environment: dict[str, str] | None = None, seconds: floa
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, str(PROJECT / "ui" / "app.py"), "--port", str(port), *flags]
+    command = [sys.executable, str(PROJECT / "ui" / "app.py"), *flags, "--port", str(port)]
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=environment, cwd=PROJECT)
         try:
