@@ -29,7 +29,7 @@ SHIPPED = {"cifar100": ("fast", "best"), "custom_cnn": ("default",)}
 TITLES = {"cifar100": "CIFAR-100, 20 superclasses, coarse labels", "custom_cnn": "MNIST"}
 GOALS = {"cifar100": (0.75, "0.75: the original description,\non test images")}
 # May differ from run to run without being another recipe.
-OWN = {"seed", "precision", "files"}
+OWN = {"seed", "precision", "files", "backend"}
 # The baseline stops by itself, and does not use the knobs of the other recipes.
 NOT_USED = {"momentum", "weight_decay", "warm_up", "label_smoothing", "shift", "cutmix", "small_epochs"}
 FREE = {("cifar100", "baseline"): {"epochs", *NOT_USED}}

@@ -107,7 +107,7 @@ def compile_with(model: keras.Model, rate) -> None:
 
 
 def compile_fine_tuning(model: keras.Model, config: Config, steps: int, frozen: tuple[str, ...] = ()) -> None:
-    """Every layer learns but those of frozen stages and BatchNorm, whose statistics come from more images than ours."""
+    """Every layer learns but those of frozen stages and BatchNorm, which keeps the statistics that it started with."""
     for layer in model.layers:
         layer.trainable = not isinstance(layer, layers.BatchNormalization) and not layer.name.startswith(frozen)
     compile_with(model, recipe.one_cycle(config.learning_rate, steps, config.warm_up))
@@ -144,16 +144,16 @@ def fine_tune(run: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]
     """
     config, history = run.config, []
     upper = 0 if config.weights == "none" else min(config.upper_epochs, config.epochs - 1)
-    phases = {"conv4, conv5": (upper, EARLY, "upper_state"), "all stages": (config.epochs - upper, (), "state")}
+    phases = {"conv4, conv5": (upper, EARLY, "upper_state")} if upper else {}
+    phases["all stages"] = (config.epochs - upper, (), "state")
     for number, (phase, (epochs, frozen, name)) in enumerate(phases.items(), 2):
-        if epochs:
-            before = config.head_epochs + len(history)
-            compile_fine_tuning(model, config, epochs * recipe.steps_per_epoch(dataset, config), frozen)
-            print(f"phase {number}: fine-tuning {phase}")
-            rows = training.fit(
-                run, model, dataset, epochs=epochs, augment=augmentation(config), name=name, earlier_epochs=before
-            )
-            history += [{**row, "phase": phase} for row in rows]
+        before = config.head_epochs + len(history)
+        compile_fine_tuning(model, config, epochs * recipe.steps_per_epoch(dataset, config), frozen)
+        print(f"phase {number}: fine-tuning {phase}")
+        rows = training.fit(
+            run, model, dataset, epochs=epochs, augment=augmentation(config), name=name, earlier_epochs=before
+        )
+        history += [{**row, "phase": phase} for row in rows]
     return history
 
 

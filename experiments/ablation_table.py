@@ -37,7 +37,7 @@ def read(path: Path, settings: dict, usual: dict) -> list[dict]:
         return []
     try:
         then = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["settings"]
-        rows = pd.read_csv(path, keep_default_na=False)[list(COLUMNS)].to_dict("records")
+        rows = pd.read_csv(path, keep_default_na=False, dtype={"commit": str})[list(COLUMNS)].to_dict("records")
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(
             f"{path} or the .json beside it is damaged; delete both or choose another --output-dir"

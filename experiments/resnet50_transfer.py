@@ -16,11 +16,11 @@ it does not have: no head is trained first, and BatchNorm learns like the rest, 
 Nothing is chosen here and the validation images are not used; the test images are read once per row. Rows of
 up to 1,000 images have their training accuracy as well: far from 1, the steps were too few, not the images.
 Where output/ holds ResNet50's finished default run, that is the row for all images; its seconds hold the
-validation after each epoch. At the end a random start's BatchNorm gets the statistics of 512 training images:
-in few steps its averages lag behind the weights. Frozen features are standardised by the row's own training
-images, which are not distorted there as they are elsewhere; their seconds hold these images' pass through the
-backbone. The random conv5 has its BatchNorm statistics from 512 training images in rows of fewer, too, which
-favours this control; heads are tested in --precision, not in float32 as whole models are.
+validation after each epoch. At the end a random start's BatchNorm gets the statistics of up to 512 of the
+row's training images: in few steps its averages lag behind the weights. Frozen features are standardised by
+the row's own training images, which are not distorted there as they are elsewhere; their seconds hold these
+images' pass through the backbone. The random conv5 has its BatchNorm statistics from 512 training images in rows
+of fewer, too, which favours this control; heads are tested in --precision, not in float32 as whole models are.
 
 Writes resnet50_transfer.csv and .png, a row at a time; started again, it goes on with the rows that are missing.
 """
@@ -67,7 +67,7 @@ def default_run(row: Row, dataset: data.Dataset, folder: Path, config: Config, f
     today = cli.recorded(resnet.Config(dataset=config.dataset, weights=config.weights))
     today["files"] = dataset.files | pretrained.fingerprint(file)
     changed = cli.changed(metrics.get("config", {}), today, cli.recorded(resnet.Config()))
-    if differs := changed.keys() - {"precision", "seed"}:
+    if differs := changed.keys() - {"precision", "seed", "backend"}:
         print(f"{path}: not taken over, it differs from today's default recipe in {', '.join(sorted(differs))}")
         return None
     found = {name: metrics[name] for name in ("test_accuracy", "training_seconds", "commit")} | {"train_accuracy": None}
@@ -96,7 +96,7 @@ def earlier(path: Path, rows: list[Row], common: dict) -> list[dict]:
     if not path.exists():
         return []
     try:
-        found = pd.read_csv(path, keep_default_na=False).to_dict("records")
+        found = pd.read_csv(path, keep_default_na=False, dtype={"commit": str}).to_dict("records")
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} is damaged; delete it or choose another --output-dir") from error
     planned = [settings(row, common) for row in rows]

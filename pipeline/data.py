@@ -75,7 +75,7 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
 
 
 def with_fine_labels(dataset: Dataset) -> Dataset:
-    """The same images with their fine labels in place of the coarse ones, for training.
+    """The same images with their fine labels in place of the coarse ones, but for the test images.
 
     Raises:
         BadInput: the data set has none.
@@ -87,7 +87,6 @@ def with_fine_labels(dataset: Dataset) -> Dataset:
         class_names=CIFAR100_FINE,
         y_train=dataset.fine_train,
         y_validation=dataset.fine_validation,
-        y_test=dataset.fine_test,
     )
 
 

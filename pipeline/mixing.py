@@ -17,7 +17,7 @@ def with_shares(dataset: Dataset) -> Dataset:
     """The same images; labels (n,) of training and validation become shares (n, classes), one class each."""
     one_hot = np.eye(len(dataset.class_names), dtype=np.float32)
     labels = {name: getattr(dataset, name) for name in ("y_train", "y_validation")}
-    return dataclasses.replace(dataset, **{name: one_hot[y] for name, y in labels.items() if y is not None})
+    return dataclasses.replace(dataset, **{name: one_hot[y] for name, y in labels.items()})
 
 
 def cutmix(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator, *, alpha: float, probability: float):

@@ -54,7 +54,8 @@ class Run:
         hardware.use_determinism(config.deterministic)
         self.n_devices = devices.use(config.devices, min(config.batch_size, len(dataset.x_train)))
         self.knobs = cli.recorded(config) | {"precision": self.precision, "files": dataset.files | (files or {})}
-        self.usual = cli.recorded(type(config)())
+        self.knobs["backend"] = keras.backend.backend()
+        self.usual = cli.recorded(type(config)()) | {"backend": "tensorflow"}
         self.commit = hardware.commit()  # now: the code may have moved on by the end of a long run
         self.earlier_seconds = 0.0  # of the interrupted runs that this one continues
         few = f", {len(dataset.y_train):,} training images" if config.limit or config.dry_run else ""
@@ -94,7 +95,7 @@ class Run:
         named = not self.config.output_dir and self.folder.parent.name == "runs"
         states = self.states()
         try:
-            for state in states if named and not resume else ():  # with --resume training.fit looks at them
+            for state in states if named or resume else ():
                 checkpoint.refuse_loss(state, self.knobs, self.usual)
             if states or not whole or not (resume or named):
                 return False

@@ -88,6 +88,28 @@ def test_a_run_begun_anew_deletes_the_states_of_an_earlier_runs_phases_once_it_h
     assert not later.exists() and anew.path("state.npz").exists()
 
 
+def test_an_interrupted_run_is_resumed_by_its_own_settings_and_backend_alone_whatever_its_state_is_called(
+    tmp_path, monkeypatch
+):
+    interrupted, model, _ = start(tmp_path, "--epochs", "1")
+    training.fit(interrupted, model, interrupted.dataset, epochs=1, augment=None, name="kernel3_state")
+    lock.let_go(interrupted.lock)
+
+    def resume(*flags):
+        run, _, _ = start(tmp_path, "--epochs", "1", "--resume", *flags)
+        finished = run.already_finished()
+        lock.let_go(run.lock)
+        return finished
+
+    assert resume() is False
+    with pytest.raises(BadInput, match=r"kernel3_state\.npz belongs to another run: seed was 0 and is 3; "):
+        resume("--seed", "3")
+    monkeypatch.setattr("pipeline.run.keras.backend.backend", lambda: "jax")
+    with pytest.raises(BadInput, match="backend was 'tensorflow' and is 'jax'"):
+        resume()
+    assert interrupted.path("kernel3_state.npz").exists()
+
+
 def test_a_run_removes_what_a_killed_one_was_writing_and_nothing_of_others(tmp_path):
     own = (".tiny_metrics.json.a1.json", ".tiny_state.npz.a1.npz", ".tiny_kernel3_state.npz.a1.npz", ".tiny.h5.a1.h5")
     others = (".tiny_gradcam.png.a1.png", ".tiny-best_metrics.json.a1.json", ".cifar100_cnn_best.h5.a1.h5")
