@@ -74,7 +74,7 @@ def analyse(path: Path, config: Config) -> tuple[str, data.Dataset, np.ndarray]:
         error_plots.confused_pairs(dataset.x_test, y_true, predicted, pairs, names, title, file("confused_pairs.png"))
     elif len(names) <= 10 and 0 < len(wrong) <= MOST:
         captions = [
-            f"true {names[label]} ({row[label]:.0%})\npredicted {names[row.argmax()]} ({row.max():.0%})"
+            f"true: {names[label]} ({row[label]:.0%})\npredicted: {names[row.argmax()]} ({row.max():.0%})"
             for label, row in zip(y_true[wrong], probabilities[wrong], strict=True)
         ]
         what = f"All {len(wrong)} test images that the model gets wrong"
@@ -132,7 +132,7 @@ def both_wrong(dataset: data.Dataset, probabilities: dict[str, np.ndarray], fold
     path.with_suffix(".png").unlink(missing_ok=True)
     if 0 < len(found) <= MOST:
         names = dataset.class_names
-        captions = ["\n".join([f"true {names[y[index]]}", *guesses(probabilities, index, names)]) for index in found]
+        captions = ["\n".join([f"true: {names[y[index]]}", *guesses(probabilities, index, names)]) for index in found]
         count = "The test image" if len(found) == 1 else f"The {len(found)} test images"
         what = f"{count} that {' and '.join(probabilities)} both get wrong"
         error_plots.captioned(dataset.x_test[found], captions, what, dataset.title, path.with_suffix(".png"))

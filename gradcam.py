@@ -130,7 +130,7 @@ def explain(path: Path, config: Config) -> None:
         ]
         for k in range(len(names))
     ]
-    groups = [[subject.score], [subject.score, "true class"] if asked else [subject.score]]
+    groups = {"got right": [subject.score], "got wrong": [subject.score, *(["true class"] if asked else [])]}
     picture = folder_for(path, config) / f"{subject.about['prefix']}_gradcam.png"
     cam_plots.sheet(groups, rows, subject.what, subject.about["title"], picture)
     print(f"{picture}: {len(right)} right and {len(wrong)} wrong test images")
@@ -159,7 +159,7 @@ def explain_photos(path: Path, config: Config) -> int:
     ]
     rows = [[(image, caption, [one])] for image, caption, one in zip(images, captions, heat, strict=True)]
     picture = folder_for(path, config) / f"{subject.about['prefix']}_photos_gradcam.png"
-    cam_plots.sheet([[subject.score]], rows, subject.what, subject.about["title"], picture)
+    cam_plots.sheet({"image": [subject.score]}, rows, subject.what, subject.about["title"], picture)
     print(f"{picture}: {', '.join(caption.replace(chr(10), ' ') for caption in captions)}")
     return failed
 

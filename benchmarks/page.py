@@ -25,6 +25,9 @@ ROUNDS = 20
 
 def main() -> int:
     """Draw, wait for the answer, clear, and again."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return 0
     milliseconds = []
     with screenshots.server(*sys.argv[1:]) as address, screenshots.browser() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 800})

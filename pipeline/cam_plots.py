@@ -40,23 +40,24 @@ STYLES = {
 }
 
 
-def sheet(groups: list[list[str]], rows: list[list[Example | str]], what: str, title: str, path: Path) -> None:
+def sheet(groups: dict[str, list[str]], rows: list[list[Example | str]], what: str, title: str, path: Path) -> None:
     """Examples side by side: image, and a map and an overlay for each score that was explained.
 
     Args:
-        groups: for each of the examples in a row, the names of the scores that its maps explain.
+        groups: for each of the examples in a row, the head of its image, and the names of the scores that its maps
+            explain.
         rows: an Example per group, or a text in the place of one that there is none of.
         what, title: what the picture shows, and what it was made on.
     """
-    widths = [1 + 2 * len(names) for names in groups]
+    widths = [1 + 2 * len(names) for names in groups.values()]
     width = 0.9 + sum(widths) * CELL + 0.4 * len(groups)
     top = 0.6 + 0.2 * len(title_lines(what, title, width))  # inches, of all titles
     height = top + 0.1 + len(rows) * (CELL + CAPTION)
     figure = Figure(figsize=(width, height))
     heading(figure, what, title, y=1 - 0.1 / height)
     shown, left = None, 0.1
-    for group, names in enumerate(groups):
-        heads = ["image", *(head for name in names for head in (f"map for\n{name}", "overlay"))]
+    for group, (head_of_image, names) in enumerate(groups.items()):
+        heads = [head_of_image, *(head for name in names for head in (f"map for\n{name}", "overlay"))]
         for column, head in enumerate(heads):
             x = (left + (column + 0.5) * CELL) / width
             figure.text(x, 1 - (top - 0.05) / height, head, ha="center", va="bottom", fontsize=SMALL, color=GREY)

@@ -5,8 +5,9 @@ from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
-from pipeline.style import BLUE, GREY, ORANGE, SMALL, heading, save, share_table, show
+from pipeline.style import BLACK, BLUE, ORANGE, SMALL, heading, save, share_table, show
 
 
 def confused_pairs(images, y_true, predicted, pairs, class_names, title: str, path: Path) -> None:
@@ -64,8 +65,9 @@ def reliability(count, accuracy, error: float, title: str, path: Path) -> None:
     heading(figure, f"Reliability: expected calibration error {error:.3f}", title)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     edges = np.linspace(0, 1, len(count) + 1)
-    upper.plot([0, 1], [0, 1], color=GREY, ls="--", label="as sure as right")
-    upper.bar(edges[:-1], accuracy, np.diff(edges), align="edge", color=BLUE, edgecolor="white", label="accuracy")
+    outline = [withStroke(linewidth=3.5, foreground="white")]  # seen over the bars, too
+    upper.plot([0, 1], [0, 1], color=BLACK, ls="--", zorder=3, path_effects=outline, label="as sure as right")
+    upper.bar(edges[:-1], accuracy, np.diff(edges), align="edge", color=BLUE, edgecolor="white", label="share right")
     upper.set(ylabel="share right", ylim=(0, 1), xlim=(0, 1))
     none_right = (count > 0) & (accuracy == 0)
     if none_right.any():  # no bar, but not for want of images

@@ -18,6 +18,7 @@ COLOURS = {
     "LiteRT int8": ORANGE,
 }
 LABEL_WIDTH, LABEL_HEIGHT = 0.19, 25  # as a share of the axis, and in points
+SAME = 0.01  # share of the axis below which two points' lines cannot be told apart
 LABEL_GAP = 20  # points between a model's most distant point and its first label: a large file's radius and more
 BATCHES = (("1", "one image at a time: ms per image"), ("256", "batches of 256: ms per image"))
 
@@ -92,26 +93,30 @@ def _series(axes, entry: dict, batch: str, largest: float, above: bool, labelled
     low, high = np.log(axes.get_xlim())
     furthest = (max if above else min)(y for _, y, _ in points)  # labels stand on each other from there on
     labels = []  # place and height of those already there
-    for x, y, timed in points:
+    places = (np.log(times) - low) / (high - low)
+    for n, ((x, y, timed), place) in enumerate(zip(points, places, strict=True)):
         colour = COLOURS[timed["runtime"]]
         axes.scatter(x, y, s=30 + 700 * timed["file_megabytes"] / largest, color=colour, alpha=0.45, zorder=3, lw=0)
         axes.scatter(x, y, s=12, color=colour, zorder=4)
         if not labelled:
             continue
-        place = (np.log(x) - low) / (high - low)
-        # A label ends at its point and stands above those that reach there: no line crosses another's label.
-        height = max((level + 1 for earlier, level in labels if place - earlier < LABEL_WIDTH), default=0)
-        labels.append((place, height))
+        # A label ends at its point and stands above those that reach there: no line crosses another's label. Of the
+        # last two at one place the second begins there, since one line would hide the other.
+        twin = n == len(points) - 1 or places[n + 1] - place > LABEL_WIDTH
+        twin = twin and bool(labels) and place - labels[-1][0] < SAME
+        height = max((level + 1 for earlier, level in labels if place - earlier < LABEL_WIDTH), default=0) - twin
+        labels.append((place + LABEL_WIDTH * twin, height))
         away = (LABEL_GAP + LABEL_HEIGHT * height) * (1 if above else -1)
         raised = offset_copy(axes.transData, axes.figure, 0, away, units="points")
+        beside = offset_copy(raised, axes.figure, 5 * twin, 0, units="points")
         line = {"arrowstyle": "-", "color": colour, "lw": 0.9, "shrinkA": 0, "shrinkB": 2}
         axes.annotate("", (x, y), (x, furthest), textcoords=raised, arrowprops=line, zorder=2)
         axes.text(
             x,
             furthest,
             f"{timed['runtime']}\n{timed['file_megabytes']:.1f} MB",
-            transform=raised,
-            ha="right",
+            transform=beside,
+            ha="left" if twin else "right",
             va="bottom" if above else "top",
             fontsize=SMALL,
             zorder=5,

@@ -81,7 +81,7 @@ def training_curves(history: list[dict], title: str, path: Path) -> None:
     rates = np.array([row["learning_rate"] or np.nan for row in history])  # zero has no place on a log axis
     for phase in np.split(np.arange(len(history)), starts):  # each has a schedule of its own
         rate.plot(epochs[phase], rates[phase], color=GREEN, marker=".")
-    rate.set(xlabel="epoch", ylabel="learning rate after the epoch", yscale="log")
+    rate.set(xlabel="epoch", ylabel="learning rate after the epoch\n(0 is not drawn)", yscale="log")
     rate.yaxis.set_major_formatter("{x:g}")
     rate.grid(True)
     for axes, y, edge in (
@@ -116,7 +116,7 @@ def confusion_matrix(matrix: np.ndarray, class_names, title: str, path: Path) ->
     heading(figure, "Confusion matrix: count, and share of the true class in percent", title)
     axes = figure.subplots()
     cells = [
-        [f"{count}\n{share:.1f}" if count else "" for count, share in zip(*row, strict=True)]
+        [f"{count:,}\n{share:.1f}" if count else "" for count, share in zip(*row, strict=True)]
         for row in zip(matrix, percent, strict=True)
     ]
     names = {"xticklabels": class_names, "yticklabels": class_names}

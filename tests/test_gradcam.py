@@ -73,4 +73,4 @@ def test_a_method_that_asks_for_no_class_shows_one_map_of_an_image(folder, tmp_p
     assert (tmp_path / "new").is_dir()
     maps = [max(len(cell[2]) for row in rows for cell in row if not isinstance(cell, str)) for _, rows in drawn]
     assert maps == [1, 2]
-    assert [groups[1] for groups, _ in drawn] == [["whatever the class"], ["predicted class", "true class"]]
+    assert [groups["got wrong"] for groups, _ in drawn] == [["whatever the class"], ["predicted class", "true class"]]

@@ -100,7 +100,11 @@ DRAWINGS = {
         IMAGES[:7], ["true 3\ncustom CNN: 8 (100%)\nResNet50: 8 (100%)"] * 7, "All 7 wrong ones", TITLE, path
     ),
     "heat maps": lambda path: cam_plots.sheet(
-        [["predicted class"]], [[example(HEAT[:1])], ["none is wrong"], [example(HEAT[1:])]], "Evidence", TITLE, path
+        {"image": ["predicted class"]},
+        [[example(HEAT[:1])], ["none is wrong"], [example(HEAT[1:])]],
+        "Evidence",
+        TITLE,
+        path,
     ),
     "faithfulness": lambda path: cam_plots.faithfulness(*faithfulness(), TITLE, path),
     "comparison": lambda path: plot_comparison.draw(comparison(), path),

@@ -115,6 +115,9 @@ def take(one, address: str, path: Path, **context) -> None:
 
 
 def main() -> int:
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return 0
     docs = PROJECT / "docs"
     docs.mkdir(exist_ok=True)
     with server(*sys.argv[1:]) as address, browser() as one:
