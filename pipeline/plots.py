@@ -158,6 +158,8 @@ def time_to_accuracy(
 ) -> None:
     """Validation accuracy against seconds of training, one thin line per seed, one colour per recipe.
 
+    Runs on bare processors without bfloat16 end in a hollow marker.
+
     Args:
         runs: recipe -> its seeds' entries with "curve" [[seconds, accuracy], ...], "processor", "cores", "accelerator".
         goal: an accuracy to draw as a line, and its name.
@@ -176,12 +178,12 @@ def time_to_accuracy(
         curves = [[(seconds, np.clip(share, *INSIDE)) for seconds, share in row["curve"]] for row in rows]
         for curve in curves:
             axes.plot(*zip(*curve, strict=True), color=colour, ls=line, lw=1, alpha=0.7)
-        ends = [curve[-1] for curve in curves]
-        for row, end in zip(rows, ends, strict=True):
-            if lacks_bfloat16(row):
-                axes.annotate("without bfloat16", end, (0, 8), ha="center", **note)
-        axes.plot(*zip(*ends, strict=True), color=colour, marker=marker, ls="")
+        for row, curve in zip(rows, curves, strict=True):
+            fill_colour = "white" if lacks_bfloat16(row) else colour
+            axes.plot(*curve[-1], color=colour, marker=marker, markerfacecolor=fill_colour, ls="")
         axes.plot([], [], color=colour, marker=marker, ls=line, lw=1, label=f"{recipe}, n = {len(rows)}")
+    if any(lacks_bfloat16(row) for rows in runs.values() for row in rows):
+        axes.plot([], [], color=GREY, marker="o", markerfacecolor="white", ls="", label="hollow: without bfloat16")
     axes.set(xlabel="training time (s)", ylabel="validation accuracy", xscale="log")
     accuracy_axis(axes, [share for rows in runs.values() for row in rows for _, share in row["curve"]])
     low, high = axes.get_xlim()
