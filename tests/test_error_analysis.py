@@ -44,8 +44,8 @@ def test_both_wrong_are_the_images_that_neither_gets_right_with_both_predictions
     assert figures["wrong"] == {"custom CNN": 3, "ResNet50": 3}
     np.testing.assert_array_equal(shown["images"], few.x_test[[7, 11]])
     assert shown["captions"] == [
-        f"true {y[7]}\ncustom CNN: {other(y[7])} (92%)\nResNet50: {other(y[7])} (92%)",
-        f"true {y[11]}\ncustom CNN: {other(y[11])} (92%)\nResNet50: {other(y[11], 2)} (92%)",
+        f"true: {y[7]}\ncustom CNN: {other(y[7])} (92%)\nResNet50: {other(y[7])} (92%)",
+        f"true: {y[11]}\ncustom CNN: {other(y[11])} (92%)\nResNet50: {other(y[11], 2)} (92%)",
     ]
     picture = np.asarray(Image.open(tmp_path / "digits_both_wrong.png").convert("L"))
     assert min(picture.shape) > 300 and picture.std() > 20
