@@ -29,8 +29,8 @@ faults: .venv/installed-dev
 	$(BIN)/python -m pytest tests/faults -m "" --record output/faults.json
 	$(MAKE) report
 
-# Everything on real data, in order, but for make faults, benchmarks/gradcam.py, benchmarks/page.py and sprint's seed 3;
-# each run goes on where it was interrupted. It may take a day or more on two cores.
+# Everything on real data, in order, but for make faults, benchmarks/gradcam.py, page.py and same_numbers.py, and
+# sprint's seed 3; each run goes on where it was interrupted. It may take a day or more on two cores.
 CIFAR := $(BIN)/python cifar100_cnn.py --resume
 MNIST := $(BIN)/python mnist_classification.py --resume
 WEIGHTS := imagenet# or the file of some of ResNet50's layers
