@@ -16,6 +16,7 @@ TEMPLATE = f"""
 CSS = """
 canvas {display: block; width: 100%; max-width: 320px; aspect-ratio: 1; background: white; cursor: crosshair;
   border: 1px solid var(--border-color-primary); touch-action: none}
+canvas:not([data-ready]) {visibility: hidden}
 button {margin-top: 0.6rem; padding: 0.4rem 1.2rem; border: 1px solid var(--border-color-primary); border-radius: 6px;
   color: var(--body-text-color); background: var(--button-secondary-background-fill);
   font-size: 0.9rem; font-weight: 400}
@@ -46,6 +47,7 @@ canvas.addEventListener('pointerup', end);
 canvas.addEventListener('pointercancel', end);
 element.querySelector('button').addEventListener('click', () => { blank(); props.value = ''; trigger('input'); });
 blank();
+canvas.dataset.ready = '';  // shown from here on: a stroke before its listeners would be lost
 """
 PARTS = {"html_template": TEMPLATE, "css_template": CSS, "js_on_load": SCRIPT}
 

@@ -90,7 +90,7 @@ def browser():
 def draw(page, corners=SEVEN) -> float:
     """Draw straight strokes on the page's canvas with the mouse; returns when the pen was lifted, in seconds."""
     canvas = page.locator("#draw canvas").first
-    canvas.scroll_into_view_if_needed()
+    canvas.hover()  # once it lies still: the page moves while it loads
     box = canvas.bounding_box()
     points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
     page.mouse.move(*points[0])
