@@ -19,10 +19,11 @@ demo: .venv/installed-export
 ui: .venv/installed-ui
 	$(BIN)/python ui/app.py
 
+# In two processes; a file's tests stay together, as they share what they trained.
 test: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # Runs that are killed, disks that fill up, files that mean harm: about 20 minutes on two cores.
 faults: .venv/installed-dev

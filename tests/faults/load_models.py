@@ -15,7 +15,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from pipeline import artifacts
+from pipeline import artifacts, process
 from pipeline.errors import BadInput
 
 FORBIDDEN = ("pickle.find_class", "os.system", "socket.connect", "socket.getaddrinfo", "os.exec", "os.posix_spawn")
@@ -36,8 +36,7 @@ def main():
         except BadInput as error:
             said["refused"] = str(error)
         print(json.dumps(said | {"seconds": time.monotonic() - started}), flush=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"peak_bytes": peak, "suspicious": suspicious}))
+    print(json.dumps({"peak_megabytes": process.peak_megabytes(), "suspicious": suspicious}))
 
 
 if __name__ == "__main__":
