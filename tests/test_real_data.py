@@ -11,6 +11,7 @@ import pytest
 from conftest import PROJECT
 
 import resnet50_transfer_learning as resnet
+from benchmarks import same_numbers
 from pipeline import artifacts, data, pretrained
 from pipeline.names import CIFAR100_FINE
 
@@ -85,3 +86,27 @@ def test_the_baselines_best_model_gives_superclasses_where_it_learned_fine_label
 def test_the_weights_of_resnet50s_first_stages_load_by_name():
     loaded = pretrained.load_weights(resnet.build_model(resnet.Config()), FOLDER / WEIGHTS)
     assert pretrained.stages(loaded) == "conv1-conv4" and len(loaded["loaded"]) == 86
+
+
+def differences(folder, *rows):
+    """The largest difference of a weight of each short experiment to the first."""
+    trained = [
+        same_numbers.train(PROJECT, (same_numbers.EXPERIMENT, *row), folder / str(i), str(FOLDER))
+        for i, row in enumerate(rows)
+    ]
+    return [same_numbers.largest_difference(trained[0], weights) for weights in trained[1:]]
+
+
+@needs["cifar-100-binary.tar.gz"]
+def test_a_short_experiment_gives_the_same_weights_twice_and_others_with_an_idea(tmp_path):
+    reference, idea = ("ablation", "reference"), ("ablation", "no weight decay")
+    again, changed = differences(tmp_path, reference, reference, idea)
+    assert again == 0.0 < changed
+
+
+@needs["mnist.npz"]
+@needs[WEIGHTS]
+def test_a_short_row_of_the_transfer_table_starts_from_the_weights_file(tmp_path):
+    file = ("--size", "32", "--weights", str((FOLDER / WEIGHTS).resolve()))
+    (changed,) = differences(tmp_path, ("transfer", "pretrained", *file), ("transfer", "random start", *file))
+    assert changed > 0.0

@@ -25,6 +25,27 @@ def test_every_recipe_and_commit_is_trained_with_the_recipes_own_flags():
             assert {(f"{prefix} {recipe}", run["commit"]) for run in result["runs"]} <= compared.keys()
 
 
+def test_every_idea_of_the_ablation_and_with_weights_every_way_of_the_transfer_table_is_trained():
+    compared = same_numbers.trainings(PROJECT / "output", PROJECT / "weights.h5")
+    ideas = same_numbers.table(PROJECT / "output" / "cifar100_ablation.csv")
+    trained = {(f"ablation {row['idea']}", row["commit"]) for row in ideas if not row["idea"].startswith("test-time")}
+    assert trained and trained <= compared.keys()
+    ways = {row["way"] for row in same_numbers.table(PROJECT / "output" / "resnet50_transfer.csv")}
+    flags = [command[2:] for (what, _), command in compared.items() if what.startswith("transfer ")]
+    assert {way for way, *_ in flags} == ways
+    assert {(way, size) for way, _, size, *_ in flags if way.startswith("frozen")} == {
+        (f"frozen conv{stage}", size) for stage in "45" for size in ("32", "64")
+    }
+    assert not any(what.startswith("transfer") for what, _ in same_numbers.trainings(PROJECT / "output"))
+
+
+def test_other_shapes_are_no_difference_of_so_much():
+    one, other = [np.zeros(3)], [np.zeros((1, 3))]
+    assert same_numbers.largest_difference(one, one) == 0.0
+    assert same_numbers.largest_difference(one, other) is None
+    assert same_numbers.largest_difference(one, one + one) is None
+
+
 def test_one_weight_that_differs_is_told_and_todays_code_trains_once(tmp_path, monkeypatch, capsys):
     results(tmp_path, tiny=["aaa", "bbb", "aaa"])
     trained = []
