@@ -1,7 +1,7 @@
 """Whether the runs in output/, made by earlier commits, stand for the code of today: a moment's training by both.
 
-    python benchmarks/same_numbers.py                    # half an hour or more on two cores; needs the git history
-    python benchmarks/same_numbers.py --weights FILE     # with the transfer table, from ResNet50's weights file
+    python benchmarks/same_numbers.py                    # needs the whole git history
+    python benchmarks/same_numbers.py --weights FILE     # with the transfer table: 45 minutes on two cores
 
 For each recipe of output/*_results.json, ResNet50 (from a random start), each idea of the ablation and each way of
 the transfer table, and each commit that made a run of it, that commit's code and today's train from the same seed in
