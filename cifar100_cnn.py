@@ -2,7 +2,7 @@
 
     python cifar100_cnn.py                        # recipe fast; sprint: the same network, few minutes
     python cifar100_cnn.py --recipe best          # a deeper network, hours; baseline: the description's network
-    python cifar100_cnn.py --dataset shapes       # embedded drawn shapes, no download
+    python cifar100_cnn.py --dataset synthetic       # embedded drawn shapes, no download
 
 Writes cifar100_cnn_scratch.h5 and cifar100_*, recipe best cifar100_cnn_best.h5 and cifar100-best_*; see --output-dir.
 What it reached, on what and in what time: output/cifar100_model_card.md.
@@ -11,15 +11,18 @@ What it reached, on what and in what time: output/cifar100_model_card.md.
 import sys
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
-from pipeline import augment, data, mixing, recipe, training, tta
-from pipeline.cli import flag, parse
+from pipeline.backend import keras
+from pipeline.config import RunConfig, flag, parse
+from pipeline.data import augment, datasets
 from pipeline.errors import exit_code
-from pipeline.normalization import FusedBatchNormalization
-from pipeline.quiet import keras
-from pipeline.run import Run
+from pipeline.evaluate import evaluation
+from pipeline.train import loop, recipe
+from pipeline.train.recipe import FusedBatchNormalization
+from pipeline.train.run import Run
 
 layers = keras.layers
 
@@ -34,11 +37,13 @@ MEAN, STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)  # of the training pixels,
 
 
 @dataclass(frozen=True)
-class Config:
-    """Every knob of a run; each is a flag, see --help."""
+class Config(RunConfig):
+    """Settings of a run; each is a flag, see --help."""
 
-    recipe: str = flag("fast", "named set of values for the flags below", choices=tuple(RECIPES))
-    dataset: str = flag("cifar100", "real CIFAR-100, or drawn shapes", choices=("cifar100", "shapes"))
+    recipes: ClassVar = RECIPES
+
+    recipe: str = flag("fast", "named set of values for the other flags", choices=tuple(RECIPES))
+    dataset: str = flag("cifar100", "real CIFAR-100, or drawn shapes", choices=("cifar100", "synthetic"))
     labels: str = flag("coarse", "to train on; fine: 100 classes, then added up", choices=("coarse", "fine"))
     epochs: int = flag(22, minimum=1)
     batch_size: int = flag(256, minimum=1)
@@ -51,35 +56,25 @@ class Config:
     cutmix: float = flag(0.0, "fast: share of batches with parts of others, not at the end", minimum=0, maximum=1)
     small_epochs: int = flag(11, "fast: first epochs, at most half (rounded up), never the last, at 24x24", minimum=0)
     tta: bool = flag(False, "also test with flips and shifts of each image, chosen on validation images")
-    validation: float = flag(0.1, "share of the training images held out for validation", minimum=0.01, maximum=0.9)
-    seed: int = flag(0, minimum=0, maximum=2**32 - 1)
-    limit: int | None = flag(None, minimum=1)
-    precision: str = flag("auto", choices=("auto", "float32", "bfloat16"))
-    data_dir: str | None = flag(None)
-    output_dir: str | None = flag(None)
-    devices: str = flag("1")
-    deterministic: bool = flag(False)
-    dry_run: bool = flag(False)
-    resume: bool = flag(False)
 
 
 def build_baseline(classes: int) -> keras.Model:
     """The description's network: 64, 128, 256 filters, 1.29 M parameters; raw pixels in."""
 
-    def normalised(x, name):
+    def normalized(x, name):
         return layers.ReLU(name=f"{name}_relu")(FusedBatchNormalization(name=f"{name}_bn")(x))
 
     pixels = keras.Input((32, 32, 3), name="pixels")
-    x = layers.Rescaling(1 / 255, dtype="float32", name="normalise")(pixels)
+    x = layers.Rescaling(1 / 255, dtype="float32", name="normalize")(pixels)
     for block, (filters, dropout) in enumerate(((64, 0.2), (128, 0.3), (256, 0.4)), 1):
         for part in (1, 2):
             name = f"block{block}_conv{part}"
             start = {"kernel_initializer": "he_normal", "kernel_regularizer": keras.regularizers.L2(1e-4)}
-            x = normalised(layers.Conv2D(filters, 3, padding="same", **start, name=name)(x), name)
+            x = normalized(layers.Conv2D(filters, 3, padding="same", **start, name=name)(x), name)
         x = layers.MaxPooling2D(name=f"block{block}_pool")(x)
         x = layers.Dropout(dropout, name=f"block{block}_dropout")(x)
     x = layers.GlobalAveragePooling2D(name="average")(x)
-    x = normalised(layers.Dense(512, kernel_initializer="he_normal", name="dense")(x), "dense")
+    x = normalized(layers.Dense(512, kernel_initializer="he_normal", name="dense")(x), "dense")
     x = layers.Dropout(0.5, name="dropout")(x)
     logits = layers.Dense(classes, dtype="float32", name="logits")(x)
     return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(logits), name="cifar100_cnn")
@@ -94,7 +89,7 @@ def build_fast(classes: int, widths: tuple = (96, 256, 288), convolutions: int =
     conv = partial(layers.Conv2D, kernel_size=3, padding="same", use_bias=False)
     norm = partial(FusedBatchNormalization, momentum=0.6, scale=False)
     pixels = keras.Input((None, None, 3), name="pixels")  # smaller images at first
-    x = layers.Normalization(mean=MEAN, variance=np.square(STD), dtype="float32", name="normalise")(pixels)
+    x = layers.Normalization(mean=MEAN, variance=np.square(STD), dtype="float32", name="normalize")(pixels)
     x = layers.Conv2D(24, 2, activation="relu", name="whiten")(x)
     for block, filters in enumerate(widths, 1):
         x = layers.MaxPooling2D(name=f"block{block}_pool")(conv(filters, name=f"block{block}_conv1")(x))
@@ -116,7 +111,7 @@ def build_model(config: Config) -> keras.Model:
     return build.get(config.recipe, build_fast)(100 if config.labels == "fine" else 20)
 
 
-def augmentation(config: Config) -> training.Augment:
+def augmentation(config: Config) -> loop.Augment:
     """Baseline: flip, rotation 0.1 and zoom 0.1 in Keras' units. Fast: alternating flip and small shifts."""
 
     def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
@@ -138,12 +133,12 @@ def prepare_baseline(model: keras.Model, config: Config) -> recipe.Plateau:
     return recipe.Plateau(config.learning_rate, factor=0.5, patience=5, stop_after=20)
 
 
-def prepare_fast(model: keras.Model, config: Config, dataset: data.Dataset) -> None:
+def prepare_fast(model: keras.Model, config: Config, dataset: datasets.Dataset) -> None:
     """Whitened and identity starts, Nesterov SGD with one cycle."""
     recipe.whiten(model.get_layer("whiten"), (dataset.x_train[:5000] - np.float32(MEAN)) / np.float32(STD))
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D) and layer.kernel_size == (3, 3):
-            recipe.start_as_identity(layer)
+            recipe.dirac_initialization(layer)
     steps = config.epochs * recipe.steps_per_epoch(dataset, config)
     rate = recipe.one_cycle(config.learning_rate, steps, config.warm_up)
     optimizer = keras.optimizers.SGD(rate, config.momentum, nesterov=True, weight_decay=config.weight_decay)
@@ -154,25 +149,25 @@ def prepare_fast(model: keras.Model, config: Config, dataset: data.Dataset) -> N
 
 def main(argv: list[str] | None = None) -> int:
     """Data, model, fit, evaluate, save."""
-    config = parse(Config, argv, recipes=RECIPES, about=__doc__)
-    dataset = data.prepare(config)
+    config = parse(Config, argv, about=__doc__)
+    dataset = datasets.prepare(config)
     prefix, kind = ("cifar100-best", "best") if config.recipe == "best" else ("cifar100", "scratch")
     run = Run(prefix, f"cifar100_cnn_{kind}.h5", "CNN from scratch", config, dataset)
     if run.already_finished():
         return 0
     model = build_model(config)
-    labelled = data.with_fine_labels(dataset) if config.labels == "fine" else dataset
-    saved = recipe.add_up(model, dataset.superclasses) if config.labels == "fine" else model
-    rules = {"epochs": config.epochs, "augment": augmentation(config), "name": "state"}
+    labelled = datasets.with_fine_labels(dataset) if config.labels == "fine" else dataset
+    saved = recipe.sum_to_superclasses(model, dataset.superclasses) if config.labels == "fine" else model
+    rules = {"epochs": config.epochs, "augment": augmentation(config), "name": "checkpoint"}
     if config.recipe == "baseline":
         save_best = partial(run.save, saved, run.folder / f"best_{run.model_path.name}")
         rules |= {"plateau": prepare_baseline(model, config), "on_best": save_best}
     else:
         prepare_fast(model, config, dataset)
-        rules |= {"mix": mixing.cutmix_rule(config.epochs, config.cutmix)} if config.cutmix else {}
-    history = training.fit(run, model, mixing.with_shares(labelled) if "mix" in rules else labelled, **rules)
+        rules |= {"mix": augment.cutmix_schedule(config.epochs, config.cutmix)} if config.cutmix else {}
+    history = loop.fit(run, model, augment.with_soft_labels(labelled) if "mix" in rules else labelled, **rules)
     temperature = recipe.scale_temperature(model, labelled.x_validation, labelled.y_validation)
-    run.finish(saved, history, views=tta.VIEWS if config.tta else None, temperature=temperature)
+    run.finish(saved, history, views=evaluation.TTA if config.tta else None, temperature=temperature)
     return 0
 
 

@@ -19,10 +19,12 @@ import pandas as pd
 
 import cifar100_cnn
 import mnist_classification
-from pipeline import cli, plots, storage
-from pipeline.cli import flag, parse
-from pipeline.errors import BadInput, exit_code
-from pipeline.statistics import over_seeds
+from pipeline import atomic_io
+from pipeline.config import flag, parse
+from pipeline.errors import UserError, exit_code
+from pipeline.evaluate import plots
+from pipeline.evaluate.metrics import over_seeds
+from pipeline.train import identity
 
 SCRIPTS = {"cifar100": cifar100_cnn, "custom_cnn": mnist_classification}
 SHIPPED = {"cifar100": ("fast", "best"), "custom_cnn": ("default",)}
@@ -30,14 +32,14 @@ TITLES = {"cifar100": "CIFAR-100, 20 superclasses, coarse labels", "custom_cnn":
 GOALS = {"cifar100": (0.75, "0.75: the original description,\non test images")}
 # May differ from run to run without being another recipe.
 OWN = {"seed", "precision", "files", "backend"}
-# The baseline stops by itself, and does not use the knobs of the other recipes.
+# The baseline stops by itself, and does not use the settings of the other recipes.
 NOT_USED = {"momentum", "weight_decay", "warm_up", "label_smoothing", "shift", "cutmix", "small_epochs"}
 FREE = {("cifar100", "baseline"): {"epochs", *NOT_USED}}
 
 
 @dataclass(frozen=True)
 class Config:
-    """Every knob; each is a flag, see --help."""
+    """Settings; each is a flag, see --help."""
 
     output_dir: str = flag("output", "folder with the results, its runs in runs/")
 
@@ -48,7 +50,7 @@ def settings(script, recipe: str) -> dict:
     values = dict(script.RECIPES[name])
     for part in rest:
         values |= {"labels": "fine"} if part == "fine" else {"ensemble": int(part.removeprefix("ensemble"))}
-    return cli.recorded(dataclasses.replace(script.Config(recipe=name), **values))
+    return identity.recorded(dataclasses.replace(script.Config(recipe=name), **values))
 
 
 def entry(path: Path, metrics: dict) -> dict:
@@ -84,31 +86,30 @@ def plateau(history: pd.DataFrame) -> dict:
     }
 
 
-def differing(had: dict, own: dict, usual: dict) -> list[str]:
-    """The knobs in which a run differs from its recipe as it is today."""
-    return sorted(cli.changed(had, own, usual).keys() - OWN - free(own))
+def differing(had: dict, own: dict) -> list[str]:
+    """The settings in which a run differs from its recipe as it is today."""
+    return sorted(identity.differences(had, own).keys() - OWN - free(own))
 
 
 def free(own: dict) -> set[str]:
-    """The knobs that may differ between the runs of this recipe."""
+    """The settings that may differ between the runs of this recipe."""
     return FREE.get((own["dataset"], own["recipe"]), set())
 
 
 def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
     """The results of one family, and the metrics file of each (recipe, seed) that is there."""
     script, path, files, seeds = SCRIPTS[prefix], folder / f"{prefix}_results.json", {}, {}
-    usual = cli.recorded(script.Config())
-    for recipe, earlier in (storage.read_json(path) if path.exists() else {}).items():
+    for recipe, earlier in (atomic_io.read_json(path) if path.exists() else {}).items():
         try:
             known = recipe.split("-")[0] in script.RECIPES
-            if not known or differing(earlier["config"], settings(script, recipe), usual):
+            if not known or differing(earlier["config"], settings(script, recipe)):
                 print(f"{recipe}: earlier seeds dropped, they ran with other settings than the recipe of today")
                 continue
             seeds[recipe] = {row["seed"]: row for row in earlier["runs"]}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise BadInput(f"{path} is damaged; delete it or do that run again") from error
+            raise UserError(f"{path} is damaged; delete it or do that run again") from error
     there = [*folder.glob(f"{prefix}*_metrics.json"), *(folder / "runs").glob(f"*/{prefix}*_metrics.json")]
-    runs = [(storage.read_json(file), file) for file in there]
+    runs = [(atomic_io.read_json(file), file) for file in there]
     # Of two runs of a seed the newer counts; a file's own time is that of its copy.
     for metrics, file in sorted(
         runs, key=lambda run: (str(run[0].get("finished", "")), run[1].stat().st_mtime, run[1])
@@ -118,12 +119,12 @@ def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
             if recipe.split("-")[0] not in script.RECIPES:
                 print(f"{file.parent}: left out, there is no recipe {recipe} today")
                 continue
-            if differs := differing(metrics["config"], settings(script, recipe), usual):
+            if differs := differing(metrics["config"], settings(script, recipe)):
                 print(f"{file.parent}: left out, not the recipe {recipe} of today ({', '.join(differs)})")
                 continue
             seeds.setdefault(recipe, {})[metrics["seed"]] = entry(file, metrics)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise BadInput(f"{file} or its history is damaged; delete it or do that run again") from error
+            raise UserError(f"{file} or its history is damaged; delete it or do that run again") from error
         files[recipe, metrics["seed"]] = file
     results = {}
     for recipe, of_seed in sorted(seeds.items()):
@@ -135,7 +136,7 @@ def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
         results[recipe] = {
             **{key: over_seeds(values) for key, values in columns.items()},
             "best_on_validation": max(rows, key=lambda row: row["validation_accuracy"])["seed"],
-            "config": {knob: value for knob, value in own.items() if knob not in free(own)},
+            "config": {setting: value for setting, value in own.items() if setting not in free(own)},
             "runs": rows,
         }
     return results, files
@@ -151,12 +152,12 @@ def ship(family: str, recipe: str, results: dict, files: dict, folder: Path) -> 
         print(f"{recipe}: seed {seed} did best on validation, but its files are gone; {folder} stays as it is")
         return
     prefix = best.name.removesuffix("metrics.json")
-    if (folder / best.name).exists() and storage.read_json(folder / best.name) == storage.read_json(best):
+    if (folder / best.name).exists() and atomic_io.read_json(folder / best.name) == atomic_io.read_json(best):
         return
     beside = {file for file in best.parent.glob(f"{prefix}*") if file.suffix in (".json", ".csv", ".png")}
     others = sorted({*beside, *best.parent.glob(f"*{family}_*.h5")} - {best})
     for file in (*others, best):  # the figures last: they stand for all
-        with storage.replacing(folder / file.name) as temporary:
+        with atomic_io.replacing(folder / file.name) as temporary:
             shutil.copyfile(file, temporary)
     print(f"{folder}: now holds the run of {best.parent}, the best of its recipe on validation")
 
@@ -170,7 +171,7 @@ def main(argv: list[str] | None = None) -> int:
         if not results:
             continue
         found = True
-        storage.write_json(folder / f"{prefix}_results.json", results)
+        atomic_io.write_json(folder / f"{prefix}_results.json", results)
         # Fine labels are a task of their own, and an ensemble has no curve.
         if plain := {name: result["runs"] for name, result in results.items() if "-" not in name}:
             path = folder / f"{prefix}_time_to_accuracy.png"
@@ -182,7 +183,7 @@ def main(argv: list[str] | None = None) -> int:
             deviation = "" if figures["std"] is None else f" ± {figures['std']:.4f}"
             print(f"{prefix} {recipe}: test accuracy {figures['mean']:.4f}{deviation}, n = {figures['n']}")
     if not found:
-        raise BadInput(f"no finished run of a recipe in {folder} or {folder / 'runs'}; run {cifar100_cnn.__name__}.py")
+        raise UserError(f"no finished run of a recipe in {folder} or {folder / 'runs'}; run {cifar100_cnn.__name__}.py")
     return 0
 
 

@@ -1,7 +1,7 @@
 """What the models learn from: samples of every class, and how many images of it each part of the data holds.
 
     python data_overview.py                                         # CIFAR-100 and MNIST
-    python data_overview.py shapes digits --output-dir output/demo  # the embedded data
+    python data_overview.py synthetic digits --output-dir output/demo  # the embedded data
 
 Writes <data set>_data.png. Validation images are held out as by the script that trains on the data set.
 """
@@ -14,26 +14,27 @@ import numpy as np
 
 import cifar100_cnn
 import mnist_classification
-from pipeline import data, plots
-from pipeline.cli import flag, parse
-from pipeline.errors import BadInput, exit_code
+from pipeline.config import flag, parse
+from pipeline.data import datasets
+from pipeline.errors import UserError, exit_code
+from pipeline.evaluate import plots
 
 SHOWN = 10  # samples of each class
 # Data set -> the script whose validation part is counted.
 SCRIPTS = {"cifar100": cifar100_cnn, "mnist": mnist_classification}
-SCRIPTS |= {"shapes": cifar100_cnn, "digits": mnist_classification}
+SCRIPTS |= {"synthetic": cifar100_cnn, "digits": mnist_classification}
 
 
 @dataclass(frozen=True)
 class Config:
-    """Every knob; each is a flag, see --help."""
+    """Settings; each is a flag, see --help."""
 
     datasets: tuple[str, ...] = flag((), f"of {', '.join(SCRIPTS)}; default: the first two", positional="DATASET")
     data_dir: str | None = flag(None)
     output_dir: str = flag("output", "folder for the pictures")
 
 
-def samples(dataset: data.Dataset) -> np.ndarray:
+def samples(dataset: datasets.Dataset) -> np.ndarray:
     """(classes, SHOWN) indices of the first training images of each class, as many of each of its fine classes."""
     kinds = dataset.y_train if dataset.fine_train is None else dataset.fine_train
     rows = []
@@ -43,9 +44,9 @@ def samples(dataset: data.Dataset) -> np.ndarray:
     return np.stack(rows)
 
 
-def picture(dataset: data.Dataset, script, path: Path) -> None:
+def picture(dataset: datasets.Dataset, script, path: Path) -> None:
     """Draw one data set, with the validation part that a training script holds out."""
-    parts = data.split(dataset, script.Config().validation)
+    parts = datasets.split(dataset, script.Config().validation)
     labels = {"training": parts.y_train, "validation": parts.y_validation, "test": parts.y_test}
     counts = {part: np.bincount(y, minlength=len(dataset.class_names)) for part, y in labels.items()}
     height, width, channels = dataset.image_shape
@@ -67,11 +68,11 @@ def main(argv: list[str] | None = None) -> int:
     names = config.datasets or ("cifar100", "mnist")
     for name in names:
         if name not in SCRIPTS:
-            raise BadInput(f"there is no data set {name}; choose from {', '.join(SCRIPTS)}")
+            raise UserError(f"there is no data set {name}; choose from {', '.join(SCRIPTS)}")
     folder = Path(config.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        picture(data.load(name, config.data_dir), SCRIPTS[name], folder / f"{name}_data.png")
+        picture(datasets.load(name, config.data_dir), SCRIPTS[name], folder / f"{name}_data.png")
     return 0
 
 

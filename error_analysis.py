@@ -15,25 +15,28 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline import artifacts, data, error_plots, metrics, storage
-from pipeline.cli import flag, parse
+from pipeline import atomic_io
+from pipeline.config import flag, parse
+from pipeline.data import datasets
+from pipeline.data.cifar100_labels import CIFAR100_FINE
 from pipeline.errors import exit_code
-from pipeline.models import MODELS
-from pipeline.names import CIFAR100_FINE
+from pipeline.evaluate import metrics, plots
+from pipeline.models import saved_model
+from pipeline.models.saved_model import MODELS
 
 MOST = 60  # wrong images that still fit one picture
 
 
 @dataclass(frozen=True)
 class Config:
-    """Every knob; each is a flag, see --help."""
+    """Settings; each is a flag, see --help."""
 
     pairs: int = flag(10, "pairs of classes to show", minimum=1)
     data_dir: str | None = flag(None)
     output_dir: str = flag("output", "folder with the models, and for the results")
 
 
-def fine_classes(dataset: data.Dataset, predicted: np.ndarray) -> pd.DataFrame:
+def fine_classes(dataset: datasets.Dataset, predicted: np.ndarray) -> pd.DataFrame:
     """One row per fine class: its superclass, its test images, the share right, where the others went."""
     rows = []
     for fine, superclass in enumerate(dataset.superclasses):
@@ -52,11 +55,11 @@ def fine_classes(dataset: data.Dataset, predicted: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(["superclass", "accuracy"], kind="stable")
 
 
-def analyse(path: Path, config: Config) -> tuple[str, data.Dataset, np.ndarray]:
+def analyse(path: Path, config: Config) -> tuple[str, datasets.Dataset, np.ndarray]:
     """The pictures and figures of one model; returns its prefix, its data and the test images' probabilities."""
-    about, model = artifacts.about_model(path), artifacts.load_model(path)
-    dataset = data.load(about["dataset"], config.data_dir)
-    probabilities = artifacts.predict(model, dataset.x_test, what=f"test images through {path.name}")
+    about, model = saved_model.metadata(path), saved_model.load(path)
+    dataset = datasets.load(about["dataset"], config.data_dir)
+    probabilities = saved_model.predict(model, dataset.x_test, what=f"test images through {path.name}")
     names, title, y_true = dataset.class_names, about["title"], dataset.y_test
     predicted = probabilities.argmax(axis=1)
 
@@ -67,23 +70,23 @@ def analyse(path: Path, config: Config) -> tuple[str, data.Dataset, np.ndarray]:
     pairs = metrics.confused_pairs(matrix, config.pairs)
     error = metrics.expected_calibration_error(probabilities, y_true)
     count, _, accuracy = metrics.reliability(probabilities, y_true)
-    error_plots.reliability(count, accuracy, error, title, file("reliability.png"))
+    plots.reliability(count, accuracy, error, title, file("reliability.png"))
     wrong = np.flatnonzero(predicted != y_true)
     file("every_wrong.png").unlink(missing_ok=True)  # an earlier model's, where this one has none to show
     if len(names) > 10 and pairs:
-        error_plots.confused_pairs(dataset.x_test, y_true, predicted, pairs, names, title, file("confused_pairs.png"))
+        plots.confused_pairs(dataset.x_test, y_true, predicted, pairs, names, title, file("confused_pairs.png"))
     elif len(names) <= 10 and 0 < len(wrong) <= MOST:
         captions = [
             f"true: {names[label]} ({row[label]:.0%})\npredicted: {names[row.argmax()]} ({row.max():.0%})"
             for label, row in zip(y_true[wrong], probabilities[wrong], strict=True)
         ]
         what = f"All {len(wrong)} test images that the model gets wrong"
-        error_plots.captioned(dataset.x_test[wrong], captions, what, title, file("every_wrong.png"))
+        plots.captioned(dataset.x_test[wrong], captions, what, title, file("every_wrong.png"))
     if dataset.fine_test is not None:
         table = fine_classes(dataset, predicted)
-        storage.write_csv(file("fine_accuracy.csv"), table)
+        atomic_io.write_csv(file("fine_accuracy.csv"), table)
         groups = [table[table["superclass"] == name] for name in names]
-        error_plots.fine_accuracy(
+        plots.fine_accuracy(
             [list(group["fine_class"]) for group in groups],
             np.array([group["accuracy"] for group in groups]),
             names,
@@ -100,7 +103,7 @@ def analyse(path: Path, config: Config) -> tuple[str, data.Dataset, np.ndarray]:
             for a, b in pairs
         ],
     }
-    storage.write_json(file("errors.json"), figures)
+    atomic_io.write_json(file("errors.json"), figures)
     print(f"{file('errors.json')}: {len(wrong)} wrong, expected calibration error {error:.3f}")
     return about["prefix"], dataset, probabilities
 
@@ -111,7 +114,7 @@ def guesses(probabilities: dict[str, np.ndarray], index: int, class_names) -> li
     return [f"{name}: {class_names[row.argmax()]} ({row.max():.0%})" for name, row in rows.items()]
 
 
-def both_wrong(dataset: data.Dataset, probabilities: dict[str, np.ndarray], folder: Path) -> None:
+def both_wrong(dataset: datasets.Dataset, probabilities: dict[str, np.ndarray], folder: Path) -> None:
     """The test digits that two models get wrong, with both predictions.
 
     Args:
@@ -128,22 +131,22 @@ def both_wrong(dataset: data.Dataset, probabilities: dict[str, np.ndarray], fold
         "same_prediction": int(np.sum(one[found] == other[found])),
         "test_images": found.tolist(),
     }
-    storage.write_json(path, figures)
+    atomic_io.write_json(path, figures)
     path.with_suffix(".png").unlink(missing_ok=True)
     if 0 < len(found) <= MOST:
         names = dataset.class_names
         captions = ["\n".join([f"true: {names[y[index]]}", *guesses(probabilities, index, names)]) for index in found]
         count = "The test image" if len(found) == 1 else f"The {len(found)} test images"
         what = f"{count} that {' and '.join(probabilities)} both get wrong"
-        error_plots.captioned(dataset.x_test[found], captions, what, dataset.title, path.with_suffix(".png"))
+        plots.captioned(dataset.x_test[found], captions, what, dataset.title, path.with_suffix(".png"))
     print(f"{path}: {' and '.join(predicted)} are both wrong on {len(found)} of {len(y):,} test images")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Every finished model in a folder."""
     config = parse(Config, argv, about=__doc__)
-    digits: dict[str, tuple[data.Dataset, dict[str, np.ndarray]]] = {}
-    for path in artifacts.finished_models(Path(config.output_dir)):
+    digits: dict[str, tuple[datasets.Dataset, dict[str, np.ndarray]]] = {}
+    for path in saved_model.finished(Path(config.output_dir)):
         prefix, dataset, probabilities = analyse(path, config)
         if (known := MODELS.get(prefix)) and known.task == "MNIST":
             digits.setdefault(dataset.name, (dataset, {}))[1][known.network] = probabilities

@@ -17,14 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import artifacts, cam_plots, data, explainer, photos
-from pipeline.cli import flag, parse
-from pipeline.errors import BadInput, exit_code
+from pipeline.config import flag, parse
+from pipeline.data import datasets, pictures
+from pipeline.errors import UserError, exit_code
+from pipeline.explain import explainer, plots
+from pipeline.models import saved_model
 
 
 @dataclass(frozen=True)
 class Config:
-    """Every knob; each is a flag, see --help."""
+    """Settings; each is a flag, see --help."""
 
     model: str | None = flag(None, "one saved .h5 model; default: all in the output folder")
     method: str = flag(explainer.DEFAULT_METHOD, "how evidence is found", choices=explainer.METHODS)
@@ -48,9 +50,9 @@ def folder_for(path: Path, config: Config) -> Path:
 
 
 def class_number(name: str | None, class_names: list[str]) -> int | None:
-    """Place of a class in label order; BadInput lists the names where there is no such class."""
+    """Place of a class in label order; UserError lists the names where there is no such class."""
     if name is not None and name not in class_names:
-        raise BadInput(f"there is no class {name}; the model's classes are {', '.join(class_names)}")
+        raise UserError(f"there is no class {name}; the model's classes are {', '.join(class_names)}")
     return None if name is None else class_names.index(name)
 
 
@@ -58,14 +60,14 @@ class Subject:
     """One saved model with what the flags ask of it."""
 
     def __init__(self, path: Path, config: Config):
-        self.about, self.model = artifacts.about_model(path), artifacts.load_model(path)
+        self.about, self.model = saved_model.metadata(path), saved_model.load(path)
         self.config, self.names = config, self.about["class_names"]
         self.target = class_number(config.target, self.names)
         self.against = class_number(config.against, self.names)
         if config.method == "eigen-cam" and (config.target or config.against):
-            raise BadInput("eigen-cam asks for no class; leave --target and --against away, or take another --method")
+            raise UserError("eigen-cam asks for no class; leave --target and --against away, or take another --method")
         if config.target and config.target == config.against:
-            raise BadInput(f"--target and --against are both {config.target}; there is nothing to tell apart")
+            raise UserError(f"--target and --against are both {config.target}; there is nothing to tell apart")
         self.explainer = explainer.Explainer(self.model)
         self.layers = self.explainer.layers(config.method, config.layer)
 
@@ -105,9 +107,9 @@ def first_of_each_class(labels: np.ndarray, fits: np.ndarray) -> dict[int, int]:
 def explain(path: Path, config: Config) -> None:
     """A sheet with a row per class: a test image that the model gets right, and one that it gets wrong."""
     subject = Subject(path, config)
-    names, dataset = subject.names, data.load(subject.about["dataset"], config.data_dir)
+    names, dataset = subject.names, datasets.load(subject.about["dataset"], config.data_dir)
     images, labels = dataset.x_test, dataset.y_test
-    probabilities = artifacts.predict(subject.model, images, what=f"test images through {path.name}")
+    probabilities = saved_model.predict(subject.model, images, what=f"test images through {path.name}")
     predicted = probabilities.argmax(axis=1)
     right, wrong = (first_of_each_class(labels, fits) for fits in (predicted == labels, predicted != labels))
     chosen = [*right.values(), *wrong.values()]
@@ -115,7 +117,7 @@ def explain(path: Path, config: Config) -> None:
     asked = list(wrong.values()) if config.method != "eigen-cam" else []
     true = dict(zip(asked, subject.maps(images[asked], labels[asked]), strict=True)) if asked else {}
 
-    def example(index: int | None, missing: str) -> cam_plots.Example | str:
+    def example(index: int | None, missing: str) -> plots.Example | str:
         if index is None:
             return missing
         guess, truth = predicted[index], labels[index]
@@ -132,25 +134,25 @@ def explain(path: Path, config: Config) -> None:
     ]
     groups = {"got right": [subject.score], "got wrong": [subject.score, *(["true class"] if asked else [])]}
     picture = folder_for(path, config) / f"{subject.about['prefix']}_gradcam.png"
-    cam_plots.sheet(groups, rows, subject.what, subject.about["title"], picture)
+    plots.sheet(groups, rows, subject.what, subject.about["title"], picture)
     print(f"{picture}: {len(right)} right and {len(wrong)} wrong test images")
 
 
 def explain_photos(path: Path, config: Config) -> int:
     """The same for a user's own pictures; returns how many could not be read."""
     subject, images, files, failed = Subject(path, config), [], [], 0
-    for file in photos.listed(config.images):
+    for file in pictures.listed(config.images):
         try:
-            pixels, _ = photos.for_model(file, subject.about["dataset"], subject.model.input_shape[1:])
+            pixels, _ = pictures.for_model(file, subject.about["dataset"], subject.model.input_shape[1:])
             images.append(pixels)
             files.append(file.name)
-        except BadInput as error:
+        except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             failed += 1
     if not images:
-        raise BadInput("none of the pictures could be read")
+        raise UserError("none of the pictures could be read")
     images = np.stack(images)
-    probabilities = artifacts.predict(subject.model, images)
+    probabilities = saved_model.predict(subject.model, images)
     predicted = probabilities.argmax(axis=1)
     heat = subject.main_maps(images, predicted)
     captions = [
@@ -159,7 +161,7 @@ def explain_photos(path: Path, config: Config) -> int:
     ]
     rows = [[(image, caption, [one])] for image, caption, one in zip(images, captions, heat, strict=True)]
     picture = folder_for(path, config) / f"{subject.about['prefix']}_photos_gradcam.png"
-    cam_plots.sheet({"image": [subject.score]}, rows, subject.what, subject.about["title"], picture)
+    plots.sheet({"image": [subject.score]}, rows, subject.what, subject.about["title"], picture)
     print(f"{picture}: {', '.join(caption.replace(chr(10), ' ') for caption in captions)}")
     return failed
 
@@ -169,14 +171,14 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(Config, argv, about=__doc__)
     if config.images:
         if not config.model:
-            raise BadInput("own pictures need --model, the saved .h5 model that is to explain them")
+            raise UserError("own pictures need --model, the saved .h5 model that is to explain them")
         return 1 if explain_photos(Path(config.model), config) else 0
-    paths = [Path(config.model)] if config.model else artifacts.finished_models(Path(config.output_dir or "output"))
+    paths = [Path(config.model)] if config.model else saved_model.finished(Path(config.output_dir or "output"))
     failed = []
     for path in paths:
         try:
             explain(path, config)
-        except BadInput as error:  # one that nothing explains, a vote for example, does not stop the others
+        except UserError as error:  # one that nothing explains, a vote for example, does not stop the others
             failed.append(error)
     if len(failed) == len(paths):
         raise failed[0]

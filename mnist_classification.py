@@ -9,15 +9,17 @@ What it reached, on what and in what time: output/custom_cnn_model_card.md.
 
 import sys
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from pipeline import augment, data, recipe, training
-from pipeline.cli import flag, parse
+from pipeline.backend import keras
+from pipeline.config import RunConfig, flag, parse
+from pipeline.data import augment, datasets
 from pipeline.errors import exit_code
-from pipeline.normalization import FusedBatchNormalization
-from pipeline.quiet import keras
-from pipeline.run import Run
+from pipeline.train import loop, recipe
+from pipeline.train.recipe import FusedBatchNormalization
+from pipeline.train.run import Run
 
 layers = keras.layers
 
@@ -41,11 +43,12 @@ RECIPES = {
 
 
 @dataclass(frozen=True)
-class Config:
-    """Every knob of a run; each is a flag, see --help."""
+class Config(RunConfig):
+    """Settings of a run; each is a flag, see --help."""
 
-    recipe: str = flag("default", "named set of values for the flags below", choices=tuple(RECIPES))
-    dataset: str = flag("mnist", "real MNIST, or scikit-learn's digits", choices=("mnist", "digits"))
+    recipes: ClassVar = RECIPES
+
+    recipe: str = flag("default", "named set of values for the other flags", choices=tuple(RECIPES))
     epochs: int = flag(20, minimum=1)
     batch_size: int = flag(256, minimum=1)
     filters: int = flag(32, "filters of the first block's convolutions", minimum=1, maximum=1024)
@@ -62,15 +65,6 @@ class Config:
     shear: float = flag(0.15, "largest random shear, in pixels per pixel of height", minimum=0, maximum=2)
     validation: float = flag(5 / 60, "share of the training images held out for validation", minimum=0.01, maximum=0.9)
     ensemble: int = flag(1, "models with 3x3, 5x5, 7x7 kernels whose probabilities are averaged", minimum=1, maximum=3)
-    seed: int = flag(0, minimum=0, maximum=2**32 - 1)
-    limit: int | None = flag(None, minimum=1)
-    precision: str = flag("auto", choices=("auto", "float32", "bfloat16"))
-    data_dir: str | None = flag(None)
-    output_dir: str | None = flag(None)
-    devices: str = flag("1")
-    deterministic: bool = flag(False)
-    dry_run: bool = flag(False)
-    resume: bool = flag(False)
 
 
 KERNELS = (3, 5, 7)
@@ -87,20 +81,20 @@ def build_model(config: Config, kernel: int = 3, pixels: keras.KerasTensor | Non
     def convolution(x, filters, name):
         return layers.Conv2D(filters, kernel, padding="same", use_bias=False, name=name)(x)
 
-    def normalised(x, name):
+    def normalized(x, name):
         return layers.ReLU(name=f"{name}_relu")(FusedBatchNormalization(momentum=0.9, name=f"{name}_bn")(x))
 
     pixels = keras.Input((28, 28, 1), name="pixels") if pixels is None else pixels
-    x = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name=f"{member}normalise")(pixels)
+    x = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name=f"{member}normalize")(pixels)
     for number in (1, 2, 3):
         filters, block = round(config.filters * config.growth ** (number - 1)), f"{member}block{number}"
         if number > 1 and not config.pool_first:
             x = layers.MaxPooling2D(name=f"{block}_pool")(x)
         x = convolution(x, filters, f"{block}_conv1")
-        if config.pool_first:  # normalisation and ReLU then have a quarter of the values to go through
+        if config.pool_first:  # normalization and ReLU then have a quarter of the values to go through
             x = layers.MaxPooling2D(name=f"{block}_pool")(x)
-        x = convolution(normalised(x, f"{block}_conv1"), filters, f"{block}_conv2")
-        x = normalised(x, f"{block}_conv2")
+        x = convolution(normalized(x, f"{block}_conv1"), filters, f"{block}_conv2")
+        x = normalized(x, f"{block}_conv2")
     x = layers.GlobalAveragePooling2D(name=f"{member}average")(x)
     x = layers.Dropout(config.dropout, name=f"{member}dropout")(x)
     logits = layers.Dense(10, dtype="float32", name=f"{member}logits")(x)
@@ -116,7 +110,7 @@ def average(members: list[keras.Model]) -> keras.Model:
     return keras.Model(members[0].input, mean, name="custom_cnn")
 
 
-def augmentation(config: Config) -> training.Augment:
+def augmentation(config: Config) -> loop.Augment:
     """What a writer might have done; never a flip, which would make another character."""
 
     def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
@@ -144,8 +138,8 @@ def compile_model(model: keras.Model, config: Config, steps: int) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Data, model, fit, evaluate, save."""
-    config = parse(Config, argv, recipes=RECIPES, about=__doc__)
-    dataset = data.prepare(config)
+    config = parse(Config, argv, about=__doc__)
+    dataset = datasets.prepare(config)
     run = Run("custom_cnn", "custom_cnn_model.h5", "Custom CNN", config, dataset)
     if run.already_finished():
         return 0
@@ -155,13 +149,13 @@ def main(argv: list[str] | None = None) -> int:
     history, temperatures = [], []
     for kernel, model in members.items():
         compile_model(model, config, config.epochs * recipe.steps_per_epoch(dataset, config))
-        rows = training.fit(
+        rows = loop.fit(
             run,
             model,
             dataset,
             epochs=config.epochs,
             augment=augmentation(config),
-            name="state" if config.ensemble == 1 else f"kernel{kernel}_state",
+            name="checkpoint" if config.ensemble == 1 else f"kernel{kernel}_checkpoint",
             earlier_epochs=len(history),
         )
         history += [row | {"phase": f"{kernel}x{kernel} kernels"} for row in rows]

@@ -15,29 +15,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline import (
-    artifacts,
-    comparison,
-    data,
-    exports,
-    files,
-    hardware,
-    latency,
-    operations,
-    plot_comparison,
-    processor,
-    runtimes,
-    storage,
-)
-from pipeline.cli import flag, parse
+from pipeline import atomic_io, backend, system
+from pipeline.config import flag, parse
 from pipeline.console import counter
-from pipeline.errors import BadInput, exit_code
-from pipeline.process import cores
+from pipeline.data import datasets
+from pipeline.deploy import comparison, latency, macs, runtimes
+from pipeline.errors import UserError, exit_code
+from pipeline.models import saved_model
+from pipeline.system import cores
 
 
 @dataclass(frozen=True)
 class Config:
-    """Every knob; each is a flag, see --help."""
+    """Settings; each is a flag, see --help."""
 
     models: tuple[str, ...] = flag((), "saved .h5 models; default: all in the output folder", positional="MODEL")
     rounds: int = flag(20, "turns of each runtime at each batch size", minimum=1)
@@ -48,7 +38,7 @@ class Config:
 
 def runnable(path: Path) -> dict[str, Path]:
     """Runtime -> file, for a model and its exports; says what is not there or not of this very model."""
-    fingerprint, found, absent = files.sha256(path), {}, []
+    fingerprint, found, absent = atomic_io.sha256(path), {}, []
     for runtime, (suffix, _) in runtimes.RUNTIMES.items():
         file = path.with_name(path.stem + suffix)
         if not runtimes.installed(runtime):
@@ -68,7 +58,7 @@ def source_of(export: Path) -> str | None:
     """SHA-256 of the saved model that an export was made from, if the export can be read and says so."""
     try:
         return runtimes.open_model(export).about.get("source_sha256")
-    except BadInput:
+    except UserError:
         return None
 
 
@@ -79,14 +69,14 @@ def measure(path: Path, name: str, rounds: int, threads: int, data_dir: str | No
         its entry in the results; runtime -> (n,) bool, which test images it got right; matrix
         arithmetic -> fastest product in GFLOP/s, taken in the same turns.
     """
-    about, model = artifacts.about_model(path), artifacts.load_model(path)
-    work, dataset = operations.multiply_accumulates(model), data.load(about["dataset"], data_dir)
+    about, model = saved_model.metadata(path), saved_model.load(path)
+    work, dataset = macs.multiply_accumulates(model), datasets.load(about["dataset"], data_dir)
     sources = runnable(path)
-    found = {path: artifacts.predict(model, dataset.x_test, what=f"test images through {path.name}")}
-    found |= {file: exports.predict(file, dataset.x_test) for file in sources.values() if file != path}
+    found = {path: saved_model.predict(model, dataset.x_test, what=f"test images through {path.name}")}
+    found |= {file: runtimes.predict(file, dataset.x_test) for file in sources.values() if file != path}
     right = {file: probabilities.argmax(axis=1) == dataset.y_test for file, probabilities in found.items()}
     # The yardstick: products of square matrices of this side. Without the hardware bfloat16 is emulated, slowly.
-    sides = {"float32": 2048, "bfloat16": 2048 if processor.has_bfloat16() else 256}
+    sides = {"float32": 2048, "bfloat16": 2048 if system.cpu_has_bfloat16() else 256}
     timings = latency.interleaved(
         {**sources, **{f"matmul {kind}": side for kind, side in sides.items()}},
         dataset.x_test,
@@ -124,15 +114,15 @@ def measure(path: Path, name: str, rounds: int, threads: int, data_dir: str | No
 def main(argv: list[str] | None = None) -> int:
     """Measure what is there, name what is missing."""
     config = parse(Config, argv, about=__doc__)
-    hardware.full_float32()
+    backend.full_float32()
     folder, threads = Path(config.output_dir), config.threads or cores()
     if threads > cores():
-        raise BadInput(f"--threads must be at most {cores()}, the cores there are, got {threads}")
-    paths = [Path(model) for model in config.models] or artifacts.finished_models(folder)
+        raise UserError(f"--threads must be at most {cores()}, the cores there are, got {threads}")
+    paths = [Path(model) for model in config.models] or saved_model.finished(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for path in paths:  # what cannot be measured ends it now, not after minutes of timing
-        data.load(artifacts.about_model(path)["dataset"], config.data_dir)
-        operations.multiply_accumulates(artifacts.load_model(path))
+        datasets.load(saved_model.metadata(path)["dataset"], config.data_dir)
+        macs.multiply_accumulates(saved_model.load(path))
     names = comparison.names(paths)
     measured = [measure(*one, config.rounds, threads, config.data_dir) for one in zip(paths, names, strict=True)]
     entries, right, peaks = (list(part) for part in zip(*measured, strict=True))
@@ -145,12 +135,12 @@ def main(argv: list[str] | None = None) -> int:
         "matrix_peak_gflops": peak,
         "threads": threads,
         "rounds": config.rounds,
-        **hardware.provenance(),
+        **backend.provenance(),
     }
     print(comparison.text(result))
-    storage.write_csv(folder / "model_comparison.csv", pd.DataFrame(comparison.flat(entries)))
-    plot_comparison.draw(result, folder / "model_comparison.png")
-    storage.write_json(folder / "model_comparison.json", result)
+    atomic_io.write_csv(folder / "model_comparison.csv", pd.DataFrame(comparison.flat(entries)))
+    comparison.draw(result, folder / "model_comparison.png")
+    atomic_io.write_json(folder / "model_comparison.json", result)
     print(f"{folder / 'model_comparison.png'}, .csv, .json")
     return 0
 

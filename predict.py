@@ -15,18 +15,20 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.config import flag, parse
+
 # Nothing here may import Keras or TensorFlow: an exported model is to answer at once.
-from pipeline import photos, runtimes
-from pipeline.cli import flag, parse
-from pipeline.errors import BadInput, exit_code
-from pipeline.process import cores
+from pipeline.data import pictures
+from pipeline.deploy import runtimes
+from pipeline.errors import UserError, exit_code
+from pipeline.system import cores
 
 TOP = 3
 
 
 @dataclass(frozen=True)
 class Config:
-    """Every knob; each is a flag, see --help."""
+    """Settings; each is a flag, see --help."""
 
     model: str = flag("", "saved .h5 or exported .onnx or .tflite model", positional="MODEL")
     images: tuple[str, ...] = flag((), "picture files, or folders of them", positional="PICTURE")
@@ -34,8 +36,8 @@ class Config:
 
 
 def seen(path: Path, model: runtimes.Opened) -> dict:
-    """The likeliest classes of one picture, with what was done to it; BadInput if it cannot be read."""
-    pixels, inverted = photos.for_model(path, model.about.get("dataset"), model.image_shape)
+    """The likeliest classes of one picture, with what was done to it; UserError if it cannot be read."""
+    pixels, inverted = pictures.for_model(path, model.about.get("dataset"), model.image_shape)
     probabilities = model.predict(pixels[None].astype(np.float32))[0]
     best = np.argsort(-probabilities, kind="stable")[:TOP]
     classes = [{"class": model.about["class_names"][k], "probability": float(probabilities[k])} for k in best]
@@ -53,16 +55,16 @@ def main(argv: list[str] | None = None) -> int:
     """Open the model once, then picture after picture; a broken one does not stop the others."""
     config = parse(Config, argv, about=__doc__)
     if not config.images:
-        raise BadInput("no picture given; name picture files or a folder of them after the model")
+        raise UserError("no picture given; name picture files or a folder of them after the model")
     model = runtimes.open_model(config.model, cores())
-    paths = photos.listed(config.images)
+    paths = pictures.listed(config.images)
     width = max(len(str(path)) for path in paths) + 2
     cell = max(map(len, model.about["class_names"])) + 2
     results = []
     for path in paths:
         try:
             results.append(seen(path, model))
-        except BadInput as error:
+        except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             continue
         if not config.json:

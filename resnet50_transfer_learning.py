@@ -15,24 +15,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline import artifacts, augment, checkpoint, data, pretrained, recipe, training
-from pipeline.cli import flag, parse
+from pipeline.backend import keras
+from pipeline.config import RunConfig, flag, parse
+from pipeline.data import augment, datasets
 from pipeline.errors import exit_code
-from pipeline.quiet import keras
-from pipeline.run import Run
+from pipeline.models import saved_model
+from pipeline.train import checkpoint, loop, recipe, resnet_weights
+from pipeline.train.run import Run
 
 layers = keras.layers
 
-RECIPES = {"default": {}}
-
 
 @dataclass(frozen=True)
-class Config:
-    """Every knob of a run; each is a flag, see --help."""
+class Config(RunConfig):
+    """Settings of a run; each is a flag, see --help."""
 
-    recipe: str = flag("default", "named set of values for the flags below", choices=tuple(RECIPES))
-    dataset: str = flag("mnist", "real MNIST, or scikit-learn's digits", choices=("mnist", "digits"))
-    weights: str = flag("imagenet", "imagenet (downloads), none, or a Keras weights file, perhaps of some layers only")
+    weights: str = flag(
+        "imagenet", "imagenet (downloads), none, or a Keras weights file, perhaps of some layers only", file=True
+    )
     image_size: int = flag(
         32, "side in pixels that the digits are enlarged to; ResNet50 takes 32 or more", minimum=32, maximum=512
     )
@@ -40,23 +40,15 @@ class Config:
     head_learning_rate: float = flag(2e-3, "Adam's rate for the head alone", minimum=0)
     epochs: int = flag(6, "passes of fine-tuning", minimum=1)
     upper_epochs: int = flag(2, "of these, the first ones, with conv1 to conv3 still frozen", minimum=0)
-    batch_size: int = flag(512, minimum=1)  # Adam over 23.6 M weights costs as much as 128 images do: fewer steps
+    batch_size: int = flag(
+        512, "images per training step", minimum=1
+    )  # Adam over 23.6 M weights costs as much as 128 images do: fewer steps
     learning_rate: float = flag(5e-4, "peak rate of fine-tuning (Adam, one cycle per phase)", minimum=0)
     warm_up: float = flag(0.1, "share of a phase's steps until the peak", minimum=0, maximum=0.95)
     dropout: float = flag(0.2, "share of the features dropped before the classifier", minimum=0, maximum=0.95)
     shift: float = flag(0.08, "largest random move, as a fraction of the side", minimum=0, maximum=0.5)
     rotation: float = flag(0.03, "largest random rotation, as a fraction of a full turn", minimum=0, maximum=1)
     zoom: float = flag(0.1, "largest random change of scale", minimum=0, maximum=0.9)
-    validation: float = flag(0.1, "share of the training images held out for validation", minimum=0.01, maximum=0.9)
-    seed: int = flag(0, minimum=0, maximum=2**32 - 1)
-    limit: int | None = flag(None, minimum=1)
-    precision: str = flag("auto", choices=("auto", "float32", "bfloat16"))
-    data_dir: str | None = flag(None)
-    output_dir: str | None = flag(None)
-    devices: str = flag("1")
-    deterministic: bool = flag(False)
-    dry_run: bool = flag(False)
-    resume: bool = flag(False)
 
 
 EARLY = ("conv1", "conv2", "conv3")  # stages that hold edges and textures, of use for digits as they are
@@ -89,7 +81,7 @@ def head_of(model: keras.Model) -> keras.Model:
     return keras.Model(features, x, name="head")
 
 
-def augmentation(config: Config) -> training.Augment:
+def augmentation(config: Config) -> loop.Augment:
     """Small moves, rotations and zooms; a digit is never flipped."""
 
     def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
@@ -113,30 +105,30 @@ def compile_fine_tuning(model: keras.Model, config: Config, steps: int, frozen: 
     compile_with(model, recipe.one_cycle(config.learning_rate, steps, config.warm_up))
 
 
-def train_head(run: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]:
+def train_head(run: Run, model: keras.Model, dataset: datasets.Dataset) -> list[dict]:
     """Phase one: the backbone runs once over all images, the head learns on what came out."""
     config = run.config
     head = head_of(model)
     compile_with(head, config.head_learning_rate)
     started = time.monotonic()
     # A head that is finished is only read back, and needs no features.
-    if not config.resume or checkpoint.epochs_done(run.path("head_state.npz")) < config.head_epochs:
+    if not config.resume or checkpoint.epochs_done(run.path("head_checkpoint.npz")) < config.head_epochs:
         backbone = keras.Model(model.input, model.get_layer("features").output)
         dataset = dataclasses.replace(
             dataset,
-            x_train=artifacts.predict(backbone, dataset.x_train, what="training images through the backbone"),
-            x_validation=artifacts.predict(
+            x_train=saved_model.predict(backbone, dataset.x_train, what="training images through the backbone"),
+            x_validation=saved_model.predict(
                 backbone, dataset.x_validation, what="validation images through the backbone"
             ),
         )
     print("phase 1: the head on frozen features")
     seconds = time.monotonic() - started
-    return training.fit(
-        run, head, dataset, epochs=config.head_epochs, augment=None, name="head_state", seconds_before=seconds
+    return loop.fit(
+        run, head, dataset, epochs=config.head_epochs, augment=None, name="head_checkpoint", seconds_before=seconds
     )
 
 
-def fine_tune(run: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]:
+def fine_tune(run: Run, model: keras.Model, dataset: datasets.Dataset) -> list[dict]:
     """Phases two and three, gradual unfreezing (Howard and Ruder 2018, arXiv 1801.06146, 3.3).
 
     conv4 and conv5 learn first, so that what the fresh layers get wrong does not reach the early stages. A random
@@ -144,13 +136,13 @@ def fine_tune(run: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]
     """
     config, history = run.config, []
     upper = 0 if config.weights == "none" else min(config.upper_epochs, config.epochs - 1)
-    phases = {"conv4, conv5": (upper, EARLY, "upper_state")} if upper else {}
+    phases = {"conv4, conv5": (upper, EARLY, "upper_checkpoint")} if upper else {}
     phases["all stages"] = (config.epochs - upper, (), "state")
     for number, (phase, (epochs, frozen, name)) in enumerate(phases.items(), 2):
         before = config.head_epochs + len(history)
         compile_fine_tuning(model, config, epochs * recipe.steps_per_epoch(dataset, config), frozen)
         print(f"phase {number}: fine-tuning {phase}")
-        rows = training.fit(
+        rows = loop.fit(
             run, model, dataset, epochs=epochs, augment=augmentation(config), name=name, earlier_epochs=before
         )
         history += [{**row, "phase": phase} for row in rows]
@@ -159,18 +151,18 @@ def fine_tune(run: Run, model: keras.Model, dataset: data.Dataset) -> list[dict]
 
 def main(argv: list[str] | None = None) -> int:
     """Data, model, weights, three phases, evaluate, save."""
-    config = parse(Config, argv, recipes=RECIPES, about=__doc__)
-    dataset = data.prepare(config)
-    file = pretrained.find(config.weights)
-    named = {"none": "random start", "imagenet": "ImageNet weights"}
+    config = parse(Config, argv, about=__doc__)
+    dataset = datasets.prepare(config)
+    file = resnet_weights.find(config.weights)
+    named = {"none": "random initialization", "imagenet": "ImageNet weights"}
     start = named.get(config.weights) or f"weights {file.stem}"
-    run = Run("resnet50", "resnet50_model.h5", f"ResNet50 ({start})", config, dataset, pretrained.fingerprint(file))
+    run = Run("resnet50", "resnet50_model.h5", f"ResNet50 ({start})", config, dataset, resnet_weights.fingerprint(file))
     if run.already_finished():
         return 0
     model = build_model(config)
-    loaded = pretrained.load_weights(model, file)
-    print(pretrained.summary(loaded))
-    pretrained.calibrate(model, dataset.x_train[: max(32, 512 * 32**2 // config.image_size**2)], loaded["fresh"])
+    loaded = resnet_weights.load_weights(model, file)
+    print(resnet_weights.summary(loaded))
+    resnet_weights.calibrate(model, dataset.x_train[: max(32, 512 * 32**2 // config.image_size**2)], loaded["fresh"])
     history = [{**row, "phase": "head"} for row in train_head(run, model, dataset)]
     history += fine_tune(run, model, dataset)
     run.finish(model, history, weights=loaded)

@@ -1,4 +1,4 @@
-"""What the fused batch normalisation saves in a training step of the CIFAR-100 network.
+"""What the fused batch normalization saves in a training step of the CIFAR-100 network.
 
     python benchmarks/batch_norm.py            # about two minutes on two idle cores
 
@@ -10,23 +10,20 @@ output/benchmark_batch_norm.json.
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
-
-import cifar100_cnn  # noqa: E402
-from pipeline import artifacts, hardware, storage  # noqa: E402
-from pipeline.cli import flag, parse  # noqa: E402
-from pipeline.errors import exit_code  # noqa: E402
-from pipeline.quiet import keras  # noqa: E402
+import cifar100_cnn
+from pipeline import PROJECT, atomic_io, backend
+from pipeline.backend import keras
+from pipeline.config import flag, parse
+from pipeline.errors import exit_code
+from pipeline.models import saved_model
 
 
 @dataclass(frozen=True)
 class Config:
-    """Every knob; each is a flag, see --help."""
+    """Settings; each is a flag, see --help."""
 
     batch_size: int = flag(256, minimum=1)
     rounds: int = flag(30, "timed steps of each network, after three that warm up", minimum=3)
@@ -36,14 +33,14 @@ class Config:
 def with_stock_layers(model: keras.Model) -> keras.Model:
     """The same network with Keras' own layers."""
     return keras.models.clone_model(
-        model, clone_function=lambda layer: artifacts.stock_class(layer).from_config(layer.get_config())
+        model, clone_function=lambda layer: saved_model.stock_class(layer).from_config(layer.get_config())
     )
 
 
 def main(argv: list[str] | None = None) -> int:
     """Time both networks step by step."""
     config = parse(Config, argv, about=__doc__)
-    precision = hardware.use_precision(config.precision)
+    precision = backend.use_precision(config.precision)
     keras.utils.set_random_seed(0)
     fused = cifar100_cnn.build_model(cifar100_cnn.Config())
     networks = {"stock": with_stock_layers(fused), "fused": fused}
@@ -65,10 +62,10 @@ def main(argv: list[str] | None = None) -> int:
         "stock_over_fused": medians["stock"] / medians["fused"],
         "precision": precision,
         "config": vars(config),
-        **hardware.provenance(),
+        **backend.provenance(),
     }
     path = PROJECT / "output" / "benchmark_batch_norm.json"
-    storage.write_json(path, result)
+    atomic_io.write_json(path, result)
     ratio = result["stock_over_fused"]
     print(f"stock {medians['stock']:.3f} s, fused {medians['fused']:.3f} s per step: {ratio:.2f} times")
     print(path)

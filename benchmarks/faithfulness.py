@@ -7,11 +7,11 @@
 For each model, method and layer, with the predicted class as target: deletion and insertion curves and
 their areas (Petsiuk et al. 2018), average drop and increase in confidence (Chattopadhay et al. 2018),
 the share of maps that are zero everywhere, and the sanity check of Adebayo et al. (2018, arXiv
-1810.03292): how alike a map stays when layers are randomised from the top. A blanked pixel takes its
+1810.03292): how alike a map stays when layers are randomized from the top. A blanked pixel takes its
 image's mean colour. The controls are smooth noise ("random"), noise pixel by pixel and a centred
 Gaussian; a method beats "random" in deletion or insertion if the 95 % interval of the paired difference
 of areas lies on the right side of 0. Whoever wants to change the default method or layer on the ground
-of what comes out: DEFAULT_METHOD and default_layer() in pipeline/explainer.py.
+of what comes out: DEFAULT_METHOD and default_layer() in pipeline/explain/explainer.py.
 
 Writes gradcam_faithfulness.csv (a row per model, method and layer) and <prefix>_faithfulness.png to the
 models' folder; where flags ask for less or something else, to output/demo/.
@@ -25,14 +25,14 @@ from pathlib import Path
 
 import numpy as np
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
-
-from benchmarks import faithfulness_table  # noqa: E402
-from pipeline import artifacts, cam, cam_plots, data, explainer, faithfulness, perturb, receptive, storage  # noqa: E402
-from pipeline.cli import flag, parse  # noqa: E402
-from pipeline.console import clock, counter  # noqa: E402
-from pipeline.errors import exit_code  # noqa: E402
+from benchmarks import faithfulness_table
+from pipeline import atomic_io
+from pipeline.config import flag, parse
+from pipeline.console import clock, counter
+from pipeline.data import datasets
+from pipeline.errors import exit_code
+from pipeline.explain import cam, explainer, faithfulness, plots, receptive_field
+from pipeline.models import saved_model
 
 CONTROLS = ("random", "random pixels", "gaussian")
 STRETCHED = "grad-cam stretched"  # over the picture, as is usual, not to where its cells look
@@ -41,12 +41,12 @@ CASCADE = (0.0, 1 / 3, 2 / 3, 1.0)  # share of the layers with weights, from the
 
 @dataclass(frozen=True)
 class Config:
-    """Every knob; each is a flag, see --help."""
+    """Settings; each is a flag, see --help."""
 
     images: int = flag(500, "test images per model, drawn at random", minimum=2)
     steps: int = flag(6, "equal parts in which an image's pixels are deleted or inserted", minimum=2)
     sanity_images: int = flag(50, "of these images, how many the sanity check explains again", minimum=1)
-    seed: int = flag(0, "random seed of the choice of images, the controls and the randomised weights", minimum=0)
+    seed: int = flag(0, "random seed of the choice of images, the controls and the randomized weights", minimum=0)
     model: str | None = flag(None, "one saved .h5 model; default: all in the output folder")
     data_dir: str | None = flag(None)
     output_dir: str | None = flag(None, "folder with the models, and for the results; default: output/, see above")
@@ -62,7 +62,7 @@ def subjects(model) -> list[tuple[str, str]]:
     rows = [(method, stage) for method in cam.METHODS for stage in stages]
     rows += [(method, explainer.FUSED) for method in ("grad-cam", "layer-cam")]
     sides = zip(model.get_layer(default).output.shape[1:3], model.input_shape[1:3], strict=True)
-    if receptive.cells(model)[default] != tuple(cam.tiling(*side) for side in sides):
+    if receptive_field.cell_axes(model)[default] != tuple(cam.tiling(*side) for side in sides):
         rows.append((STRETCHED, default))
     return [*rows, ("score-cam", default), ("occlusion", "")]
 
@@ -86,7 +86,7 @@ def heat_of(explain: explainer.Explainer, subject: tuple[str, str], images, targ
 def likeness(explain, rows, images, target, originals, seed: int, what: str) -> np.ndarray:
     """Mean rank correlation of each row's maps with the original's, (rows, len(CASCADE)).
 
-    The layers are randomised in place, one stage of the cascade after the other, and restored at the end.
+    The layers are randomized in place, one stage of the cascade after the other, and restored at the end.
     """
     model = explain.model
     layers = [layer for layer in reversed(model.layers) if layer.weights]
@@ -95,13 +95,13 @@ def likeness(explain, rows, images, target, originals, seed: int, what: str) -> 
         for stage, share in enumerate(CASCADE):
             upto = max(1, round(share * len(layers)))
             for index in range(done, upto):
-                faithfulness.randomise(layers[index], seed + index)
+                faithfulness.randomize(layers[index], seed + index)
             done = upto
             for i, row in enumerate(rows):
                 now = heat_of(explain, row, images, target, seed)
                 alike = faithfulness.rank_correlation(originals[i], now)
                 found[i, stage] = np.nan if np.isnan(alike).all() else np.nanmean(alike)
-            counter(stage + 1, len(CASCADE), f"randomisations of {what}")
+            counter(stage + 1, len(CASCADE), f"randomizations of {what}")
     finally:
         model.set_weights(learned)
     return found
@@ -110,20 +110,20 @@ def likeness(explain, rows, images, target, originals, seed: int, what: str) -> 
 def measure(path: Path, config: Config) -> tuple[list[dict], dict, str]:
     """All rows of one model, and what its picture needs besides: mean curves by (method, layer), a title."""
     started = time.monotonic()
-    about, model = artifacts.about_model(path), artifacts.load_model(path)
-    dataset, explain = data.load(about["dataset"], config.data_dir), explainer.Explainer(model)
+    about, model = saved_model.metadata(path), saved_model.load(path)
+    dataset, explain = datasets.load(about["dataset"], config.data_dir), explainer.Explainer(model)
     n = min(config.images, len(dataset.x_test))
     chosen = np.random.default_rng(config.seed).choice(len(dataset.x_test), n, replace=False)
     images = dataset.x_test[chosen]
 
     def predict(changed):
-        return artifacts.predict(model, changed)
+        return saved_model.predict(model, changed)
 
     before = predict(images)
     classes = before.argmax(axis=1)
     target = explainer.score_weights(classes, before.shape[1])
     whole = faithfulness.of_class(before, classes)
-    empty = faithfulness.of_class(predict(np.broadcast_to(perturb.blank(images), images.shape)), classes)
+    empty = faithfulness.of_class(predict(np.broadcast_to(cam.blank(images), images.shape)), classes)
     ties = faithfulness.random_maps(*images.shape[:3], config.seed + 2)
     print(f"{about['title']}: {n} images, blank images keep {empty.mean():.3f} of {whole.mean():.3f}", flush=True)
 
@@ -135,7 +135,7 @@ def measure(path: Path, config: Config) -> tuple[list[dict], dict, str]:
         deletion, insertion = faithfulness.curves(predict, images, classes, heat, ties, (whole, empty), config.steps)
         shapes[method, layer] = deletion.mean(axis=0), insertion.mean(axis=0)
         areas[method, layer] = faithfulness.area(deletion), faithfulness.area(insertion)
-        seen = faithfulness.of_class(predict(perturb.masked(images, heat)), classes)
+        seen = faithfulness.of_class(predict(cam.masked(images, heat)), classes)
         one_map = layer not in ("", explainer.FUSED)
         rows.append(
             {
@@ -170,7 +170,7 @@ def main(argv: list[str] | None = None) -> int:
     """Measure one model or all; what is measured is written after each."""
     config = parse(Config, argv, about=__doc__)
     models = Path(config.output_dir or "output")
-    paths = [Path(config.model)] if config.model else artifacts.finished_models(models)
+    paths = [Path(config.model)] if config.model else saved_model.finished(models)
     usual = dataclasses.replace(config, data_dir=None, model=None) == Config() and paths[0].parent == models
     folder = models if config.output_dir or usual else models / "demo"
     folder.mkdir(parents=True, exist_ok=True)
@@ -179,8 +179,8 @@ def main(argv: list[str] | None = None) -> int:
         rows, curves, title = measure(path, config)
         print(faithfulness_table.summary(rows), flush=True)
         picture = folder / f"{rows[0]['model']}_faithfulness.png"
-        cam_plots.faithfulness(rows, curves, title, picture)
-        storage.write_csv(table, faithfulness_table.merged(table, rows))
+        plots.faithfulness(rows, curves, title, picture)
+        atomic_io.write_csv(table, faithfulness_table.merged(table, rows))
         print(f"{table}, {picture}", flush=True)
     return 0
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline import faithfulness
-from pipeline.errors import BadInput
+from pipeline.errors import UserError
+from pipeline.explain import faithfulness
 
 
 def gains(own, control, name: str) -> dict:
@@ -49,5 +49,5 @@ def merged(table: Path, rows: list[dict]) -> pd.DataFrame:
         had = pd.read_csv(table)
         others = had[had["model"] != new["model"][0]]
     except (KeyError, ValueError) as error:
-        raise BadInput(f"{table} is damaged; delete it or choose another --output-dir") from error
+        raise UserError(f"{table} is damaged; delete it or choose another --output-dir") from error
     return pd.concat([others, new]).sort_values("model", kind="stable") if len(others) else new

@@ -16,17 +16,17 @@ from pathlib import Path
 
 import numpy as np
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
-
-from pipeline import artifacts, cam, data, explainer, hardware, storage  # noqa: E402
-from pipeline.cli import flag, parse  # noqa: E402
-from pipeline.errors import exit_code  # noqa: E402
+from pipeline import atomic_io, backend
+from pipeline.config import flag, parse
+from pipeline.data import datasets
+from pipeline.errors import exit_code
+from pipeline.explain import cam, explainer
+from pipeline.models import saved_model
 
 
 @dataclass(frozen=True)
 class Config:
-    """Every knob; each is a flag, see --help."""
+    """Settings; each is a flag, see --help."""
 
     images: int = flag(100, "images in the batch", minimum=1)
     rounds: int = flag(10, "turns, after two that warm up", minimum=1)
@@ -37,8 +37,8 @@ class Config:
 
 def measure(path: Path, config: Config) -> dict:
     """Median seconds of a forward pass and of each method, and each method's ratio to the former."""
-    about, model = artifacts.about_model(path), artifacts.load_model(path)
-    images = data.load(about["dataset"], config.data_dir).x_test[: config.images].astype(np.float32)
+    about, model = saved_model.metadata(path), saved_model.load(path)
+    images = datasets.load(about["dataset"], config.data_dir).x_test[: config.images].astype(np.float32)
     explain = explainer.Explainer(model)
 
     def explanation(method: str, layer: str | None = None):
@@ -66,9 +66,9 @@ def main(argv: list[str] | None = None) -> int:
     """Measure every saved model of a folder."""
     config = parse(Config, argv, about=__doc__)
     folder = Path(config.output_dir)
-    found = [measure(path, config) for path in artifacts.finished_models(folder)]
-    result = {"images": config.images, "rounds": config.rounds, "models": found, **hardware.provenance()}
-    storage.write_json(folder / "benchmark_gradcam.json", result)
+    found = [measure(path, config) for path in saved_model.finished(folder)]
+    result = {"images": config.images, "rounds": config.rounds, "models": found, **backend.provenance()}
+    atomic_io.write_json(folder / "benchmark_gradcam.json", result)
     print(folder / "benchmark_gradcam.json")
     return 0
 

@@ -13,27 +13,23 @@ import json
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+import cifar100_cnn
+from pipeline import PROJECT, atomic_io, backend
+from pipeline.backend import keras
+from pipeline.config import flag, parse
+from pipeline.errors import exit_code
+from pipeline.system import measured_in_another
 
-import cifar100_cnn  # noqa: E402
-from pipeline import hardware, storage  # noqa: E402
-from pipeline.cli import flag, parse  # noqa: E402
-from pipeline.errors import exit_code  # noqa: E402
-from pipeline.process import measured_in_another  # noqa: E402
-from pipeline.quiet import keras  # noqa: E402
-
-# What the environment of each kind of process has; what is here wins over pipeline.quiet.
+# What the environment of each kind of process has; what is here wins over pipeline.backend.
 MODES = {"usual": {}, "deterministic": {}, "without oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "0"}}
 
 
 @dataclass(frozen=True)
 class Config:
-    """Every knob; each is a flag, see --help."""
+    """Settings; each is a flag, see --help."""
 
     batch_size: int = flag(256, minimum=1)
     steps: int = flag(20, "timed steps of each process, after three that warm up", minimum=3)
@@ -45,8 +41,8 @@ class Config:
 def steps(config: Config) -> dict:
     """Seconds of each step in this process, and a digest of the weights after the last."""
     keras.utils.set_random_seed(0)
-    hardware.use_determinism(config.mode == "deterministic")
-    hardware.use_precision(config.precision)
+    backend.use_determinism(config.mode == "deterministic")
+    backend.use_precision(config.precision)
     model = cifar100_cnn.build_model(cifar100_cnn.Config())
     sgd = keras.optimizers.SGD(0.01, momentum=0.85, nesterov=True)
     model.compile(sgd, "sparse_categorical_crossentropy", jit_compile=False)
@@ -63,8 +59,8 @@ def steps(config: Config) -> dict:
 
 def in_a_process(config: Config, mode: str) -> dict:
     """The same in a process of its own: no switch can be turned back."""
-    knobs = {**vars(config), "mode": mode}
-    flags = [word for name, value in knobs.items() for word in ("--" + name.replace("_", "-"), str(value))]
+    settings = {**vars(config), "mode": mode}
+    flags = [word for name, value in settings.items() for word in ("--" + name.replace("_", "-"), str(value))]
     return measured_in_another(mode, __file__, flags, MODES[mode])
 
 
@@ -86,10 +82,10 @@ def main(argv: list[str] | None = None) -> int:
         "without_onednn_over_usual": medians["without oneDNN"] / medians["usual"],
         "different_weights": {mode: len({one["digest"] for one in found[mode]}) for mode in MODES},
         "config": vars(config),
-        **hardware.provenance(),
+        **backend.provenance(),
     }
     path = PROJECT / "output" / "benchmark_kernels.json"
-    storage.write_json(path, result)
+    atomic_io.write_json(path, result)
     same = "the same weights in all processes" if result["different_weights"]["usual"] == 1 else "differing weights"
     print(f"deterministic operations take {result['deterministic_over_usual']:.2f} times as long; as usual: {same}")
     print(f"without oneDNN a step takes {result['without_onednn_over_usual']:.2f} times as long")

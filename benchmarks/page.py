@@ -9,16 +9,12 @@ output/benchmark_page.json.
 
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
-
-from pipeline import hardware, storage  # noqa: E402
-from pipeline.errors import exit_code  # noqa: E402
-from ui import screenshots  # noqa: E402
+from pipeline import PROJECT, atomic_io, backend
+from pipeline.errors import exit_code
+from ui import screenshots
 
 ROUNDS = 20
 
@@ -47,10 +43,10 @@ def main() -> int:
         "median_ms": float(np.median(later)),
         "slowest_ms": max(later),
         "rounds": ROUNDS,
-        **hardware.provenance(),
+        **backend.provenance(),
     }
     path = PROJECT / "output" / "benchmark_page.json"
-    storage.write_json(path, result)
+    atomic_io.write_json(path, result)
     print(f"first {first:.0f} ms, then median {result['median_ms']:.0f} ms, slowest {max(later):.0f} ms")
     print(path)
     return 0

@@ -12,16 +12,13 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
-
-from pipeline.cli import flag, parse  # noqa: E402
-from pipeline.errors import BadInput, exit_code  # noqa: E402
-from pipeline.process import measured_in_another, peak_megabytes  # noqa: E402
+from pipeline import PROJECT, atomic_io
+from pipeline.config import flag, parse
+from pipeline.errors import UserError, exit_code
+from pipeline.system import measured_in_another, peak_megabytes
 
 # Images, batch, cores (0: all there are). One thing differs from the second row at a time.
 ROWS = (
@@ -36,7 +33,7 @@ ROWS = (
 
 @dataclass(frozen=True)
 class Config:
-    """Every knob; each is a flag, see --help."""
+    """Settings; each is a flag, see --help."""
 
     rounds: int = flag(2, "processes of each row", minimum=1)
     row: int | None = flag(
@@ -49,12 +46,12 @@ def measure(images: int, batch: int, cores: int) -> dict:
     if cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])  # before TensorFlow counts its threads
     import cifar100_cnn
-    from pipeline import hardware
-    from pipeline.batches import Batches
-    from pipeline.quiet import keras
+    from pipeline import backend
+    from pipeline.backend import keras
+    from pipeline.data.batches import Batches
 
     script = cifar100_cnn.Config()
-    hardware.use_precision("auto")
+    backend.use_precision("auto")
     keras.utils.set_random_seed(0)
     model = cifar100_cnn.build_model(script)
     sgd = keras.optimizers.SGD(0.01, momentum=script.momentum, nesterov=True)
@@ -77,8 +74,8 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(measure(*ROWS[config.row])))
         return 0
     if not hasattr(os, "sched_setaffinity"):
-        raise BadInput("this benchmark chooses its processor cores as Linux does; run it there")
-    from pipeline import hardware, storage
+        raise UserError("this benchmark chooses its processor cores as Linux does; run it there")
+    from pipeline import backend
 
     found = [[] for _ in ROWS]
     for turn in range(config.rounds):
@@ -87,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
             seconds = found[number][-1]["epoch_seconds"]
             where = f"{images:,} images, batch {batch}, {cores or 'all'} cores"
             print(f"round {turn + 1} of {config.rounds}  {where}: {images / seconds:,.0f} images/s", flush=True)
-    about = hardware.provenance()
+    about = backend.provenance()
     rows = [
         {
             "images": images,
@@ -99,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
         for (images, batch, cores), runs in zip(ROWS, found, strict=True)
     ]
     path = PROJECT / "output" / "benchmark_scaling.json"
-    storage.write_json(path, {"rows": rows, "rounds": config.rounds, **about})
+    atomic_io.write_json(path, {"rows": rows, "rounds": config.rounds, **about})
     print(path)
     return 0
 

@@ -17,29 +17,26 @@ import json
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
-
-from benchmarks.batch_norm import with_stock_layers  # noqa: E402
-from pipeline import data, hardware, storage  # noqa: E402
-from pipeline.batches import Batches  # noqa: E402
-from pipeline.cli import flag, parse  # noqa: E402
-from pipeline.errors import exit_code  # noqa: E402
-from pipeline.process import measured_in_another, peak_megabytes  # noqa: E402
-from pipeline.quiet import keras  # noqa: E402
+from benchmarks.batch_norm import with_stock_layers
+from pipeline import PROJECT, atomic_io, backend
+from pipeline.backend import keras
+from pipeline.config import flag, parse
+from pipeline.data import datasets
+from pipeline.data.batches import Batches
+from pipeline.errors import exit_code
+from pipeline.system import measured_in_another, peak_megabytes
 
 WAYS = ("plain", "ready", "pipeline")
 
 
 @dataclass(frozen=True)
 class Config:
-    """Every knob; each is a flag, see --help."""
+    """Settings; each is a flag, see --help."""
 
-    dataset: str = flag("shapes", "images to train on", choices=("shapes", "cifar100"))
+    dataset: str = flag("synthetic", "images to train on", choices=("synthetic", "cifar100"))
     steps: int = flag(14, "timed steps per process, after four that warm up", minimum=4)
     rounds: int = flag(3, "processes per way, in turn", minimum=1)
     data_dir: str | None = flag(None)
@@ -63,9 +60,9 @@ def measure(config: Config) -> dict:
     import cifar100_cnn
 
     script = cifar100_cnn.Config(recipe="baseline", dataset=config.dataset)
-    hardware.use_precision("float32" if config.way == "plain" else "auto")
+    backend.use_precision("float32" if config.way == "plain" else "auto")
     keras.utils.set_random_seed(0)
-    dataset = data.split(data.load(config.dataset, config.data_dir))
+    dataset = datasets.split(datasets.load(config.dataset, config.data_dir))
     model = cifar100_cnn.build_model(script)
     if config.way == "plain":
         model = with_stock_layers(model)
@@ -106,11 +103,11 @@ def main(argv: list[str] | None = None) -> int:
         "peak_gigabytes": max(one["peak_gigabytes"] for one in found["pipeline"]),
         "rounds": found,
         "dataset": config.dataset,
-        **hardware.provenance(),
+        **backend.provenance(),
     }
     folder = PROJECT / ("output" if config.dataset == "cifar100" else "output/demo")
     folder.mkdir(parents=True, exist_ok=True)
-    storage.write_json(folder / "benchmark_throughput.json", result)
+    atomic_io.write_json(folder / "benchmark_throughput.json", result)
     print(
         f"pipeline over plain Keras: {result['pipeline_over_plain']:.2f} times; "
         f"input and augmentation cost {result['input_cost_percent']:.1f} % over ready batches; "

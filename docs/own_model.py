@@ -10,40 +10,29 @@ Writes my_model.h5 and its pictures and figures, prefix my_model, where the othe
 import sys
 from dataclasses import dataclass
 
-from pipeline import augment, data, recipe, training
-from pipeline.cli import flag, parse
+from pipeline.backend import keras
+from pipeline.config import RunConfig, flag, parse
+from pipeline.data import augment, datasets
 from pipeline.errors import exit_code
-from pipeline.quiet import keras
-from pipeline.run import Run
+from pipeline.train import loop, recipe
+from pipeline.train.run import Run
 
 layers = keras.layers
 
 
 @dataclass(frozen=True)
-class Config:
-    """Every knob of a run; each is a flag, see --help. The shared modules need all but learning_rate."""
+class Config(RunConfig):
+    """Settings of a run; each is a flag, see --help."""
 
     learning_rate: float = flag(3e-3, "peak of the one-cycle schedule (AdamW)", minimum=0)
-    recipe: str = flag("default", "named set of values for the other flags", choices=("default",))
-    dataset: str = flag("mnist", "real MNIST, or scikit-learn's digits", choices=("mnist", "digits"))
     epochs: int = flag(10, minimum=1)
     batch_size: int = flag(128, minimum=1)
-    validation: float = flag(0.1, "share of the training images held out for validation", minimum=0.01, maximum=0.9)
-    seed: int = flag(0, minimum=0, maximum=2**32 - 1)
-    limit: int | None = flag(None, minimum=1)
-    precision: str = flag("auto", choices=("auto", "float32", "bfloat16"))
-    data_dir: str | None = flag(None)
-    output_dir: str | None = flag(None)
-    devices: str = flag("1")
-    deterministic: bool = flag(False)
-    dry_run: bool = flag(False)
-    resume: bool = flag(False)
 
 
 def build_model() -> keras.Model:
     """Two residual blocks (He et al. 2015, arXiv 1512.03385); raw pixels in [0, 255] in, probabilities out."""
     pixels = keras.Input((28, 28, 1), name="pixels")
-    x = layers.Rescaling(1 / 255, dtype="float32", name="normalise")(pixels)
+    x = layers.Rescaling(1 / 255, dtype="float32", name="normalize")(pixels)
     for number, filters in enumerate((16, 32), start=1):
         shortcut = layers.Conv2D(filters, 3, strides=2, padding="same", name=f"block{number}_down")(x)
         x = layers.BatchNormalization(momentum=0.9, name=f"block{number}_bn1")(shortcut)
@@ -65,7 +54,7 @@ def moved(images, rng, **_):
 def main(argv: list[str] | None = None) -> int:
     """Data, model, fit, evaluate, save."""
     config = parse(Config, argv, about=__doc__)
-    dataset = data.prepare(config)
+    dataset = datasets.prepare(config)
     run = Run("my_model", "my_model.h5", "My model", config, dataset)
     if run.already_finished():
         return 0
@@ -73,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     rate = recipe.one_cycle(config.learning_rate, config.epochs * recipe.steps_per_epoch(dataset, config), warm_up=0.2)
     loss = recipe.SmoothedCrossEntropy()
     model.compile(keras.optimizers.AdamW(rate), loss, metrics=["accuracy"], jit_compile=recipe.JIT)
-    history = training.fit(run, model, dataset, epochs=config.epochs, augment=moved, name="state")
+    history = loop.fit(run, model, dataset, epochs=config.epochs, augment=moved, name="checkpoint")
     temperature = recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation)
     run.finish(model, history, temperature=temperature)
     return 0

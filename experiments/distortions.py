@@ -6,7 +6,7 @@ draw comes from the generator `rng`. Strengths are one number per image, (n,).
 
 import numpy as np
 
-from pipeline.quiet import keras
+from pipeline.backend import keras
 
 BEYOND = 125.0  # grey for what lies outside the image
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601 luma, as in Pillow

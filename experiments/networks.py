@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from cifar100_cnn import MEAN, STD, build_fast
-from pipeline.quiet import keras
+from pipeline.backend import keras
 
 layers, ops = keras.layers, keras.ops
 
@@ -129,11 +129,11 @@ class Positions(layers.Layer):
 def build_transformer(classes: int, *, patch: int = 4, depth: int = 6, width: int = 192, heads: int = 3) -> keras.Model:
     """A small Vision Transformer (Dosovitskiy et al. 2021, arXiv 2010.11929), about as many operations as recipe fast.
 
-    Patches of patch x patch pixels, `depth` blocks with the normalisation first, and, instead of a class
+    Patches of patch x patch pixels, `depth` blocks with the normalization first, and, instead of a class
     token, the mean of all tokens (Beyer et al. 2022, arXiv 2205.01580).
     """
     pixels = keras.Input((None, None, 3), name="pixels")
-    x = layers.Normalization(mean=MEAN, variance=np.square(STD), dtype="float32", name="normalise")(pixels)
+    x = layers.Normalization(mean=MEAN, variance=np.square(STD), dtype="float32", name="normalize")(pixels)
     x = Positions(name="positions")(layers.Conv2D(width, patch, strides=patch, name="patches")(x))
     x = layers.Reshape((-1, width), name="tokens")(x)
     for block in range(1, depth + 1):

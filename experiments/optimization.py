@@ -1,4 +1,4 @@
-"""Other starts, learning rates and optimisers for the network of recipe fast, and averaged weights.
+"""Other starts, learning rates and optimizers for the network of recipe fast, and averaged weights.
 
 The functions with_... stand in for cifar100_cnn.prepare_fast: they leave a compiled model.
 """
@@ -6,8 +6,8 @@ The functions with_... stand in for cifar100_cnn.prepare_fast: they leave a comp
 import numpy as np
 
 import cifar100_cnn
-from pipeline import recipe
-from pipeline.quiet import keras
+from pipeline.backend import keras
+from pipeline.train import recipe
 
 layers, ops = keras.layers, keras.ops
 
@@ -42,7 +42,7 @@ def with_step_rate(model: keras.Model, config, dataset, factor: float = 0.1) -> 
 
 
 def compile_with(optimizer: keras.optimizers.Optimizer, model: keras.Model, config) -> None:
-    """Compile as recipe fast does, with another optimiser."""
+    """Compile as recipe fast does, with another optimizer."""
     optimizer.exclude_from_weight_decay(var_names=["beta", "gamma", "bias"])
     loss = recipe.SmoothedCrossEntropy(config.label_smoothing)
     model.compile(optimizer, loss=loss, metrics=["accuracy"], jit_compile=recipe.JIT)
@@ -87,7 +87,7 @@ class Muon(keras.optimizers.SGD):
 
     Keras' own Muon leaves kernels of four axes to Adam. As in airbench94_muon, a kernel is a matrix of one
     column per filter, scaled at each step so that a filter's mean square length is 1; behind a batch
-    normalisation that changes nothing but makes the rate a relative one.
+    normalization that changes nothing but makes the rate a relative one.
 
     Args:
         ratio: the kernels' learning rate over that of all other variables.

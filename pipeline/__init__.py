@@ -1,11 +1,10 @@
-"""What the scripts share: data, augmentation, training, metrics, pictures, saved models.
+"""What the scripts share, in the order in which an image meets it.
 
-Dependencies run one way: scripts import these modules, never the reverse. Models and recipes
-stay in their scripts. Importing this package imports nothing heavy.
+`data` reads pictures, `train` learns from them, `models` keeps the result, `evaluate` measures it, `explain` shows
+why, `deploy` exports and times it, `report` writes it down. Scripts import these packages, never the reverse; models
+and recipes stay in their scripts. Importing any of this imports neither Keras nor TensorFlow (see `backend`).
 """
 
-import time
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-STARTED = time.monotonic()  # seconds; a run's wall time counts from here, Keras' import included

@@ -12,7 +12,7 @@ import numpy as np
 import seaborn
 from matplotlib.figure import Figure
 
-from pipeline.storage import replacing
+from pipeline.atomic_io import replacing
 
 # Okabe & Ito's colours (2008), told apart by colour-blind readers.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -89,7 +89,7 @@ def accuracy_axis(axes, accuracies) -> None:
     axes.yaxis.set_minor_formatter("")
 
 
-def share_table(axes, percent: np.ndarray, cells: list[list[str]], label: str, **options) -> None:
+def percent_table(axes, percent: np.ndarray, cells: list[list[str]], label: str, **options) -> None:
     """A table of shares in percent as colours, with a text in each cell; options are seaborn.heatmap's."""
     seaborn.heatmap(
         percent,

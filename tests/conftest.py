@@ -13,8 +13,9 @@ import numpy as np
 import page_folder
 import pytest
 
-from pipeline import data, hardware
-from pipeline.quiet import keras
+from pipeline import backend
+from pipeline.backend import keras
+from pipeline.data import datasets
 
 PROJECT = Path(__file__).resolve().parent.parent
 # A shell starts its background processes deaf to Ctrl-C; the processes that tests start must hear it.
@@ -39,12 +40,12 @@ def pytests_own_sigterm():
 
 @pytest.fixture(scope="session")
 def digits():
-    return data.load("digits")
+    return datasets.load("digits")
 
 
 @pytest.fixture(scope="session")
 def shapes():
-    return data.load("shapes")
+    return datasets.load("synthetic")
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,6 @@ def pytest_sessionfinish(session):
             "failed": session.testsfailed,
             "skipped": sorted({report.longrepr[2].removeprefix("Skipped: ") for report in reports}),
             "seconds": round(time.monotonic() - session.config.started, 1),
-            **hardware.provenance(),
+            **backend.provenance(),
         }
         Path(path).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

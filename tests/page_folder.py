@@ -7,8 +7,9 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from pipeline import artifacts, photos
-from pipeline.quiet import keras
+from pipeline.backend import keras
+from pipeline.data import pictures
+from pipeline.models import saved_model
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 FIRST, SECOND, FOREIGN, TEXT, GONE = "Figures", "Words", "Tempting", "text.h5, not a model of this project", "Vanishing"
@@ -39,7 +40,7 @@ def fill(folder: Path, digits) -> Path:
         (folder / "demo" / "vanishing.h5", GONE, WORDS),
     ):
         about = {"title": title, "dataset": "digits", "class_names": names, "prefix": "custom_cnn"}
-        artifacts.save_model(model, path, image_shape=(28, 28, 1), **about)
+        saved_model.save(model, path, image_shape=(28, 28, 1), **about)
     pixels = keras.Input((28, 28, 1))
     scores = keras.layers.Dense(10)(keras.layers.Flatten()(keras.layers.Lambda(lambda x: x * 2)(pixels)))
     keras.Model(pixels, keras.layers.Softmax()(scores)).save(folder / "demo" / "tempting.h5")
@@ -76,5 +77,5 @@ def bad_files(folder: Path) -> dict[str, Path]:
 
 def expected(folder: Path, path: Path) -> np.ndarray:
     """(10,) probabilities, by the shortest way."""
-    pixels, _ = photos.read_digit(path)
-    return artifacts.predict(artifacts.load_model(folder / "first.h5"), pixels[None])[0]
+    pixels, _ = pictures.read_digit(path)
+    return saved_model.predict(saved_model.load(folder / "first.h5"), pixels[None])[0]

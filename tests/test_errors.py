@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from pipeline import errors
-from pipeline.errors import BadInput
+from pipeline.errors import UserError
 
 
 def raising(error):
@@ -18,7 +18,7 @@ def raising(error):
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
-        (BadInput("--limit is\nwrong"), 2, "error: --limit is wrong"),
+        (UserError("--limit is\nwrong"), 2, "error: --limit is wrong"),
         (FileNotFoundError(2, "No such file", "a.png"), 2, "error: No such file: a.png"),
         (OSError(28, "No space left on device"), 2, "error: No space left on device"),
         (OSError("odd\nfailure"), 2, "error: odd failure"),

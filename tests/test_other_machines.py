@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from conftest import PROJECT
 
-from pipeline import artifacts, hardware, photos, quiet, storage
-from pipeline.interrupt import Interrupted
-from pipeline.quiet import keras
+from pipeline import atomic_io, backend
+from pipeline.backend import keras
+from pipeline.data import pictures
+from pipeline.errors import Interrupted
+from pipeline.models import saved_model
 
 layers = keras.layers
 # Weights on one of two devices, the timed call on the other, as beside a GPU.
@@ -42,7 +44,7 @@ def small_model():
 def saved(tmp_path):
     path = tmp_path / "small.h5"
     about = {"prefix": "small", "dataset": "digits", "title": "small", "class_names": ["nought", "one"]}
-    artifacts.save_model(small_model(), path, image_shape=(8, 8, 1), **about)
+    saved_model.save(small_model(), path, image_shape=(8, 8, 1), **about)
     return path
 
 
@@ -61,8 +63,8 @@ def test_the_processors_time_is_measured_though_the_weights_lie_on_another_devic
 def test_no_prediction_goes_through_xla_where_keras_would_take_it(saved, images, monkeypatch):
     monkeypatch.setattr(keras.Model, "_resolve_auto_jit_compile", lambda self: True)
     assert small_model().jit_compile, "this is what Keras decides beside a GPU"
-    loaded, built = artifacts.load_model(saved), small_model()
-    artifacts.predict(built, images)
+    loaded, built = saved_model.load(saved), small_model()
+    saved_model.predict(built, images)
     assert not loaded.jit_compile and not built.jit_compile
 
 
@@ -70,14 +72,14 @@ def test_float32_is_not_rounded_by_a_gpu():
     import tensorflow as tf
 
     tf.config.experimental.enable_tensor_float_32_execution(True)  # TensorFlow's default
-    hardware.use_precision("float32")
+    backend.use_precision("float32")
     assert not tf.config.experimental.tensor_float_32_execution_enabled()
 
 
 def test_a_folder_inside_another_repository_has_no_commit(monkeypatch):
     assert not (PROJECT / "tests" / ".git").exists()
-    monkeypatch.setattr(hardware, "PROJECT", PROJECT / "tests")
-    assert hardware.commit() == "unknown"
+    monkeypatch.setattr(backend, "PROJECT", PROJECT / "tests")
+    assert backend.commit() == "unknown"
 
 
 def test_a_file_that_another_program_has_open_for_a_moment_is_renamed_all_the_same(tmp_path, monkeypatch):
@@ -90,12 +92,12 @@ def test_a_file_that_another_program_has_open_for_a_moment_is_renamed_all_the_sa
 
     (tmp_path / "new").write_text("new")
     monkeypatch.setattr(Path, "replace", reluctant)
-    monkeypatch.setattr(storage, "WAITS", (0.0, 0.0))
-    storage.rename(tmp_path / "new", tmp_path / "old")
+    monkeypatch.setattr(atomic_io, "WAITS", (0.0, 0.0))
+    atomic_io.rename(tmp_path / "new", tmp_path / "old")
     assert (tmp_path / "old").read_text() == "new" and not (tmp_path / "new").exists()
     refusals += [PermissionError(13, "in use")] * 3
     with pytest.raises(PermissionError):
-        storage.rename(tmp_path / "old", tmp_path / "new")
+        atomic_io.rename(tmp_path / "old", tmp_path / "new")
 
 
 def test_the_command_to_go_on_with_is_quoted_as_the_system_wants_it(monkeypatch):
@@ -109,9 +111,9 @@ def test_the_command_to_go_on_with_is_quoted_as_the_system_wants_it(monkeypatch)
 def test_patterns_become_the_pictures_that_they_fit(tmp_path):
     for name in ("b.png", "a.png", "c.jpg", "[a].png"):
         (tmp_path / name).touch()
-    found = photos.listed((str(tmp_path / "?.png"), str(tmp_path / "c.jpg"), str(tmp_path / "x*")))
+    found = pictures.listed((str(tmp_path / "?.png"), str(tmp_path / "c.jpg"), str(tmp_path / "x*")))
     assert [path.name for path in found] == ["a.png", "b.png", "c.jpg", "x*"]
-    assert photos.listed((str(tmp_path / "[a].png"),)) == [tmp_path / "[a].png"], "a file of that very name"
+    assert pictures.listed((str(tmp_path / "[a].png"),)) == [tmp_path / "[a].png"], "a file of that very name"
 
 
 @pytest.mark.parametrize(
@@ -124,5 +126,5 @@ def test_onednn_is_asked_for_on_x86_alone_and_where_nothing_else_was_said(machin
     if said is None:
         monkeypatch.delenv(name)
     monkeypatch.setattr(platform, "machine", lambda: machine)
-    importlib.reload(quiet)
+    importlib.reload(backend)
     assert os.environ.get(name) == becomes

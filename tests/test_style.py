@@ -15,15 +15,19 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from experiments import ablation_table, ideas
-from pipeline import cam_plots, embedded, error_plots, names, plot_comparison, plot_transfer, plots, style
+from experiments import ablation_table, transfer_plot, variants
+from pipeline import style
+from pipeline.data import cifar100_labels, toy
+from pipeline.deploy import comparison as comparison_plot
+from pipeline.evaluate import plots
+from pipeline.explain import plots as explain_plots
 
 TITLE = "Some network with a rather long name on some data set (recipe default, 20 epochs, seed 0)"
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
 LABELS, GUESSES = np.arange(20) % 10, np.arange(20) // 2
 PROBABILITIES = np.eye(10)[GUESSES]
-CLASSES = names.CIFAR100_COARSE[:10]
+CLASSES = cifar100_labels.CIFAR100_COARSE[:10]
 MACHINE = {"processor": "a processor", "cores": 2, "accelerator": "none"}
 
 
@@ -36,7 +40,7 @@ def history():
 
 def comparison():
     def timed(name, ms):
-        batch = {"median_ms": ms, "times_keras_predict": 40 / ms}
+        batch = {"median_ms": ms, "speedup": 40 / ms}
         figures = {"test_accuracy": 0.9, "accuracy_low": 0.88, "accuracy_high": 0.92, "file_megabytes": ms}
         return {"runtime": name, **figures, "batches": {"1": batch, "256": batch}}
 
@@ -49,7 +53,7 @@ def comparison():
 def transfer():
     rows = [
         {"way": way, "size": size, "images": images, "seed": seed, "test_accuracy": 0.5 + place / 40 + seed / 100}
-        for place, (way, size) in enumerate(plot_transfer.STYLES)
+        for place, (way, size) in enumerate(transfer_plot.STYLES)
         for images in (100, 1000)
         for seed in (0, 1)
     ]
@@ -60,7 +64,7 @@ def ablation():
     entry = {"change": "", "seconds": 9.0, "epochs": 5, "parameters": 10, "commit": "abc", "machine": "one"}
     kinds = {"reference": "reference", "MixUp": "added", "ViT": "replaced", "no shifts": "removed"}
     accuracies = [("reference", 0.7), ("reference", 0.71), ("MixUp", 0.72), ("ViT", 0.4), ("no shifts", 0.69)]
-    rows = [{**entry, "idea": i, "kind": kinds[i], "accuracy": a, "seed": s} for s, (i, a) in enumerate(accuracies)]
+    rows = [{**entry, "variant": i, "kind": kinds[i], "accuracy": a, "seed": s} for s, (i, a) in enumerate(accuracies)]
     return ablation_table.merged([], rows)
 
 
@@ -68,7 +72,7 @@ def faithfulness():
     row = {"deletion_gain_over_random": 0.1, "insertion_gain_over_random": 0.2, "likeness_0_percent_random": 0.5}
     row |= {"deletion_gain_over_random_error": 0.01, "insertion_gain_over_random_error": 0.02}
     row |= {"deletion_area": 0.2, "insertion_area": 0.6, "beats_random": "in deletion alone"}
-    rows = [{**row, "method": method, "layer": "block3_conv2_relu"} for method in cam_plots.STYLES]
+    rows = [{**row, "method": method, "layer": "block3_conv2_relu"} for method in explain_plots.STYLES]
     curves = {(one["method"], one["layer"]): (np.linspace(1, 0, 7), np.linspace(0, 1, 7)) for one in rows}
     return rows, curves
 
@@ -87,31 +91,35 @@ DRAWINGS = {
     ),
     "time to accuracy": lambda path: plots.time_to_accuracy({"fast": [RUN]}, "MNIST", path, (0.75, "a goal")),
     "data": lambda path: plots.data_overview(
-        IMAGES[:, None], names.CIFAR100_COARSE, {"training": np.arange(20)}, "some data", TITLE, path
+        IMAGES[:, None], cifar100_labels.CIFAR100_COARSE, {"training": np.arange(20)}, "some data", TITLE, path
     ),
-    "confused pairs": lambda path: error_plots.confused_pairs(
+    "confused pairs": lambda path: plots.confused_pairs(
         IMAGES, LABELS, GUESSES, [(0, 1), (2, 4)], CLASSES, TITLE, path
     ),
-    "fine classes": lambda path: error_plots.fine_accuracy(
-        np.reshape(names.CIFAR100_FINE, (20, 5)), RNG.random((20, 5)), names.CIFAR100_COARSE, TITLE, path
+    "fine classes": lambda path: plots.fine_accuracy(
+        np.reshape(cifar100_labels.CIFAR100_FINE, (20, 5)),
+        RNG.random((20, 5)),
+        cifar100_labels.CIFAR100_COARSE,
+        TITLE,
+        path,
     ),
-    "reliability": lambda path: error_plots.reliability(np.arange(5), np.linspace(0, 1, 5), 0.01, TITLE, path),
-    "wrong": lambda path: error_plots.captioned(
+    "reliability": lambda path: plots.reliability(np.arange(5), np.linspace(0, 1, 5), 0.01, TITLE, path),
+    "wrong": lambda path: plots.captioned(
         IMAGES[:7], ["true 3\ncustom CNN: 8 (100%)\nResNet50: 8 (100%)"] * 7, "All 7 wrong ones", TITLE, path
     ),
-    "heat maps": lambda path: cam_plots.sheet(
+    "heat maps": lambda path: explain_plots.sheet(
         {"image": ["predicted class"]},
         [[example(HEAT[:1])], ["none is wrong"], [example(HEAT[1:])]],
         "Evidence",
         TITLE,
         path,
     ),
-    "faithfulness": lambda path: cam_plots.faithfulness(*faithfulness(), TITLE, path),
-    "comparison": lambda path: plot_comparison.draw(comparison(), path),
-    "transfer": lambda path: plot_transfer.draw(transfer(), "MNIST", path),
+    "faithfulness": lambda path: explain_plots.faithfulness(*faithfulness(), TITLE, path),
+    "comparison": lambda path: comparison_plot.draw(comparison(), path),
+    "transfer": lambda path: transfer_plot.draw(transfer(), "MNIST", path),
     "ablation": lambda path: ablation_table.picture(ablation(), ablation_table.summary(ablation()), TITLE, path),
 }
-MODULES = (plots, error_plots, cam_plots, plot_comparison, plot_transfer, ablation_table)
+MODULES = (plots, explain_plots, comparison_plot, transfer_plot, ablation_table)
 
 
 @pytest.fixture(params=DRAWINGS)
@@ -154,7 +162,7 @@ def test_cells_have_the_text_colour_that_contrasts_more():
 
     axes = Figure().subplots()
     percent = np.linspace(0, 100, 21).reshape(3, 7)
-    style.share_table(axes, percent, [["text"] * 7] * 3, "share (%)")
+    style.percent_table(axes, percent, [["text"] * 7] * 3, "share (%)")
     (cells, *_) = axes.collections
     for text, cell in zip(axes.texts, cells.get_facecolors(), strict=True):
         light, dark = sorted((luminance(text.get_color()), luminance(cell[:3])), reverse=True)
@@ -186,8 +194,8 @@ def test_a_run_without_bfloat16_is_marked_where_it_ends(monkeypatch, tmp_path):
 def test_the_font_has_every_sign_that_is_used():
     path = font_manager.findfont(matplotlib.rcParams["font.family"][0], fallback_to_default=False)
     known = {chr(code) for code in font_manager.get_font(path).get_charmap()} | {"\n"}
-    used = set("".join([*names.CIFAR100_COARSE, *names.CIFAR100_FINE, *embedded.SHAPE_NAMES]))
-    for name in [module.__file__ for module in (*MODULES, style, ideas)] + [*PROJECT.glob("*.py")]:
+    used = set("".join([*cifar100_labels.CIFAR100_COARSE, *cifar100_labels.CIFAR100_FINE, *toy.SYNTHETIC_NAMES]))
+    for name in [module.__file__ for module in (*MODULES, style, variants)] + [*PROJECT.glob("*.py")]:
         with open(name, encoding="utf-8") as file:
             strings = (node.value for node in ast.walk(ast.parse(file.read())) if isinstance(node, ast.Constant))
             used |= set("".join(value for value in strings if isinstance(value, str)))
@@ -213,8 +221,8 @@ def test_labels_of_the_comparison_stay_in_their_panel_and_apart_however_close_th
             | {"batches": {batch: times | {"median_ms": 1 + n / 100} for batch, times in one["batches"].items()}}
             for n, one in enumerate(model["runtimes"])
         ]
-    monkeypatch.setattr(plot_comparison, "save", lambda figure, path: drawn.append(figure))
-    plot_comparison.draw(result, tmp_path / "unused.png")
+    monkeypatch.setattr(comparison, "save", lambda figure, path: drawn.append(figure))
+    comparison_plot.draw(result, tmp_path / "unused.png")
     FigureCanvasAgg(drawn[0]).draw()
     for axes in drawn[0].axes:
         panel = axes.get_window_extent()

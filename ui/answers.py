@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline import artifacts, data, explainer, files, photos
-from pipeline.errors import BadInput
+from pipeline.data import datasets, pictures, sources
+from pipeline.errors import UserError
+from pipeline.explain import explainer
+from pipeline.models import saved_model
 
 MODELS_KEPT = 8  # in memory
 # One answer at a time: TensorFlow uses all cores for one picture, and the milliseconds are the model's alone.
@@ -40,30 +42,30 @@ class Answer:
 
 
 class Classifier:
-    """One saved model, warmed up, with what its file says of it; BadInput where that does not fit together."""
+    """One saved model, warmed up, with what its file says of it; UserError where that does not fit together."""
 
     def __init__(self, path: Path):
-        about = artifacts.about_model(path)
-        self.model = artifacts.load_model(path)
+        about = saved_model.metadata(path)
+        self.model = saved_model.load(path)
         self.title, self.dataset, self.class_names = about["title"], about["dataset"], tuple(about["class_names"])
         _, *self.image_shape = self.model.input_shape
         if len(self.image_shape) != 3 or self.model.output_shape != (None, len(self.class_names)):
-            raise BadInput(f"{path} does not turn one picture into a probability per class; train it again")
+            raise UserError(f"{path} does not turn one picture into a probability per class; train it again")
         try:
             self.explainer = explainer.Explainer(self.model)
-        except BadInput:  # a vote, or fine labels added up: no score before the probabilities; or another backend
+        except UserError:  # a vote, or fine labels added up: no score before the probabilities; or another backend
             self.explainer = None
-        artifacts.predict(self.model, np.zeros((1, *self.image_shape), np.uint8))
+        saved_model.predict(self.model, np.zeros((1, *self.image_shape), np.uint8))
 
     def answer(self, picture: str | Path, method: str) -> Answer:
-        digit = self.dataset in photos.DIGITS
-        seen, inverted = photos.for_model(picture, self.dataset, self.image_shape)
+        digit = self.dataset in pictures.DIGITS
+        seen, inverted = pictures.for_model(picture, self.dataset, self.image_shape)
         start = time.perf_counter()
-        probabilities = artifacts.predict(self.model, seen[None])[0]
+        probabilities = saved_model.predict(self.model, seen[None])[0]
         milliseconds = 1000 * (time.perf_counter() - start)
         heat = None
         if self.explainer:
-            with contextlib.suppress(BadInput):  # no map fine enough to say where; the answer stands
+            with contextlib.suppress(UserError):  # no map fine enough to say where; the answer stands
                 heat = self.explainer(seen[None], method=method)[0]
         return Answer(self.title, self.class_names, probabilities, seen, digit, inverted, heat, milliseconds)
 
@@ -77,17 +79,17 @@ def answer(model: Path, picture: str | Path, name: str = "", method: str = expla
         name: what messages call the picture; "" takes the file's name.
         method: one of explainer.METHODS.
     Raises:
-        BadInput: a missing, damaged or foreign model, a picture that is broken, too large or blank.
+        UserError: a missing, damaged or foreign model, a picture that is broken, too large or blank.
             The message names the files without their folders, which are nobody's business.
     """
     with _turn:
         try:
             return _classifier(model, model.stat().st_mtime_ns).answer(picture, method)
         except FileNotFoundError as error:
-            raise BadInput(f"the model {model.name} is no longer there; train it again, or choose another") from error
-        except BadInput as error:
+            raise UserError(f"the model {model.name} is no longer there; train it again, or choose another") from error
+        except UserError as error:
             text = str(error).replace(str(model), model.name).replace(str(picture), name or Path(picture).name)
-            raise BadInput(text) from error
+            raise UserError(text) from error
 
 
 @functools.lru_cache(MODELS_KEPT)
@@ -99,22 +101,22 @@ def models(folder: Path) -> dict[str, Path]:
     """The .h5 files in a folder and in its demo/, by what they say they are.
 
     Raises:
-        BadInput: there is none.
+        UserError: there is none.
     """
     found = {}
     for path in (*sorted(folder.glob("*.h5")), *sorted((folder / "demo").glob("*.h5"))):
         label = str(about(path).get("title") or f"{path.name}, not a model of this project")
         found[label if label not in found else f"{label}, {path.relative_to(folder)}"] = path
     if not found:
-        raise BadInput(f"no model in {folder} or {folder / 'demo'}; run make demo first, or mend --output-dir")
+        raise UserError(f"no model in {folder} or {folder / 'demo'}; run make demo first, or mend --output-dir")
     return found
 
 
 def about(model: Path) -> dict:
     """What a model's file says of itself; {} where it says nothing."""
     try:
-        return artifacts.about_model(model)
-    except BadInput:
+        return saved_model.metadata(model)
+    except UserError:
         return {}
 
 
@@ -128,16 +130,16 @@ def examples(dataset: str, data_dir: str | None, folder: Path) -> tuple[str, lis
     Returns:
         the data set's title, and (file, class name) of each picture; none where there are no data.
     Raises:
-        BadInput: a damaged data file.
+        UserError: a damaged data file.
     """
-    if dataset not in data.TITLES:
+    if dataset not in datasets.TITLES:
         return "an unknown data set", []
-    missing = dataset in files.FILES and not files.present(dataset, files.folders(data_dir))
+    missing = dataset in sources.FILES and not sources.present(dataset, sources.folders(data_dir))
     if missing and dataset == "mnist":
         return examples("digits", data_dir, folder)
     if missing:
-        return data.TITLES[dataset], []
-    loaded = data.load(dataset, data_dir)
+        return datasets.TITLES[dataset], []
+    loaded = datasets.load(dataset, data_dir)
     pictures = []
     for k, class_name in enumerate(loaded.class_names):
         path = folder / f"{dataset}-{k}.png"

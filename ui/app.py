@@ -13,22 +13,22 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.config import flag, parse
+from pipeline.data import pictures
+from pipeline.errors import UserError, exit_code
+from pipeline.explain import explainer
+
 # Read while Gradio is imported; it asks itself whether it answers, which no proxy needs to know.
 os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", NO_PROXY="*", no_proxy="*")
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
 
 try:
     import gradio as gr
 except ModuleNotFoundError:
     print("error: the page needs Gradio; pip install -r requirements-ui.txt", file=sys.stderr)
     sys.exit(2)
-from PIL import Image  # noqa: E402
+from PIL import Image
 
-from pipeline import explainer, photos  # noqa: E402
-from pipeline.cli import flag, parse  # noqa: E402
-from pipeline.errors import BadInput, exit_code  # noqa: E402
-from ui import answers, canvas, cards, network  # noqa: E402
+from ui import answers, canvas, cards, network
 
 UPLOAD = "12mb"
 HINT = "Draw a digit, upload or take a photo, or pick a test picture: the answer appears here."
@@ -37,7 +37,7 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Config:
-    """Every knob; each is a flag, see --help."""
+    """Settings; each is a flag, see --help."""
 
     host: str = flag("127.0.0.1", "address to listen on; 0.0.0.0 lets the whole network in")
     port: int = flag(7860, "port to listen on", minimum=1, maximum=65535)
@@ -51,7 +51,7 @@ class Page:
     def __init__(self, config: Config, folder: Path):
         self.config, self.folder = config, folder
         self.models = answers.models(Path(config.output_dir))
-        digits = [name for name, path in self.models.items() if answers.about(path).get("dataset") in photos.DIGITS]
+        digits = [name for name, path in self.models.items() if answers.about(path).get("dataset") in pictures.DIGITS]
         self.first = (digits or list(self.models))[0]  # the page opens with drawing
         self.second = digits[1] if len(digits) > 1 else NONE
         with gr.Blocks(title="Which class, and why?", delete_cache=(3600, 3600)) as self.blocks:
@@ -108,7 +108,7 @@ class Page:
     def drawn(self, sketch: str, *chosen) -> list:
         try:
             picture = canvas.save(sketch, self.folder)
-        except BadInput as error:
+        except UserError as error:
             return self.answer(None, *chosen, problem=str(error))
         return self.answer(picture and (picture, "the drawing"), *chosen)
 
@@ -128,7 +128,7 @@ class Page:
                 try:
                     answer = answers.answer(self.models[model], *current, method)
                     card = [cards.heading(answer), answer.top(), cards.pictures(answer, method)]
-                except BadInput as error:
+                except UserError as error:
                     problem = str(error)
             parts += [gr.update(visible=any(card)), *card]
         said = cards.message(problem or HINT, alert=bool(problem))
@@ -141,7 +141,7 @@ class Page:
     def test_pictures(self, model: str) -> tuple[str, list]:
         try:
             title, pictures = self.examples(model)
-        except BadInput as error:
+        except UserError as error:
             return str(error), []
         if not pictures:
             return f"No test pictures: {title} is not on this computer. `--data-dir` says where it is.", []

@@ -5,7 +5,7 @@ import binascii
 import hashlib
 from pathlib import Path
 
-from pipeline.errors import BadInput
+from pipeline.errors import UserError
 
 SIDE = 280  # pixels: ten for each of the model's
 LARGEST = 200_000  # characters of a drawing; a full square of scribble has some 20,000
@@ -58,17 +58,17 @@ def save(drawing: str | None, folder: Path) -> Path | None:
     Args:
         drawing: the canvas' value, a PNG as a data URI.
     Raises:
-        BadInput: something else, or too long.
+        UserError: something else, or too long.
     """
     if not drawing:
         return None
     head, _, content = drawing.partition(",")
     if head != "data:image/png;base64" or len(content) > LARGEST:
-        raise BadInput("that is no drawing of this page")
+        raise UserError("that is no drawing of this page")
     try:
         pixels = base64.b64decode(content, validate=True)
     except binascii.Error as error:
-        raise BadInput("the drawing arrived damaged; draw it again") from error
+        raise UserError("the drawing arrived damaged; draw it again") from error
     path = folder / f"drawing-{hashlib.sha256(pixels).hexdigest()[:20]}.png"
     path.write_bytes(pixels)
     return path

@@ -3,16 +3,16 @@
 import socket
 import sys
 
-from pipeline.errors import BadInput
+from pipeline.errors import UserError
 
 
 def check_free(host: str, port: int) -> None:
-    """BadInput where nothing can listen there: a port in use, an address that is not this computer's."""
+    """UserError where nothing can listen there: a port in use, an address that is not this computer's."""
     try:
         socket.create_server((host, port)).close()
     except OSError as error:
         reason = error.strerror or error
-        raise BadInput(f"cannot listen on {host}:{port} ({reason}); choose others with --host and --port") from error
+        raise UserError(f"cannot listen on {host}:{port} ({reason}); choose others with --host and --port") from error
 
 
 def stay_home(host: str) -> None:

@@ -15,10 +15,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
-
-from pipeline.errors import BadInput, exit_code  # noqa: E402
+from pipeline import PROJECT
+from pipeline.errors import UserError, exit_code
 
 SEVEN = ((0.28, 0.22), (0.72, 0.22), (0.45, 0.82))  # corners of the strokes, in parts of the canvas
 
@@ -28,7 +26,7 @@ def server(*flags: str, environment: dict[str, str] | None = None, seconds: floa
     """The page in a process of its own on a free port; yields its address.
 
     Raises:
-        BadInput: it ended or did not answer in time; with the last line it said.
+        UserError: it ended or did not answer in time; with the last line it said.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -43,7 +41,7 @@ def server(*flags: str, environment: dict[str, str] | None = None, seconds: floa
                 if process.poll() is not None or time.monotonic() > end:
                     said.seek(0)
                     last = (said.read().strip().splitlines() or ["nothing said"])[-1]
-                    raise BadInput(f"no page at {address}: {last.removeprefix('error: ')}")
+                    raise UserError(f"no page at {address}: {last.removeprefix('error: ')}")
                 time.sleep(0.2)
             yield address
         finally:
@@ -71,18 +69,18 @@ def chromium() -> str | None:
 
 @contextlib.contextmanager
 def browser():
-    """Chromium without a window; BadInput where it or Playwright is missing."""
+    """Chromium without a window; UserError where it or Playwright is missing."""
     try:
         from playwright.sync_api import Error, sync_playwright
     except ModuleNotFoundError as error:
-        raise BadInput("this needs Playwright; pip install -r requirements-dev.txt") from error
+        raise UserError("this needs Playwright; pip install -r requirements-dev.txt") from error
     with sync_playwright() as playwright:
         try:
             # --no-sandbox: Chromium refuses to start as root (in a container) with it. It sees our page alone.
             one = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         except Error as error:
             reason = str(error).strip().splitlines()[0]
-            raise BadInput(f"Chromium cannot be started ({reason}); install it with the system's packages") from error
+            raise UserError(f"Chromium cannot be started ({reason}); install it with the system's packages") from error
         yield one
         one.close()
 

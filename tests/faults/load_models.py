@@ -15,8 +15,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from pipeline import artifacts, process
-from pipeline.errors import BadInput
+from pipeline import system
+from pipeline.errors import UserError
+from pipeline.models import saved_model
 
 FORBIDDEN = ("pickle.find_class", "os.system", "socket.connect", "socket.getaddrinfo", "os.exec", "os.posix_spawn")
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1)).astype(np.float32)
@@ -31,12 +32,12 @@ def main():
     for line in sys.stdin:
         started, said = time.monotonic(), {"path": line.strip()}
         try:
-            model = artifacts.load_model(line.strip())
+            model = saved_model.load(line.strip())
             said["predictions"] = hashlib.sha256(np.asarray(model(PIXELS, training=False))).hexdigest()
-        except BadInput as error:
+        except UserError as error:
             said["refused"] = str(error)
         print(json.dumps(said | {"seconds": time.monotonic() - started}), flush=True)
-    print(json.dumps({"peak_megabytes": process.peak_megabytes(), "suspicious": suspicious}))
+    print(json.dumps({"peak_megabytes": system.peak_megabytes(), "suspicious": suspicious}))
 
 
 if __name__ == "__main__":

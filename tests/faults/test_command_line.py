@@ -8,7 +8,7 @@ import pytest
 from conftest import PROJECT
 
 from pipeline import errors
-from pipeline.cli import parse
+from pipeline.config import parse
 
 hypothesis = pytest.importorskip("hypothesis", reason="pip install -r requirements-dev.txt")
 st = hypothesis.strategies
@@ -38,7 +38,7 @@ VALUES = st.one_of(
     st.text(max_size=20),
     st.integers().map(str),
     st.floats().map(str),
-    st.sampled_from(("1", "2", "0.5", "digits", "shapes", "float32", "all")),
+    st.sampled_from(("1", "2", "0.5", "digits", "synthetic", "float32", "all")),
 )
 
 

@@ -13,8 +13,8 @@ from processes import SMALL, finish, history, model_digest, one_line, until
 
 import mnist_classification
 from pipeline import errors
-from pipeline.process import cores
-from pipeline.quiet import keras
+from pipeline.backend import keras
+from pipeline.system import cores
 
 # --limit 250 of 1,797 digits: 450 test and 135 validation images, of which neither 8 nor 2 divides the last batch.
 FLAGS = (*SMALL, "--limit", "250", "--epochs", "4", "--precision", "float32", "--dropout", "0")

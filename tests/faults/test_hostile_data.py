@@ -17,8 +17,8 @@ import pytest
 from conftest import PROJECT
 from PIL import Image
 
-from pipeline import data, files, photos
-from pipeline.errors import BadInput
+from pipeline.data import datasets, pictures, sources
+from pipeline.errors import UserError
 
 NAME = "cifar-100-binary.tar.gz"
 
@@ -68,8 +68,8 @@ def test_hostile_archives_are_refused_in_one_line_and_nothing_is_unpacked(tmp_pa
         folder = tmp_path / str(number) / "in"
         folder.mkdir(parents=True)
         make(folder / NAME)
-        with pytest.raises(BadInput, match=r"cifar-100-binary\.tar\.gz") as refused:
-            data.load("cifar100", str(folder))
+        with pytest.raises(UserError, match=r"cifar-100-binary\.tar\.gz") as refused:
+            datasets.load("cifar100", str(folder))
         assert "\n" not in str(refused.value), what
         assert [path.name for path in folder.parent.rglob("*")] == ["in", NAME], what
     tried("a hostile or damaged archive", times=len(ARCHIVES), refused=len(ARCHIVES))
@@ -113,11 +113,11 @@ def test_hostile_arrays_are_refused_in_one_line_and_no_pickle_is_loaded(tmp_path
         "pickles as images": {"x_train": bombs},
         "records": {"y_train": np.zeros(60000, "i4,i4")},
     }
-    monkeypatch.setattr(files, "sha256", lambda _: "")
+    monkeypatch.setattr(sources, "sha256", lambda _: "")
     for what, change in changes.items():
         np.savez(path, **{**whole, **change})
-        with pytest.raises(BadInput, match=r"mnist\.npz") as refused:
-            data.load("mnist", str(tmp_path))
+        with pytest.raises(UserError, match=r"mnist\.npz") as refused:
+            datasets.load("mnist", str(tmp_path))
         assert "\n" not in str(refused.value), what
     damaged = {
         "a pickle": pickle.dumps(Bomb(marker)),
@@ -126,13 +126,13 @@ def test_hostile_arrays_are_refused_in_one_line_and_no_pickle_is_loaded(tmp_path
     }
     for content in damaged.values():
         path.write_bytes(content)
-        with pytest.raises(BadInput, match=r"mnist\.npz"):
-            data.load("mnist", str(tmp_path))
+        with pytest.raises(UserError, match=r"mnist\.npz"):
+            datasets.load("mnist", str(tmp_path))
     with zipfile.ZipFile(path, "w") as archive:
         for name in whole:
             archive.writestr(f"{name}.npy", huge_header())
-    with pytest.raises(BadInput, match=r"mnist\.npz"):
-        data.load("mnist", str(tmp_path))
+    with pytest.raises(UserError, match=r"mnist\.npz"):
+        datasets.load("mnist", str(tmp_path))
     assert not marker.exists()
     times = len(changes) + len(damaged) + 1
     tried("a hostile or damaged mnist.npz", times=times, refused=times)
@@ -140,8 +140,8 @@ def test_hostile_arrays_are_refused_in_one_line_and_no_pickle_is_loaded(tmp_path
 
 def test_fewer_images_than_classes_are_refused(digits, tried):
     for limit, share in ((9, 0.1), (None, 0.001)):
-        with pytest.raises(BadInput):
-            data.split(digits, share, limit=limit)
+        with pytest.raises(UserError):
+            datasets.split(digits, share, limit=limit)
     tried("fewer images than classes asked for", times=2, refused=2)
 
 
@@ -157,7 +157,7 @@ def test_nothing_in_the_project_unpickles():
                 assert not {"pickle", "joblib", "dill", "marshal"} & imported, path
 
 
-def pictures(folder):
+def picture_files(folder):
     """name -> (file, whether it is a picture to be read)."""
     rng = np.random.default_rng(0)
     rgb = Image.fromarray(rng.integers(0, 256, (60, 50, 3), dtype=np.uint8))
@@ -206,19 +206,19 @@ READER = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from pipeline import photos, process
-from pipeline.errors import BadInput
+from pipeline.errors import UserError
 for path in json.load(sys.stdin):
     for read in (lambda: photos.read(path, (32, 32, 3)).shape, lambda: photos.read_digit(path)[0].shape):
         try:
             print(json.dumps(["read", read()]))
-        except BadInput as error:
+        except UserError as error:
             print(json.dumps(["refused", str(error)]))
 print(json.dumps(process.peak_megabytes()))
 """
 
 
 def test_hostile_and_odd_pictures_are_read_or_refused_in_one_line(tmp_path, tried):
-    made = pictures(tmp_path)
+    made = picture_files(tmp_path)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", READER, str(PROJECT)],
         input=json.dumps([str(path) for path, _ in made.values()]),
@@ -237,4 +237,4 @@ def test_hostile_and_odd_pictures_are_read_or_refused_in_one_line(tmp_path, trie
             assert colour[0] == digit[0] == "refused" and name in colour[1] and "\n" not in colour[1], (name, colour)
     read = sum(readable for _, readable in made.values())
     tried("an odd, damaged or enormous picture", times=len(made), read=read, refused=len(made) - read)
-    assert photos.read(Path(tmp_path / "whole.png"), (8, 8, 1)).shape == (8, 8, 1)
+    assert pictures.read(Path(tmp_path / "whole.png"), (8, 8, 1)).shape == (8, 8, 1)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import mnist_classification
-from pipeline import artifacts
-from pipeline.quiet import keras
+from pipeline.backend import keras
+from pipeline.models import saved_model
 
 layers = keras.layers
 SECONDS, MEGABYTES = 30, 2000
@@ -51,7 +51,7 @@ def own(tmp_path_factory):
     model = mnist_classification.build_model(mnist_classification.Config(filters=2))
     path = tmp_path_factory.mktemp("own") / "model.h5"
     about = {"prefix": "custom_cnn", "dataset": "digits", "title": "t", "class_names": list("0123456789")}
-    artifacts.save_model(model, path, image_shape=(28, 28, 1), **about)
+    saved_model.save(model, path, image_shape=(28, 28, 1), **about)
     return path
 
 

@@ -16,8 +16,10 @@ from conftest import PROJECT
 from processes import AS_NOBODY, NOBODY, finish, history, is_root, model_digest, one_line, start, until
 
 import mnist_classification
-from pipeline import artifacts, checkpoint, errors
-from pipeline.quiet import keras
+from pipeline import errors
+from pipeline.backend import keras
+from pipeline.models import saved_model
+from pipeline.train import checkpoint
 
 EPOCHS = 80
 HEADER = "epoch "
@@ -128,8 +130,8 @@ def test_a_folder_that_turns_read_only_ends_the_run_and_the_earlier_model_still_
         folder.chmod(0o555)
         code, _, err = finish(process)
         assert code == 2 and one_line(err, "cannot write", "Permission denied")
-        assert checkpoint.epochs_done(folder / "custom_cnn_state.npz") >= 1
-        assert same_weights(artifacts.load_model(folder / "custom_cnn_model.h5"), model)
+        assert checkpoint.epochs_done(folder / "custom_cnn_checkpoint.npz") >= 1
+        assert same_weights(saved_model.load(folder / "custom_cnn_model.h5"), model)
         code, _, err = finish(start(folder, nobody=True))
         assert code == 2 and one_line(err, "cannot write to", "choose another --output-dir")
         folder.chmod(0o755)
@@ -139,7 +141,7 @@ def test_a_folder_that_turns_read_only_ends_the_run_and_the_earlier_model_still_
 def tiny_model(path):
     model = mnist_classification.build_model(mnist_classification.Config(filters=2))
     about = {"prefix": "custom_cnn", "dataset": "digits", "title": "t", "class_names": list("0123456789")}
-    artifacts.save_model(model, path, image_shape=(28, 28, 1), **about)
+    saved_model.save(model, path, image_shape=(28, 28, 1), **about)
     return model
 
 
@@ -198,15 +200,15 @@ def disk_full_at(places, folder, monkeypatch, capsys, tried):
     places, replaced = places or range(1, len(written) + 1), 0
     for place in places:
         seed = str(place)
-        earlier = artifacts.load_model(folder / "custom_cnn_model.h5").get_weights()
+        earlier = saved_model.load(folder / "custom_cnn_model.h5").get_weights()
         code, err, names = dry_run(folder, monkeypatch, capsys, "--seed", seed, full_at=place)
         assert code == 2 and one_line(err, "No space left on device", written[place - 1]), (names[-1], err)
-        later = artifacts.load_model(folder / "custom_cnn_model.h5").get_weights()
+        later = saved_model.load(folder / "custom_cnn_model.h5").get_weights()
         untouched = all((a == b).all() for a, b in zip(earlier, later, strict=True))
         assert untouched or "custom_cnn_model.h5" in names[:-1]
         replaced += not untouched
         assert not list(folder.glob(".*")), "a temporary file was left behind"
-        resume = ["--resume"] if list(folder.glob("*_state.npz")) else []
+        resume = ["--resume"] if list(folder.glob("*_checkpoint.npz")) else []
         code, err, _ = dry_run(folder, monkeypatch, capsys, "--seed", seed, *resume)
         assert (code, err) == (0, ""), "with room again, the run goes on"
     what = "the disk full at a write of a run (a file system of 4 MB)"

@@ -1,0 +1,1 @@
+"""Data: sources, data sets, augmentation, batches; raw pixels in [0, 255] all the way."""

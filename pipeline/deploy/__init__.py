@@ -1,0 +1,1 @@
+"""Deployment: exports, runtimes, latency, and the comparison of all of them."""

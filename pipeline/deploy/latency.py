@@ -1,0 +1,94 @@
+"""How long a model takes to answer on the CPU."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import PROJECT
+from pipeline.errors import UserError
+
+CALLS = {1: 20, 32: 5, 256: 2}  # batch -> timed calls per turn
+
+
+class Worker:
+    """The near end of a pipeline.deploy.timing_worker process; starting it does not wait until it is ready."""
+
+    def __init__(self, name: str, source, images: Path, threads: int):
+        self.name = name
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the process)
+        where = str(source.resolve() if isinstance(source, Path) else source)  # the process starts elsewhere
+        limits = {key: str(threads) for key in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.deploy.timing_worker", name, where, str(images), str(threads)],
+            cwd=PROJECT,
+            env={**os.environ, **limits, "TF_NUM_INTEROP_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+        )
+
+    def turn(self, batch: int, calls: int) -> tuple[list[float], float | None]:
+        """Seconds of each of so many calls, and the process' peak memory in MB so far; UserError if it stopped."""
+        try:
+            print(json.dumps({"batch": batch, "calls": calls}), file=self.process.stdin, flush=True)
+            answer = json.loads(self.process.stdout.readline())
+        except (OSError, ValueError) as error:
+            self.errors.seek(0)
+            said = (self.errors.read().strip().splitlines() or ["nothing said"])[-1]
+            raise UserError(f"{self.name} stopped while it was timed: {said}") from error
+        return answer["seconds"], answer["peak_megabytes"]
+
+    def close(self) -> None:
+        """End the process."""
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self.errors.close()
+
+
+def interleaved(sources: dict, images: np.ndarray, threads: int, rounds: int, tell=lambda done: None) -> dict:
+    """Time several runtimes in turn (A B C, C B A, …), so that a machine that drifts favours none.
+
+    Each runs in a process of its own with the same fixed number of threads, warmed up at every batch
+    size first. Nobody else's idle threads or memory are in it, and one call before each turn is not
+    counted.
+
+    Args:
+        sources: runtime's name (see pipeline.deploy.timing_worker) -> model file, or side of a matrix.
+        images: raw pixels (n, h, w, c), repeated where n is smaller than a batch.
+        threads: of each process.
+        rounds: turns of each runtime at each batch size.
+        tell: called with the number of rounds done.
+    Returns:
+        name -> {"seconds": {batch: list of calls}, "peak_megabytes": of the process, or None}.
+    """
+    found = {name: {"seconds": {batch: [] for batch in CALLS}, "peak_megabytes": None} for name in sources}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        np.save(Path(folder) / "images.npy", images[: max(CALLS)])
+        workers = []
+        for name, source in sources.items():
+            workers.append(Worker(name, source, Path(folder) / "images.npy", threads))
+            stack.callback(workers[-1].close)
+        for worker in workers:
+            for batch in CALLS:
+                worker.turn(batch, 2)
+        for done in range(rounds):
+            for batch, calls in CALLS.items():
+                for worker in workers if done % 2 == 0 else reversed(workers):
+                    seconds, peak = worker.turn(batch, calls)
+                    found[worker.name]["seconds"][batch] += seconds
+                    found[worker.name]["peak_megabytes"] = peak
+            tell(done + 1)
+    return found

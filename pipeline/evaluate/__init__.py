@@ -1,0 +1,1 @@
+"""Evaluation: metrics, test-time augmentation, and the plots of both."""

@@ -1,0 +1,186 @@
+"""Saved models: written with their metadata, loaded back with care, and the list of this project's own.
+
+The contract of a saved model: raw pixels float32 in [0, 255] in, probabilities in label order out,
+float32, uncompiled, stock Keras layers only; class names, data set and recipe are in the file.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from pipeline import backend
+from pipeline.atomic_io import replacing
+from pipeline.backend import keras
+from pipeline.console import counter
+from pipeline.errors import UserError
+from pipeline.models import h5_scan, untrusted
+
+ATTRIBUTE = "pipeline"
+
+
+def stock_class(layer) -> type:
+    """Keras' own class of a layer; one of this project is a faster form of the stock layer that it derives from."""
+    return next(base for base in type(layer).__mro__ if base.__module__.split(".")[0] == "keras")
+
+
+def inference_copy(model, image_shape: tuple[int, ...]):
+    """The same function of an image, without what is there for training alone.
+
+    Every layer is a float32 stock layer; those that only draw random numbers (dropout) are left out.
+
+    Args:
+        model: functional Keras model.
+        image_shape: (height, width, channels) the copy is for.
+    """
+
+    def clone(layer):
+        return stock_class(layer).from_config({**layer.get_config(), "dtype": "float32"})
+
+    def call(layer, *args, **kwargs):
+        random_only = hasattr(layer, "seed_generator") and not layer.trainable_variables
+        return args[0] if random_only else layer(*args, **kwargs)
+
+    # The wrapper shares the layers but not the compilation, which clone_model would try to copy.
+    copy = keras.models.clone_model(
+        keras.Model(model.input, model.output, name=model.name),
+        input_tensors=keras.Input(image_shape, name="pixels"),
+        clone_function=clone,
+        call_function=call,
+    )
+    for layer in copy.layers:
+        if layer.variables:
+            layer.set_weights(model.get_layer(layer.name).get_weights())
+    return copy
+
+
+def save(model, path: Path, *, image_shape, **about) -> None:
+    """Save an inference copy as .h5, atomically; `about` travels in the file.
+
+    Args:
+        image_shape: (h, w, c) of the pixels that it takes.
+        about: plain data; prefix, dataset, title and class_names at least.
+    """
+    copy = inference_copy(model, image_shape)
+    with replacing(path) as temporary:
+        copy.save(temporary)
+        with h5py.File(temporary, "a") as file:
+            file.attrs[ATTRIBUTE] = json.dumps(about)
+            file.attrs[h5_scan.DIGEST] = h5_scan.digest(file)
+
+
+def metadata(path: Path) -> dict:
+    """What save_model stored beside the weights: prefix, dataset, title, class_names, recipe, seed.
+
+    Raises:
+        UserError: missing, damaged or foreign file, or an export.
+    """
+    if Path(path).suffix != ".h5":
+        raise UserError(f"{path} is no .h5 file; name the saved Keras model")
+    untrusted.check(Path(path))
+    try:
+        with h5py.File(path, "r") as file:
+            about = json.loads(file.attrs[ATTRIBUTE])
+    except KeyError as error:
+        raise UserError(f"{path} was not saved by this project: it names no data set and classes") from error
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"{path} is damaged or not a Keras .h5 file") from error
+    names = about.get("class_names") if isinstance(about, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{path} was not saved by this project: it names no classes")
+    if not all(isinstance(about.get(key), str) for key in ("prefix", "dataset", "title")):
+        raise UserError(f"{path} was not saved by this project: it does not say what it was trained on")
+    if not re.fullmatch(r"[\w-]+", about["prefix"]):  # it becomes part of file names
+        raise UserError(f"{path} was not saved by this project: its prefix is no name")
+    return about
+
+
+def finished(folder: Path) -> list[Path]:
+    """Paths of the finished models in a folder; prints which script makes one that is missing.
+
+    Raises:
+        UserError: there is none.
+    """
+    there = []
+    for model in MODELS.values():
+        path = folder / model.file
+        if path.is_file():
+            there.append(path)
+        elif model.recipe != "best":  # which is for those who have hours
+            print(f"{path} is missing; {model.script} makes it", flush=True)
+    if not there:
+        first = next(iter(MODELS.values())).script
+        raise UserError(f"no saved model in {folder}; run {first} first, or mend --output-dir")
+    return there
+
+
+def load(path: Path):
+    """Load a saved model, uncompiled, after a look at the file by pipeline.models.untrusted.
+
+    Raises:
+        UserError: missing, damaged or changed file, a Lambda layer, or a class that is not Keras' own.
+            The architecture is read as plain JSON first, so none of the file's code has run by then.
+    """
+    return without_xla(untrusted.load(Path(path)))
+
+
+def without_xla(model):
+    """The model, kept from XLA, which Keras gives every uncompiled model beside a GPU, anew for each batch size."""
+    if keras.backend.backend() == "tensorflow" and not model.compiled:
+        model.jit_compile = False
+    return model
+
+
+def predict(model, images: np.ndarray, batch_size: int = 250, what: str = "") -> np.ndarray:
+    """Outputs (n, ...) float32 of a model for raw pixels (n, h, w, c) in [0, 255], whatever their dtype.
+
+    Args:
+        what: name of the images; if given, how far it has come is printed.
+    """
+    # Batch by batch: predict() turns the whole array into one tensor, and its tf.data pipeline ends late
+    # (see pipeline.data.batches).
+    without_xla(model)
+    parts = []
+    for start in range(0, len(images), batch_size):
+        part = images[start : start + batch_size].astype(np.float32)
+        with backend.without_distribution():
+            parts.append(np.asarray(model.predict_on_batch(part), np.float32))
+        if what and (len(parts) % 10 == 0 or start + len(part) == len(images)):
+            counter(start + len(part), len(images), what)
+    return np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model in the output folder.
+
+    Args:
+        prefix: of the files beside it.
+        file: its name.
+        script: that makes it.
+        network, task: in tables.
+        recipe: whose seeds are counted; None where one run is all there is.
+    """
+
+    prefix: str
+    file: str
+    script: str
+    network: str
+    task: str
+    recipe: str | None
+
+
+COARSE = "CIFAR-100, 20 coarse labels"
+# Prefix -> model, in the order in which the scripts run.
+MODELS = {
+    model.prefix: model
+    for model in (
+        Model("cifar100", "cifar100_cnn_scratch.h5", "cifar100_cnn.py", "CNN from scratch", COARSE, "fast"),
+        Model("cifar100-best", "cifar100_cnn_best.h5", "cifar100_cnn.py", "deeper CNN", COARSE, "best"),
+        Model("custom_cnn", "custom_cnn_model.h5", "mnist_classification.py", "custom CNN", "MNIST", "default"),
+        Model("resnet50", "resnet50_model.h5", "resnet50_transfer_learning.py", "ResNet50", "MNIST", None),
+    )
+}

@@ -1,0 +1,1 @@
+"""Report: result files in, Markdown tables, documents and model cards out."""

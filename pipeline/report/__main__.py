@@ -1,0 +1,70 @@
+"""Put measured figures into README.md, technical_report.md and docs/, and write the model cards.
+
+    python -m pipeline.report
+
+A figure in the text stands between two comments that name its source, and is replaced in place:
+
+    <!-- cifar100_metrics.json test_accuracy .4f -->0.1234<!-- / -->
+
+The first word is a file in output/, the second a path of keys into it, the third a Python format.
+A whole table stands between <!-- table NAME --> and <!-- /table -->; NAME is a function of pipeline.report.tables.
+The cards, output/<prefix>_model_card.md, are by pipeline.report.cards.
+"""
+
+import re
+import sys
+
+from pipeline import PROJECT, atomic_io
+from pipeline.console import clock
+from pipeline.errors import UserError, exit_code
+from pipeline.report.cards import cards
+from pipeline.report.markdown import read
+from pipeline.report.tables import TABLES
+
+TEXTS = ("README.md", "README.tr.md", "technical_report.md", "docs/reliability.md", "docs/scaling.md")
+FIGURE = re.compile(r"<!-- (\S+\.json) (\S+) (\S+) -->(.*?)<!-- / -->", re.DOTALL)
+TABLE = re.compile(r"<!-- table (\w+) -->\n(.*?)<!-- /table -->", re.DOTALL)
+
+
+def figure(name: str, keys: str, form: str) -> str:
+    """A number from a result file; form is a Python format, or "clock" for seconds as h:mm:ss."""
+    value = read(name)
+    try:
+        for key in keys.split("."):
+            value = value[int(key)] if isinstance(value, list) else value[key]
+    except (IndexError, KeyError) as error:
+        raise UserError(f"output/{name} has no {keys}, which a text shows; run its script again") from error
+    return clock(value) if form == "clock" else format(value, form)
+
+
+def render(text: str) -> str:
+    """The text with every marked figure and table made anew from output/."""
+    text = FIGURE.sub(lambda m: f"<!-- {m[1]} {m[2]} {m[3]} -->{figure(m[1], m[2], m[3])}<!-- / -->", text)
+    return TABLE.sub(lambda m: f"<!-- table {m[1]} -->\n{made(m[1])}\n<!-- /table -->", text)
+
+
+def made(name: str) -> str:
+    """A table from the result files; UserError where they lack what it shows."""
+    try:
+        return TABLES[name]()
+    except KeyError as error:
+        raise UserError(
+            f"the result files have no {error}, which table {name} shows; run their scripts again"
+        ) from error
+
+
+def main() -> int:
+    """Rewrite the texts and cards that differ."""
+    texts = {PROJECT / name: render((PROJECT / name).read_text(encoding="utf-8")) for name in TEXTS}
+    rewritten = []
+    for path, new in {**texts, **cards(PROJECT / "output")}.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != new:
+            with atomic_io.replacing(path) as temporary:
+                temporary.write_text(new, encoding="utf-8")
+            rewritten.append(path.relative_to(PROJECT).as_posix())
+    print(f"rewritten: {', '.join(rewritten) or 'nothing'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

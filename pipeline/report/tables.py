@@ -1,0 +1,313 @@
+"""The Markdown tables of the documents, by name, each from a result file."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from experiments.transfer_plot import name_of
+from pipeline import PROJECT
+from pipeline.console import clock
+from pipeline.evaluate.metrics import over_seeds
+from pipeline.models.saved_model import MODELS
+from pipeline.report.markdown import read, spread, table
+from pipeline.system import lacks_bfloat16
+
+
+def headline() -> str:
+    """Each model's recipe over its seeds, beside the first published figure for one network on the same task."""
+    others = _published()
+    rows = [("model", "test accuracy", "n", "published", "parameters", "whole run on two cores (min:s)")]
+    for prefix, model in MODELS.items():
+        run, family = read(f"{prefix}_metrics.json"), prefix.removesuffix("-best")
+        seeds = read(f"{family}_results.json").get(model.recipe, {}) if model.recipe else {}
+        command = model.script + (" --recipe best" if model.recipe == "best" else "")
+        accuracy = seeds.get("test_accuracy", {"mean": run["test_accuracy"], "std": None, "n": 1})
+        other = next(others[others["prefix"] == family].itertuples(), None)
+        rows.append(
+            (
+                f"{model.network}, {model.task} (`{command}`)",
+                spread(accuracy),
+                str(accuracy["n"]),
+                f"{other.accuracy} ([{other.source}]({other.link}))" if other else "none found",
+                f"{run['parameters']:,}",
+                _times(seeds["runs"] if seeds else [run["hardware"] | run]),
+            )
+        )
+    return table(rows, left=1)
+
+
+def published() -> str:
+    """What others report for the same data and labels."""
+    rows = [("data", "network", "test accuracy", "source")]
+    for row in _published().itertuples():
+        rows.append((MODELS[row.prefix].task, row.network, row.accuracy, f"[{row.source}]({row.link})"))
+    return table(rows, left=2)
+
+
+def _published() -> pd.DataFrame:
+    return pd.read_csv(PROJECT / "docs" / "published_figures.csv", dtype=str)
+
+
+def runs() -> str:
+    """What each training script reached."""
+    rows = [("model", "data", "recipe", "epochs", "training images")]
+    rows[0] += ("test accuracy", "test loss", "macro F1", "parameters", "time (min:s)")
+    for prefix, model in MODELS.items():
+        run = read(f"{prefix}_metrics.json")
+        start = f", start: {run['weights']['file']}" if "weights" in run else ""
+        rows.append(
+            (
+                model.network + start,
+                run["dataset"],
+                f"{run['recipe']}, seed {run['seed']}",
+                str(run["epochs"]),
+                f"{run['n_train']:,}",
+                *(f"{run[figure]:.4f}" for figure in ("test_accuracy", "test_loss", "macro_f1")),
+                f"{run['parameters']:,}",
+                _times([run["hardware"] | run]),
+            )
+        )
+    return table(rows, left=3)
+
+
+def cifar100_recipes() -> str:
+    """What each recipe of cifar100_cnn.py reached, over its seeds."""
+    rows = [("recipe", "labels in training", "training images", "epochs", "test accuracy", "n")]
+    rows[0] += ("with test-time augmentation", "macro F1", "time (min:s)")
+    for result in read("cifar100_results.json").values():
+        config, first = result["config"], result["runs"][0]
+        rows.append(
+            (
+                config["recipe"],
+                config["labels"],
+                f"{first['n_train']:,}",
+                str(first["epochs"]),
+                spread(result["test_accuracy"]),
+                str(result["test_accuracy"]["n"]),
+                spread(result["tta_accuracy"]) if "tta_accuracy" in result else "not measured",
+                spread(result["macro_f1"]),
+                _times(result["runs"]),
+            )
+        )
+    return table(rows, left=2)
+
+
+def _times(runs: list[dict], of: str = "wall_seconds") -> str:
+    """The shortest and the longest of the runs' times, those on bare processors without bfloat16 apart."""
+    found = []
+    for slow, said in ((False, ""), (True, " without bfloat16")):
+        seconds = [run[of] for run in runs if lacks_bfloat16(run) is slow]
+        if seconds:
+            shortest, longest = clock(min(seconds)), clock(max(seconds))
+            found.append((shortest if shortest == longest else f"{shortest} to {longest}") + said)
+    return "; ".join(found)
+
+
+def baseline() -> str:
+    """How the description's own schedule went: its best epoch, its rate, train against validation."""
+    rows = [("", "epoch", "training loss", "validation loss", "training accuracy", "validation accuracy")]
+    run = read("cifar100_results.json")["baseline"]["runs"][0]
+    for name, epoch in (("best", run["plateau"]["best_epoch"]), ("last", run["epochs"])):
+        at = run["plateau"][name]
+        figures = (at["loss"], at["val_loss"], at["accuracy"], at["val_accuracy"])
+        rows.append((f"{name} epoch", str(epoch), *(f"{value:.4f}" for value in figures)))
+    fell = ", ".join(str(epoch) for epoch in run["plateau"]["rate_fell_before_epochs"]) or "none so far"
+    reached = f"Test accuracy {run['test_accuracy']:.4f}, loss {run['test_loss']:.4f}, macro F1 {run['macro_f1']:.4f}"
+    return f"{table(rows, left=1)}\n\n{reached}. The learning rate was halved before these epochs: {fell}."
+
+
+def custom_cnn_recipes() -> str:
+    """What each recipe of mnist_classification.py reached, over its seeds."""
+    rows = [
+        (
+            "recipe",
+            "parameters",
+            "epochs",
+            "test accuracy",
+            "n",
+            "validation accuracy",
+            "training (min:s)",
+            "whole process (min:s)",
+        )
+    ]
+    for recipe, result in read("custom_cnn_results.json").items():
+        runs = result["runs"]
+        rows.append(
+            (
+                recipe.replace("-ensemble", ", ensemble of "),
+                f"{runs[0]['parameters']:,}",
+                str(result["config"]["epochs"]),
+                spread(result["test_accuracy"]),
+                str(result["test_accuracy"]["n"]),
+                spread(over_seeds([run["validation_accuracy"] for run in runs])),
+                _times(runs, "training_seconds"),
+                _times(runs),
+            )
+        )
+    return table(rows, left=1)
+
+
+def transfer() -> str:
+    """What ImageNet weights bring: a row per way, a column per number of training images."""
+    measured = pd.read_csv(PROJECT / "output" / "resnet50_transfer.csv")
+    sets = sorted(measured["images"].unique())
+    rows = [("way", *(f"{images:,} images" for images in sets))]
+    for (way, size), found in measured.groupby(["way", "size"], sort=False):
+        cells = []
+        for images in sets:
+            few = found[found["images"] == images]
+            figures = over_seeds(list(few["test_accuracy"])) if len(few) else {}
+            slow = " without bfloat16" if all(map(lacks_bfloat16, few.to_dict("records"))) else ""
+            cells.append(f"{spread(figures)} ({few['training_seconds'].mean():,.0f} s{slow})" if len(few) else "")
+        rows.append((name_of(way, size, found["covers"].iloc[0]), *cells))
+    return table(rows, left=1)
+
+
+def ablation() -> str:
+    """What each variant changes at the short budget."""
+    result = read("cifar100_ablation.json")
+    rows = [("change", "what", "validation accuracy", "difference (points)", "n", "training time (times)")]
+    own = result["reference"]
+    rows.append(("reference", "", spread(own), "", str(own["n"]), "1.0"))
+    for variant in result["variants"]:
+        points, times = f"{round(100 * variant['difference'], 1) + 0.0:+.1f}", variant["relative_time"]
+        rows.append((variant["variant"], variant["kind"], f"{variant['accuracy']:.4f}", points, str(variant["n"])))
+        rows[-1] += ("" if times is None else f"{times:.1f}",)
+    return table(rows, left=2)
+
+
+def comparison() -> str:
+    """Accuracy, speed, size and memory of the saved models in every runtime."""
+    result = read("model_comparison.json")
+    peaks = dict(result["matrix_peak_gflops"])
+    if lacks_bfloat16(result["hardware"]):
+        del peaks["bfloat16"]  # an emulated one says nothing about the models, which are in float32
+    rows = [
+        (
+            *("model", "runtime", "test accuracy (95 % interval)", "file (MB)"),
+            *("one image: ms (95th percentile)", "times Keras predict"),
+            *("batch 32: images/s", "batch 256: images/s", "times Keras predict", "peak memory (MB)"),
+            *(f"at 256: of the {peak:,.0f} GFLOP/s of {kind} products" for kind, peak in peaks.items()),
+        )
+    ]
+    for entry in result["models"]:
+        for timed in entry["runtimes"]:
+            one, some, many = (timed["batches"][batch] for batch in ("1", "32", "256"))
+            memory = timed["peak_megabytes"]
+            rows.append(
+                (
+                    f"{entry['name']} ({entry['dataset']})",
+                    timed["runtime"],
+                    f"{timed['test_accuracy']:.4f} ({timed['accuracy_low']:.4f} to {timed['accuracy_high']:.4f})",
+                    f"{timed['file_megabytes']:.1f}",
+                    f"{one['median_ms']:.2f} ({one['p95_ms']:.2f})",
+                    f"{one['speedup']:.1f}",
+                    f"{some['images_per_second']:,.0f}",
+                    f"{many['images_per_second']:,.0f}",
+                    f"{many['speedup']:.1f}",
+                    f"{memory:,.0f}" if memory else "unknown",
+                    *(f"{many[f'fraction_of_{kind}_peak']:.0%}" for kind in peaks),
+                )
+            )
+    return table(rows, left=2)
+
+
+def differences() -> str:
+    """Which models really differ on the test images, by McNemar's test."""
+    rows = [("data", "model A", "model B", "only A right", "only B right", "p (McNemar)")]
+    for row in read("model_comparison.json")["differences"]:
+        p = "< 0.0001" if row["p_value"] < 1e-4 else f"{row['p_value']:.2g}"
+        rows.append((row["dataset"], row["a"], row["b"], str(row["only_a"]), str(row["only_b"]), p))
+    return table(rows, left=3)
+
+
+def exports() -> str:
+    """What the check of every export measured, beside Keras."""
+    rows = [("model", "format", "file (MB)", "largest difference of a probability", "test accuracy", "Keras", "kept")]
+    for model in MODELS.values():
+        stem = Path(model.file).stem
+        for name, check in read(f"{stem}_exports.json")["exports"].items():
+            measured = (
+                ("megabytes", ".1f"),
+                ("difference", ".1g"),
+                ("accuracy_after", ".4f"),
+                ("accuracy_before", ".4f"),
+            )
+            figures = ("" if check[key] is None else format(check[key], form) for key, form in measured)
+            rows.append((stem, name.replace("_", " "), *figures, "no" if check["failure"] else "yes"))
+    return table(rows, left=2)
+
+
+def faithfulness() -> str:
+    """How faithful each method is on its best layer, by deletion and insertion, beside the controls."""
+    measured = pd.read_csv(PROJECT / "output" / "gradcam_faithfulness.csv", keep_default_na=False)
+    head = ("model", "method, at its best layer", "map", "deletion area", "insertion area")
+    rows = [(*head, "beats random maps", "beats a centred Gaussian", "likeness with random weights")]
+    measured["score"] = measured["insertion_area"] - measured["deletion_area"]
+    best = measured.sort_values("score", ascending=False, kind="stable").drop_duplicates(["model", "method"])
+    for name in measured["model"].unique():
+        for row in best[best["model"] == name].to_dict("records"):
+            control = row["method"] in ("random", "random pixels", "gaussian")
+            layer = f", {row['layer']}" if row["layer"] else ""
+            alike = row["likeness_100_percent_random"]
+            rows.append(
+                (
+                    name,
+                    f"*{row['method']}* (control)" if control else row["method"] + layer,
+                    row["map"],
+                    f"{row['deletion_area']:.3f}",
+                    f"{row['insertion_area']:.3f}",
+                    "" if row["method"] == "random" else row["beats_random"],
+                    "" if row["method"] == "gaussian" else row["beats_gaussian"],
+                    "" if control or alike == "" else f"{float(alike):.2f}",
+                )
+            )
+    return table(rows, left=3)
+
+
+def scaling() -> str:
+    """What an epoch costs against the number of images, the batch and the cores."""
+    result = read("benchmark_scaling.json")
+    rows = [("images", "batch", "cores", "seconds an epoch", "images/s", "peak memory (GB)")]
+    for row in result["rows"]:
+        images, seconds = row["images"], row["epoch_seconds"]
+        sizes = (f"{images:,}", f"{row['batch']:,}", str(row["cores"]))
+        rows.append((*sizes, f"{seconds:.1f}", f"{images / seconds:,.0f}", f"{row['peak_gigabytes']:.1f}"))
+    return table(rows, left=0)
+
+
+def faults() -> str:
+    """What `make faults` did, how often, and what came of it; made from its record, if there is one."""
+    if not (PROJECT / "output" / "faults.json").exists():
+        return "not run yet"
+    record = read("faults.json")
+    rows, done = [("what was done", "how often", "what came of it")], {}
+    for entry in record["tried"]:
+        counts = done.setdefault(entry["what"], {})  # a short and a long test of the same thing count together
+        for name, n in entry["counts"].items():
+            extreme = name.startswith(("slowest", "peak", "largest"))
+            counts[name] = max(counts.get(name, n), n) if extreme else counts.get(name, 0) + n
+    for what, counts in done.items():
+        times, *outcomes = (f"{name.replace('_', ' ')}: {n:,}" for name, n in counts.items())
+        rows.append((what, times.removeprefix("times: "), ", ".join(outcomes)))
+    where = f"{record['hardware']['cores']} cores ({record['hardware']['processor']})"
+    end = f"{record['failed']} tests failed; {clock(record['seconds'])} on {where}."
+    return "\n".join([table(rows, left=3), "", end, *(f"Skipped: {reason}." for reason in record["skipped"])])
+
+
+TABLES = {
+    "headline": headline,
+    "published": published,
+    "runs": runs,
+    "ablation": ablation,
+    "baseline": baseline,
+    "cifar100_recipes": cifar100_recipes,
+    "custom_cnn_recipes": custom_cnn_recipes,
+    "comparison": comparison,
+    "differences": differences,
+    "exports": exports,
+    "faithfulness": faithfulness,
+    "transfer": transfer,
+    "scaling": scaling,
+    "faults": faults,
+}

@@ -1,0 +1,65 @@
+"""The identity of a run: the settings that shape its result, how they are told, and the folder named after them."""
+
+import hashlib
+from pathlib import Path
+
+from pipeline.config import RunConfig, settings_of
+from pipeline.data.datasets import TOY
+
+OUTPUT = Path("output")  # in the working folder, as every file name on a command line is
+REPEATS = frozenset({"seed", "precision"})  # what may differ between repeated runs of the same settings
+LONGEST = 100  # characters of a folder's name that lists settings; beyond, it has their digest
+
+
+def recorded(config) -> dict:
+    """Every setting that shapes a result; files by name, no folders (they are the machine's, not the run's)."""
+    found = {}
+    for field in settings_of(type(config)):
+        if field.metadata["recorded"]:
+            value = getattr(config, field.name)
+            found[field.name] = Path(value).name if field.metadata["file"] else value
+    return found
+
+
+def overrides(config: RunConfig) -> dict:
+    """The recorded settings in which a run differs from its recipe, but for those that a repetition may change."""
+    own = recorded(config)
+    usual = recorded(type(config)(**{**config.recipes[config.recipe], "recipe": config.recipe}))
+    return {name: value for name, value in own.items() if value != usual[name] and name not in REPEATS}
+
+
+def label(config: RunConfig) -> str:
+    """The recipe, with the settings that differ from it: "fast", "fast (labels=fine)"."""
+    changed = ", ".join(f"{name}={value}" for name, value in overrides(config).items())
+    return f"{config.recipe} ({changed})" if changed else config.recipe
+
+
+def differences(then: dict, now: dict) -> dict[str, str]:
+    """Setting -> "was … and is …", for those in which one recorded run differs from another."""
+    names = sorted(then.keys() | now.keys())
+    return {
+        name: f"was {then.get(name)!r} and is {now.get(name)!r}" for name in names if then.get(name) != now.get(name)
+    }
+
+
+def output_folder(config: RunConfig, prefix: str) -> Path:
+    """Where a training run writes, so that trials never replace the results in output/ nor each other's.
+
+    Args:
+        prefix: of the run's files; the folder's name begins with it, and has the recipe once.
+    Returns:
+        --output-dir where it is given; output/demo for toy data, --limit and --dry-run; output/ for the default
+        recipe as it stands; else a folder in output/runs/ whose name lists what differs from the recipe, and the seed.
+    """
+    if config.output_dir:
+        return Path(config.output_dir)
+    if config.dataset in TOY or config.limit or config.dry_run:
+        return OUTPUT / "demo"
+    changed = overrides(config)
+    if not changed and config.recipe == type(config).recipe and config.seed == type(config).seed:
+        return OUTPUT
+    name = "-".join([prefix.removesuffix(f"-{config.recipe}"), config.recipe])
+    listed = "".join(f"-{name}={value}" for name, value in changed.items())
+    if len(listed) > LONGEST:
+        listed = "-" + hashlib.sha256(listed.encode()).hexdigest()[:12]
+    return OUTPUT / "runs" / f"{name}{listed}-seed{config.seed}"

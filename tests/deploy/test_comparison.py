@@ -1,0 +1,224 @@
+"""Intervals and tests against their definitions, counted operations, and fair timing in turns."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mnist_classification
+import model_comparison
+from pipeline.backend import keras
+from pipeline.deploy import comparison, latency, macs, runtimes
+from pipeline.errors import UserError
+from pipeline.evaluate import metrics
+from pipeline.models import saved_model
+from pipeline.report import tables
+
+layers = keras.layers
+
+
+@pytest.mark.parametrize(("right", "n"), [(9977, 10000), (8073, 10000), (450, 450), (0, 20), (7, 20)])
+def test_wilson_interval_as_wilson_wrote_it(right, n):
+    z, p = 1.959963984540054, right / n
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    assert metrics.wilson(right, n) == pytest.approx((max(centre - half, 0), min(centre + half, 1)), abs=1e-9)
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (5, 5), (1, 8), (8, 1), (30, 12), (3, 0)])
+def test_mcnemar_counts_every_more_uneven_split(only_a, only_b):
+    right_a = np.repeat([True, False, True, False], [only_a, only_b, 40, 7])
+    right_b = np.repeat([False, True, True, False], [only_a, only_b, 40, 7])
+    n = only_a + only_b
+    splits = [math.comb(n, k) for k in range(n + 1) if abs(2 * k - n) >= abs(only_a - only_b)]
+    assert metrics.mcnemar(right_a, right_b) == (only_a, only_b, pytest.approx(sum(splits) / 2**n))
+
+
+def test_models_of_one_name_are_told_apart_by_their_folders():
+    paths = [Path("runs/default/m.h5"), Path("runs/best/m.h5"), Path("other.h5")]
+    assert comparison.names(paths) == ["default/m", "best/m", "other"]
+
+
+def test_an_export_is_not_called_a_damaged_model(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"onnx")
+    with pytest.raises(UserError, match=r"m\.onnx is no \.h5 file"):
+        model_comparison.main([str(tmp_path / "m.onnx"), "--output-dir", str(tmp_path)])
+
+
+def test_multiply_accumulates_of_the_custom_cnn_counted_by_hand():
+    model = mnist_classification.build_model(mnist_classification.Config())
+    blocks = 28 * 28 * 9 * (1 * 32 + 32 * 32) + 14 * 14 * 9 * (32 * 64 + 64 * 64) + 7 * 7 * 9 * (64 * 128 + 128 * 128)
+    assert macs.multiply_accumulates(model) == blocks + 128 * 10
+    model = mnist_classification.build_model(mnist_classification.Config(pool_first=True))
+    first = 28 * 28 * 9 * 1 * 32 + 14 * 14 * 9 * 32 * 64 + 7 * 7 * 9 * 64 * 128
+    second = 14 * 14 * 9 * 32 * 32 + 7 * 7 * 9 * 64 * 64 + 3 * 3 * 9 * 128 * 128  # after the pooling
+    assert macs.multiply_accumulates(model) == first + second + 128 * 10
+
+
+def test_multiply_accumulates_know_stride_and_valid_padding_and_refuse_what_they_do_not_know():
+    pixels = keras.Input((9, 9, 2))
+    x = layers.Conv2D(4, 3, strides=2)(pixels)  # 4x4 places
+    assert macs.multiply_accumulates(keras.Model(pixels, x)) == 4 * 4 * 3 * 3 * 2 * 4
+    x = layers.Conv2DTranspose(4, 3)(x)
+    with pytest.raises(UserError, match="Conv2DTranspose"):
+        macs.multiply_accumulates(keras.Model(pixels, x))
+
+
+def test_a_dense_layer_over_a_map_counts_at_every_place():
+    pixels = keras.Input((9, 9, 4))
+    assert macs.multiply_accumulates(keras.Model(pixels, layers.Dense(5)(pixels))) == 9 * 9 * 4 * 5
+
+
+def test_multiply_accumulates_of_convolutions_channel_by_channel():
+    pixels = keras.Input((9, 9, 4))
+    depthwise = keras.Model(pixels, layers.DepthwiseConv2D(3, depth_multiplier=2)(pixels))  # 7x7 places
+    assert macs.multiply_accumulates(depthwise) == 7 * 7 * 3 * 3 * 4 * 2
+    separable = keras.Model(pixels, layers.SeparableConv2D(6, 3, strides=2)(pixels))  # 4x4 places
+    assert macs.multiply_accumulates(separable) == 4 * 4 * (3 * 3 * 4 + 4 * 6)
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    model = mnist_classification.build_model(mnist_classification.Config(filters=2))
+    path = tmp_path_factory.mktemp("models") / "model.h5"
+    about = {"prefix": "t", "dataset": "digits", "title": "t", "class_names": list("0123456789")}
+    saved_model.save(model, path, image_shape=(28, 28, 1), **about)
+    return path
+
+
+def test_runtimes_take_turns_each_in_a_process_of_its_own(model_file, digits, monkeypatch):
+    order, turn = [], latency.Worker.turn
+
+    def noted(worker, batch, calls):
+        order.append((worker.name, batch, calls))
+        return turn(worker, batch, calls)
+
+    monkeypatch.setattr(latency.Worker, "turn", noted)
+    monkeypatch.setattr(latency, "CALLS", {1: 3, 32: 2})
+    ballast = np.ones((2000, 1000, 100), np.uint8)  # of this process; a runtime's memory must not contain it
+    told = []
+    sources = {"Keras call": model_file, "matmul float32": 64}
+    found = latency.interleaved(sources, digits.x_test, 1, 2, told.append)
+    assert told == [1, 2]
+    for timed in found.values():
+        assert {batch: len(seconds) for batch, seconds in timed["seconds"].items()} == {1: 6, 32: 4}
+        assert min(min(seconds) for seconds in timed["seconds"].values()) > 0
+        assert 50 < timed["peak_megabytes"] < 50 + artifacts_of_this_process(ballast)
+    a, b = "Keras call", "matmul float32"
+    expected = [(a, 1, 3), (b, 1, 3), (a, 32, 2), (b, 32, 2), (b, 1, 3), (a, 1, 3), (b, 32, 2), (a, 32, 2)]
+    assert order[4:] == expected
+
+
+def artifacts_of_this_process(ballast):
+    """MB that this process holds, at least as many as the ballast."""
+    from pipeline.system import peak_megabytes
+
+    peak = peak_megabytes()
+    assert peak > ballast.nbytes / 1e6
+    return peak - ballast.nbytes / 1e6 + 100
+
+
+def test_a_runtime_that_stops_is_named_with_what_it_said(tmp_path, digits):
+    with pytest.raises(UserError, match=r"Keras call stopped.*gone\.h5 does not exist"):
+        latency.interleaved({"Keras call": tmp_path / "gone.h5"}, digits.x_test, 1, 1)
+
+
+def entry(name, dataset, accuracy, ms):
+    """A model's entry with made-up times: runtime -> ms of one image; a batch costs its images times that."""
+    return {
+        "name": name,
+        "title": f"{name} on {dataset}",
+        "file": f"{name}.h5",
+        "dataset": dataset,
+        "n_test": 1000,
+        "parameters": 10,
+        "multiply_accumulates": 500_000,
+        "runtimes": [
+            {
+                "runtime": runtime,
+                "file": name + runtimes.RUNTIMES[runtime][0],
+                "file_megabytes": 4.0 if runtime != "LiteRT int8" else 1.0,
+                **comparison.accuracy(np.arange(1000) < 1000 * accuracy),
+                "peak_megabytes": 300.0,
+                "batches": {str(n): comparison.speed(n, [n * one / 1000] * 3) for n in (1, 32, 256)},
+            }
+            for runtime, one in ms.items()
+        ],
+    }
+
+
+@pytest.fixture
+def result():
+    ms = {"Keras predict": 40, "Keras call": 10, "ONNX Runtime": 2, "LiteRT float32": 2.5, "LiteRT int8": 0.5}
+    entries = [
+        entry("cifar100_cnn", "cifar100", 0.8, ms),
+        entry("custom_cnn", "mnist", 0.997, ms),
+        entry("resnet50", "mnist", 0.995, {name: 5 * one for name, one in ms.items()}),
+    ]
+    for one in entries:
+        comparison.add_ratios(one, {"float32": 100.0, "bfloat16": 200.0})
+    right = [{name: np.arange(1000) % 5 > 0 for name in ms} for _ in entries]
+    right[2]["Keras predict"] = np.arange(1000) % 5 > 1
+    return {
+        "models": entries,
+        "differences": comparison.differences(entries, right),
+        "matrix_peak_gflops": {"float32": 100.0, "bfloat16": 200.0},
+        "threads": 2,
+        "rounds": 3,
+        "hardware": {"processor": "a processor", "cores": 2, "accelerator": "none"},
+    }
+
+
+def test_speed_is_median_and_percentile_of_single_calls():
+    figures = comparison.speed(32, [0.001] * 19 + [0.1])
+    assert figures["median_ms"] == pytest.approx(1) and figures["images_per_second"] == pytest.approx(32000)
+    assert figures["p95_ms"] == pytest.approx(1000 * np.percentile([0.001] * 19 + [0.1], 95))
+
+
+def test_ratios_follow_from_times_and_counted_operations(result):
+    int8 = result["models"][0]["runtimes"][4]["batches"]["256"]
+    assert int8["speedup"] == pytest.approx(80)
+    assert int8["gflops"] == pytest.approx(2 * 500_000 * 2000 / 1e9)
+    assert (
+        int8["fraction_of_float32_peak"] == pytest.approx(int8["gflops"] / 100) == 2 * int8["fraction_of_bfloat16_peak"]
+    )
+
+
+def test_models_are_compared_on_their_own_data_set_alone(result):
+    pairs = [(row["a"], row["b"]) for row in result["differences"]]
+    assert pairs[0] == ("custom_cnn, Keras predict", "resnet50, Keras predict")
+    assert len(pairs) == 4 and not any("cifar100" in a and "custom" in b for a, b in pairs)
+    assert (result["differences"][0]["only_a"], result["differences"][0]["only_b"]) == (200, 0)
+    assert result["differences"][0]["p_value"] < 1e-9 and result["differences"][1]["p_value"] == 1
+
+
+def test_a_row_for_every_model_runtime_and_batch(result):
+    rows = comparison.flat(result["models"])
+    assert len(rows) == 3 * 5 * 3 and len({(row["name"], row["runtime"], row["batch"]) for row in rows}) == 45
+    assert all(np.isscalar(value) for row in rows for value in row.values())
+
+
+def test_text_and_markdown_carry_the_measured_figures(result, monkeypatch):
+    monkeypatch.setattr(tables, "read", lambda name: result)
+    text, table, tests = comparison.text(result), tables.comparison(), tables.differences()
+    for entry_ in result["models"]:
+        for timed in entry_["runtimes"]:
+            one = timed["batches"]["1"]["median_ms"]
+            (line,) = [row for row in table.splitlines() if entry_["name"] in row and f"| {timed['runtime']} |" in row]
+            assert f"| {one:.2f} (" in line and f"{timed['test_accuracy']:.4f}" in line
+            assert any(
+                entry_["name"] in row and timed["runtime"] in row and f"{one:.2f}" in row for row in text.splitlines()
+            )
+    assert len({row.count("|") for row in table.splitlines()}) == 1 and "bfloat16" not in table
+    monkeypatch.setitem(result["hardware"], "processor", "a processor amx_bf16")
+    assert "at 256: of the 200 GFLOP/s of bfloat16 products" in tables.comparison()
+    assert "< 0.0001" in tests and "| 200 | 0 |" in tests and "100 GFLOP/s" in text
+
+
+@pytest.mark.parametrize("models", [1, 3])
+def test_the_picture_can_be_drawn_of_one_model_and_of_all(result, models, tmp_path):
+    comparison.draw({**result, "models": result["models"][:models]}, tmp_path / "a.png")
+    pixels = np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).astype(int)
+    assert min(pixels.shape[:2]) > 400 and (np.ptp(pixels, axis=-1) > 60).sum() > 500

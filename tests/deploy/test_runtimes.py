@@ -1,0 +1,79 @@
+"""Exported models from elsewhere: what is no image classifier is refused in a line."""
+
+import numpy as np
+import pytest
+
+from pipeline.backend import keras
+from pipeline.deploy import runtimes
+from pipeline.errors import UserError
+
+onnx = pytest.importorskip("onnx", reason="optional: pip install -r requirements-export.txt")
+for package in ("onnxruntime", "ai_edge_litert"):
+    pytest.importorskip(package, reason="optional: pip install -r requirements-export.txt")
+
+layers = keras.layers
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.tflite"])
+def test_a_damaged_export_is_bad_input(name, tmp_path):
+    (tmp_path / name).write_bytes(b"\x00" * 100)
+    with pytest.raises(UserError, match=name):
+        runtimes.open_model(tmp_path / name)
+
+
+def test_other_suffixes_and_missing_files_are_bad_input(tmp_path):
+    for name in ("model.pt", "model.onnx"):
+        with pytest.raises(UserError, match=name):
+            runtimes.open_model(tmp_path / name)
+
+
+FLOAT, BYTE = onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "out", "says"),
+    [
+        (BYTE, ["n", 8, 8, 1], ["n", 10], "float32"),
+        (FLOAT, ["n", 8, 8, 1], ["n", "classes"], "gives"),
+        (FLOAT, ["n", 8, 8, 1], ["n", None], "gives"),
+        (FLOAT, ["n", 8, 8, 1], ["n", 8, 8, 10], "gives"),
+        (FLOAT, ["n", 8, 8, 1], [], "gives"),
+        (FLOAT, ["n", 64], ["n", 10], "takes"),
+    ],
+)
+def test_an_onnx_model_that_is_no_image_classifier_is_bad_input(tmp_path, kind, shape, out, says):
+    pixels = onnx.helper.make_tensor_value_info("pixels", kind, shape)
+    scores = onnx.helper.make_tensor_value_info("scores", kind, out)
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["pixels"], ["scores"])], "g", [pixels], [scores])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match=rf"model.onnx.* {says}"):
+        runtimes.open_model(path)
+
+
+def test_an_onnx_model_without_an_input_is_bad_input(tmp_path):
+    scores = onnx.helper.make_tensor_value_info("scores", FLOAT, [1, 10])
+    value = onnx.helper.make_tensor("value", FLOAT, [1, 10], [0.1] * 10)
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Constant", [], ["scores"], value=value)], "g", [], [scores])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match="exactly one input"):
+        runtimes.open_model(tmp_path / "model.onnx")
+
+
+def test_a_litert_model_that_takes_bytes_is_bad_input(tmp_path):
+    import tensorflow as tf
+
+    pixels = keras.Input((8, 8, 1))
+    converter = tf.lite.TFLiteConverter.from_keras_model(
+        keras.Model(pixels, layers.Softmax()(layers.Dense(10)(layers.Flatten()(pixels))))
+    )
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([np.full((1, 8, 8, 1), value, np.float32)] for value in (0, 255))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.uint8
+    path = tmp_path / "model.tflite"
+    path.write_bytes(converter.convert())
+    with pytest.raises(UserError, match="takes uint8"):
+        runtimes.open_model(path)

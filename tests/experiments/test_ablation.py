@@ -1,0 +1,276 @@
+"""The ablation: one change per variant, a table that survives an interruption, and what it says."""
+
+import dataclasses
+import json
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cifar100_cnn
+from experiments import ablation_table, cifar100_ablation, networks
+from experiments.variants import TTA, VARIANTS, Variant, change
+from pipeline.backend import keras
+from pipeline.data import datasets
+from pipeline.errors import UserError
+from pipeline.report import __main__ as report
+from pipeline.report import tables
+
+tensorflow = pytest.importorskip("tensorflow")
+
+
+@pytest.fixture
+def eagerly():
+    """No graphs: a few steps of thirty networks take seconds, where tracing them takes minutes."""
+    tensorflow.config.run_functions_eagerly(True)
+    yield
+    tensorflow.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(autouse=True)
+def few_images(shapes, monkeypatch):
+    """24 images of each part, wherever a script asks for data."""
+    few = datasets.shrink(datasets.split(shapes), 24)
+    monkeypatch.setattr(datasets, "prepare", lambda config: few)
+    return few
+
+
+def smaller(variant):
+    """The same variant with a network of few filters."""
+    given = getattr(variant.build, "keywords", {})
+    if variant.build is networks.build_transformer:
+        return dataclasses.replace(variant, build=partial(variant.build, depth=1, width=16, heads=2))
+    widths = (12, 24, 24) if "widths" in given else (8, 16, 16)
+    return dataclasses.replace(
+        variant, build=partial(getattr(variant.build, "func", variant.build), **given | {"widths": widths})
+    )
+
+
+def test_there_are_the_ideas_that_were_asked_for_each_with_a_change_of_its_own():
+    assert len(VARIANTS) + len(TTA) >= 15
+    changes = [change(variant) for variant in VARIANTS.values()]
+    assert all(changes) and len(set(changes)) == len(changes)
+    assert {variant.kind for variant in VARIANTS.values()} == set(ablation_table.KINDS)
+    assert change(Variant()) == ""
+    assert change(VARIANTS["no label smoothing"]) == "label_smoothing=0.0"
+    assert change(VARIANTS["CutMix"]) == "cutmix(alpha=1.0, probability=0.5)"
+    known = {field.name for field in dataclasses.fields(cifar100_cnn.Config)}
+    assert all(variant.settings.keys() <= known for variant in VARIANTS.values())
+
+
+def test_the_reference_is_recipe_fast_at_the_short_budget():
+    config = cifar100_ablation.settings(cifar100_ablation.Config(), Variant(), 2)
+    assert config == cifar100_cnn.Config(epochs=5, seed=2)
+    changed = cifar100_ablation.settings(cifar100_ablation.Config(), VARIANTS["twice the epochs"], 0)
+    assert changed == cifar100_cnn.Config(epochs=10)
+    without = cifar100_ablation.settings(cifar100_ablation.Config(), VARIANTS["no shifts"], 0)
+    assert without == cifar100_cnn.Config(epochs=5, shift=0)
+
+
+def test_every_idea_trains_and_changes_what_comes_out(eagerly, few_images):
+    def answers(variant):
+        """Probabilities after eight steps, half of them on small images, at a rate at which nothing diverges."""
+        short = cifar100_ablation.Config(dataset="synthetic", epochs=2, batch_size=6)
+        config = dataclasses.replace(cifar100_ablation.settings(short, variant, 0), learning_rate=0.02)
+        model, seconds = cifar100_ablation.train(smaller(variant), config, few_images)
+        assert seconds > 0
+        return model.predict_on_batch(few_images.x_validation.astype(np.float32))
+
+    reference = answers(Variant())
+    assert reference.max() < 0.9
+    np.testing.assert_array_equal(answers(Variant()), reference)
+    for name, variant in VARIANTS.items():
+        found = answers(variant)
+        assert np.isfinite(found).all(), name
+        assert not np.array_equal(found, reference), f"{name} changed nothing"
+
+
+def test_every_run_is_trained_in_the_chosen_arithmetic(eagerly, few_images):
+    """Keras forgets the dtype policy when it clears a session."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    short = cifar100_ablation.Config(dataset="synthetic", epochs=1, batch_size=12)
+    for _ in range(2):
+        model, _ = cifar100_ablation.train(
+            smaller(Variant()), cifar100_ablation.settings(short, Variant(), 0), few_images
+        )
+        assert model.get_layer("block1_conv1").dtype_policy.name == "mixed_bfloat16"
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    monkeypatch.setattr(ablation_table, "picture", lambda *_: None)
+
+
+def run(folder, *flags):
+    return cifar100_ablation.main(["--dataset", "synthetic", "--dry-run", "--output-dir", str(folder), *flags])
+
+
+def table_of(folder):
+    return pd.read_csv(folder / "cifar100_ablation.csv", keep_default_na=False)
+
+
+def test_a_dry_run_goes_on_where_it_was_interrupted(eagerly, tmp_path, monkeypatch, capsys):
+    measure, train, done = cifar100_ablation.measure, cifar100_ablation.train, []
+    monkeypatch.setattr(cifar100_ablation, "train", lambda variant, *rest: train(smaller(variant), *rest))
+
+    def four_then_interrupted(name, *rest):
+        if len(done) == 4:
+            raise KeyboardInterrupt
+        done.append(name)
+        return measure(name, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cifar100_ablation, "measure", four_then_interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, "CutMix", "dropout")
+    before = table_of(tmp_path)
+    assert done == ["reference", "reference", "reference", "CutMix"]
+    assert list(before.variant) == [*["reference", *TTA] * 3, "CutMix"]
+    assert not (tmp_path / "cifar100_ablation.lock").exists()
+    assert run(tmp_path, "CutMix", "dropout") == 0
+    assert "3 of 7 runs to do" in capsys.readouterr().out
+    table = table_of(tmp_path)
+    same = [column for column in table if column != "difference"]  # to a mean over five runs instead of three
+    pd.testing.assert_frame_equal(table[same].iloc[:10], before[same], atol=1e-6)
+    assert list(table.variant[10:]) == [*["reference", *TTA] * 2, "dropout"]
+    assert list(table.columns[:4]) == ["variant", "accuracy", "difference", "seconds"]
+    reference = table[table.variant == "reference"]
+    assert sorted(reference.seed) == [0, 1, 2, 3, 4]
+    np.testing.assert_allclose(table.difference, table.accuracy - reference.accuracy.mean(), atol=1e-5)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"cifar100_ablation.{kind}" for kind in ("csv", "json", "png")
+    }
+    about = json.loads((tmp_path / "cifar100_ablation.json").read_text())
+    assert about["n_validation"] == 24 and about["settings"]["epochs"] == 1
+    assert [variant["n"] for variant in about["variants"] if variant["variant"] in TTA] == [5, 5]
+    monkeypatch.setattr(tables, "read", lambda name: json.loads((tmp_path / name).read_text()))
+    lines = report.render("<!-- table ablation -->\n<!-- /table -->").splitlines()
+    assert len(lines) == 2 + 2 + 1 + 4  # comments, head, reference, variants
+    points = 100 * table[table.variant == "dropout"].difference.iloc[0]
+    assert any(line.startswith("| dropout | added |") and f"| {points:+.1f} |" in line for line in lines)
+
+
+def test_another_reference_is_refused_and_nothing_is_lost(tmp_path):
+    folder = tmp_path
+    rows = ablation_table.merged([], [row("reference", 0.7)])
+    ablation_table.write(folder / "cifar100_ablation.csv", rows, {"settings": {"epochs": 5}}, "a title")
+    before = (folder / "cifar100_ablation.csv").read_bytes()
+    with pytest.raises(UserError, match=r"epochs was 5 and is 1.*--output-dir"):
+        run(folder, "CutMix")
+    assert (folder / "cifar100_ablation.csv").read_bytes() == before
+    (folder / "cifar100_ablation.json").unlink()
+    with pytest.raises(UserError, match="damaged"):
+        run(folder, "CutMix")
+
+
+def test_the_test_images_are_never_at_hand(tmp_path, monkeypatch):
+    def look(name, variant, config, dataset):
+        assert dataset.x_test is None and dataset.y_test is None and dataset.fine_test is None
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cifar100_ablation, "measure", look)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path)
+
+
+def test_an_idea_that_fails_is_named_and_does_not_stop_the_others(tmp_path, no_pictures, monkeypatch, capsys):
+    def some_fail(name, variant, config, dataset):
+        if name == "MixUp":
+            raise UserError("the loss is nan")
+        return [row(name, 0.5, seed=config.seed, change=change(variant))]
+
+    monkeypatch.setattr(cifar100_ablation, "measure", some_fail)
+    assert run(tmp_path, "MixUp", "CutMix") == 1
+    assert "MixUp, seed 0 failed: the loss is nan" in capsys.readouterr().err
+    assert sorted(table_of(tmp_path).variant) == ["CutMix", *["reference"] * 5]
+
+    def all_fail(*_):
+        raise UserError("the loss is nan")
+
+    monkeypatch.setattr(cifar100_ablation, "measure", all_fail)
+    with pytest.raises(UserError):
+        run(tmp_path / "other")
+
+
+def test_an_idea_whose_strength_has_changed_is_measured_again(tmp_path, no_pictures, monkeypatch, capsys):
+    def answer(name, variant, config, dataset):
+        ran.append(name)
+        return [row(name, 0.5, seed=config.seed, change=change(variant))]
+
+    ran = []
+    monkeypatch.setattr(cifar100_ablation, "measure", answer)
+    run(tmp_path, "cutout", "MixUp")
+    monkeypatch.setitem(cifar100_ablation.VARIANTS, "cutout", Variant("added", {"shift": 3}))
+    ran.clear()
+    run(tmp_path, "cutout", "MixUp")
+    assert ran == ["cutout"]
+    assert "left out, not the variant of today: cutout" in capsys.readouterr().out
+    assert sorted(table_of(tmp_path).change) == [*[""] * 5, change(VARIANTS["MixUp"]), "shift=3"]
+
+
+def test_more_seeds_are_added_to_those_that_are_there(tmp_path, no_pictures, monkeypatch):
+    def answer(name, variant, config, dataset):
+        ran.append((name, config.seed))
+        return [row(name, 0.5, seed=config.seed, change=change(variant))]
+
+    ran = []
+    monkeypatch.setattr(cifar100_ablation, "measure", answer)
+    run(tmp_path, "cutout")
+    ran.clear()
+    run(tmp_path, "cutout", "--seeds", "6")
+    assert ran == [*[("cutout", seed) for seed in range(1, 5)], ("reference", 5), ("cutout", 5)]
+
+
+def test_an_unknown_idea_is_bad_input_that_lists_the_known_ones(tmp_path):
+    with pytest.raises(UserError, match=r"no variant is called magic; there are: RandAugment, .*test-time flip"):
+        run(tmp_path, "magic")
+    assert not list(tmp_path.iterdir())
+
+
+def row(name, accuracy, seed=0, seconds=100.0, kind=None, change="", machine="one"):
+    kind = kind or ("reference" if name == "reference" else "added")
+    values = {"variant": name, "accuracy": accuracy, "seed": seed, "seconds": seconds, "kind": kind, "change": change}
+    return {**values, "epochs": 5, "parameters": 10, "commit": "abc", "machine": machine}
+
+
+def test_the_summary_is_the_mean_over_seeds_and_the_sample_deviation():
+    rows = ablation_table.merged([], [row("reference", value, seed) for seed, value in enumerate((0.70, 0.71, 0.75))])
+    rows = ablation_table.merged(rows, [row("MixUp", 0.70), row("MixUp", 0.74, 1, 300.0), row("cutout", 0.8)])
+    found = ablation_table.summary(rows)
+    assert found["reference"]["mean"] == pytest.approx(0.72)
+    assert found["reference"]["std"] == pytest.approx(np.std([0.70, 0.71, 0.75], ddof=1))
+    assert [variant["variant"] for variant in found["variants"]] == ["cutout", "MixUp"], "best first"
+    mixup = found["variants"][1]
+    assert (mixup["difference"], mixup["n"]) == (pytest.approx(0.0), 2)
+    assert mixup["relative_time"] == pytest.approx(2.0)
+    later = ablation_table.merged(rows, [row("cutout", 0.6)])
+    assert [entry["accuracy"] for entry in later if entry["variant"] == "cutout"] == [0.6]
+
+
+def test_seconds_are_compared_with_the_reference_on_the_same_machine(tmp_path):
+    rows = [row("reference", 0.7), row("cutout", 0.8, seconds=50.0, machine="two")]
+    found = ablation_table.summary(ablation_table.merged([], rows))
+    assert found["variants"][0]["relative_time"] is None
+    ablation_table.picture(ablation_table.merged([], rows), found, "a title", tmp_path / "picture.png")
+    rows.append(row("reference", 0.7, 1, seconds=25.0, machine="two"))
+    found = ablation_table.summary(ablation_table.merged([], rows))
+    assert found["variants"][0]["relative_time"] == pytest.approx(2.0)
+
+
+def test_the_picture_names_every_idea_its_points_and_the_band(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(ablation_table, "save", lambda figure, path: figures.append(figure))
+    rows = [row("reference", value, seed) for seed, value in enumerate((0.74, 0.75, 0.76))]
+    rows = ablation_table.merged(rows, [row("MixUp", 0.763), row("ViT", 0.5, kind="replaced", seconds=250.0)])
+    ablation_table.picture(rows, ablation_table.summary(rows), "a title", tmp_path / "no.png")
+    axes = figures[0].axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["reference (3 seeds)", "ViT", "MixUp"]
+    texts = {text.get_text() for text in axes.texts}
+    assert {"+1.3", "−25.0", "2.5", "1.0"} <= texts
+    # Student's t for two degrees of freedom is 4.303; the deviation is one point.
+    assert any("± 5.0 points, from 3 seeds" in text for text in texts)
+    band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
+    assert (band.x0, band.x1) == (pytest.approx(-4.969, abs=1e-3), pytest.approx(4.969, abs=1e-3))
+    assert axes.get_xlim()[0] > -10, "what lies far below is drawn at the edge"

@@ -1,0 +1,299 @@
+"""The experiment on transfer with a tiny stand-in for ResNet50: budgets, draws, resuming, and what is taken over."""
+
+import dataclasses
+import itertools
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import write_weights
+from matplotlib.text import Text
+from PIL import Image
+
+import mnist_classification as mnist
+import resnet50_transfer_learning as resnet
+from experiments import resnet50_transfer as experiment
+from experiments import transfer_plot, transfer_setups
+from pipeline import atomic_io
+from pipeline.backend import keras
+from pipeline.data import datasets
+from pipeline.errors import UserError
+from pipeline.models import saved_model
+from pipeline.report import tables
+from pipeline.train import identity, resnet_weights
+
+layers = keras.layers
+SETUPS = ("frozen conv4", "frozen conv5", "custom CNN", "pretrained", "random initialization")
+COVERED = {"conv1_conv": {"kernel": np.full((3, 3, 1, 4), 0.1), "bias": np.zeros(4)}}
+
+
+def tiny(config):
+    """ResNet50's names and its order, one convolution a stage; "conv4" is what the weights file lacks."""
+    pixels = x = keras.Input((28, 28, 1), name="pixels")
+    x = layers.Resizing(config.image_size // 4, config.image_size // 4)(x)
+    x = layers.ReLU()(layers.Conv2D(4, 3, name="conv1_conv")(x))
+    x = layers.BatchNormalization(name="conv4_bn")(layers.Conv2D(5, 3, name="conv4_conv")(x))
+    x = layers.ReLU(name="conv4_block6_out")(x)
+    x = layers.ReLU()(layers.Conv2D(6, 1, name="conv5_conv")(x))
+    x = layers.Dropout(config.dropout, name="dropout")(layers.GlobalAveragePooling2D(name="features")(x))
+    logits = layers.Dense(10, dtype="float32", name="logits")(x)
+    return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(logits), name="tiny")
+
+
+@pytest.fixture
+def flags(tmp_path, monkeypatch):
+    """Command line of a dry run in which both networks are tiny."""
+    monkeypatch.setattr(resnet, "build_model", tiny)
+    whole = mnist.build_model
+    monkeypatch.setattr(mnist, "build_model", lambda config: whole(dataclasses.replace(config, filters=1)))
+    weights = write_weights(tmp_path / "some.h5", COVERED)
+    places = ["--weights", str(weights), "--output-dir", str(tmp_path / "results")]
+    return ["--dry-run", "--dataset", "digits", "--precision", "float32", *places]
+
+
+def table_of(tmp_path):
+    return pd.read_csv(tmp_path / "results" / "resnet50_transfer.csv")
+
+
+def test_every_way_has_every_set_and_the_small_ones_three_times():
+    rows = transfer_setups.plan(54_000)
+    per_setup = {(100, seed) for seed in range(3)} | {(1_000, seed) for seed in range(3)} | {(10_000, 0), (54_000, 0)}
+    setups = {(row.setup, row.size) for row in rows}
+    assert setups == set(transfer_plot.STYLES)
+    for setup in setups:
+        assert {(row.images, row.seed) for row in rows if (row.setup, row.size) == setup} == per_setup
+    assert len(rows) == len(setups) * len(per_setup)
+
+
+def test_no_row_has_less_than_a_quarter_of_its_recipes_steps_and_all_images_have_the_recipes_own():
+    custom = mnist.Config().epochs * (54_000 // 256)
+    whole = {"custom CNN": custom, "frozen": 10 * (54_000 // 512), "tuned": 6 * (54_000 // 512)}
+    for row in transfer_setups.plan(54_000):
+        steps = whole.get(row.setup, whole["frozen" if row.setup.startswith("frozen") else "tuned"])
+        assert row.steps >= round(steps / 4) and row.batch_size <= row.images
+        if row.images == 54_000:
+            assert row.steps == steps and row.batch_size == (256 if row.setup == "custom CNN" else 512)
+        if row.images == 100:
+            assert row.batch_size == 64
+
+
+def test_a_draw_is_stratified_the_same_for_every_way_and_another_for_every_seed(digits):
+    def chosen(**changed):
+        row = transfer_setups.Row("custom CNN", 28, 100, 0, 64, 10)
+        return transfer_setups.draw(digits, dataclasses.replace(row, **changed))
+
+    counts = np.bincount(digits.y_train[chosen()])
+    assert counts.sum() == 100 and counts.min() >= 9 and len(set(chosen())) == 100
+    np.testing.assert_array_equal(chosen(), chosen(setup="random initialization", size=32, batch_size=9))
+    assert set(chosen()) != set(chosen(seed=1))
+    np.testing.assert_array_equal(chosen(images=len(digits.y_train)), np.arange(len(digits.y_train)))
+
+
+def test_steps_show_every_image_once_before_any_is_shown_again():
+    images = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
+    batches = transfer_setups.Steps(images, np.arange(10), 4, 8, seed=0, distort=None, phase=0)
+    assert len(batches) == 8
+    seen = np.concatenate([batches[step][1] for step in range(8)])
+    for some in np.split(seen[:30], 3):
+        assert sorted(some) == list(range(10))
+    assert list(seen[:10]) != list(seen[10:20])
+    np.testing.assert_array_equal(batches[3][0].ravel(), batches[3][1])
+    later = transfer_setups.Steps(images, np.arange(10), 4, 8, seed=0, distort=None, phase=1)
+    assert list(later[0][1]) != list(batches[0][1])
+
+
+def test_a_dry_run_measures_every_way_and_draws_them(flags, tmp_path):
+    assert experiment.main(flags) == 0
+    table = table_of(tmp_path)
+    assert set(zip(table["setup"], table["size"], strict=True)) == set(transfer_plot.STYLES) and len(table) == 7
+    assert table["test_accuracy"].between(0, 1).all() and table["train_accuracy"].between(0, 1).all()
+    assert (table["training_seconds"] > 0).all()
+    loaded = ~table["setup"].isin(("custom CNN", "random initialization"))
+    assert (table["images"] == 48).all() and ((table["covers"] == "conv1") == loaded).all()
+    assert ((table["weights"] == "some.h5") == loaded).all() and str(tmp_path) not in table.to_csv()
+    picture = np.asarray(Image.open(tmp_path / "results" / "resnet50_transfer.png").convert("RGB"))
+    assert min(picture.shape[:2]) > 500 and picture.std() > 15
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {
+        "resnet50_transfer.csv",
+        "resnet50_transfer.png",
+    }
+
+
+def test_an_interrupted_run_keeps_its_rows_and_measures_only_the_others(flags, tmp_path, monkeypatch):
+    measured = []
+
+    def measure(row, *_):
+        if len(measured) == 3:
+            raise KeyboardInterrupt
+        measured.append(row)
+        return {"test_accuracy": len(measured) / 10, "train_accuracy": 1.0, "training_seconds": 1.0, "source": "here"}
+
+    monkeypatch.setattr(experiment, "measure", measure)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.main(flags)
+    assert list(table_of(tmp_path)["test_accuracy"]) == [0.1, 0.2, 0.3]
+    first, measured[:] = list(measured), []
+    with pytest.raises(KeyboardInterrupt):
+        experiment.main(flags)
+    assert len({*first, *measured}) == 6 and list(table_of(tmp_path)["test_accuracy"])[:4] == [0.1, 0.2, 0.3, 0.1]
+
+
+def test_a_row_that_fails_is_named_and_does_not_stop_the_others(flags, tmp_path, monkeypatch, capsys):
+    def measure(row, *_):
+        if row.setup == "pretrained":
+            raise UserError("the loss is nan")
+        return {"test_accuracy": 0.5, "train_accuracy": 1.0, "training_seconds": 1.0, "source": "here"}
+
+    monkeypatch.setattr(experiment, "measure", measure)
+    assert experiment.main(flags) == 1
+    assert "pretrained, 48 images, seed 0 failed: the loss is nan" in capsys.readouterr().err
+    assert set(table_of(tmp_path)["setup"]) == set(SETUPS) - {"pretrained"}
+    picture = tmp_path / "results" / "resnet50_transfer.png"
+    picture.unlink()
+    experiment.main(flags)
+    assert picture.exists(), "it is drawn from the rows that are there"
+
+
+@pytest.mark.parametrize("changed", ["weights", "recipe"])
+def test_rows_of_other_settings_are_bad_input_and_stay(flags, tmp_path, monkeypatch, changed):
+    def measure(row, *_):
+        return {"test_accuracy": 0.5, "train_accuracy": 1.0, "training_seconds": 1.0, "source": "here"}
+
+    monkeypatch.setattr(experiment, "measure", measure)
+    assert experiment.main(flags) == 0
+    before = table_of(tmp_path)
+    if changed == "weights":
+        flags[flags.index("--weights") + 1] = str(write_weights(tmp_path / "other.h5", COVERED))
+    else:
+        monkeypatch.setattr(transfer_setups, "LEAST", 2)
+    with pytest.raises(UserError, match=r"resnet50_transfer\.csv"):
+        experiment.main(flags)
+    pd.testing.assert_frame_equal(table_of(tmp_path), before)
+
+
+def test_without_weights_there_is_nothing_to_compare(flags):
+    flags[flags.index("--weights") + 1] = "none"
+    with pytest.raises(UserError, match="--weights"):
+        experiment.main(flags)
+
+
+@pytest.mark.parametrize(("changed", "taken"), [({}, True), ({"seed": 3}, True), ({"learning_rate": 0.1}, False)])
+def test_a_finished_default_run_is_the_row_for_all_images(digits, tmp_path, capsys, changed, taken):
+    weights = write_weights(tmp_path / "some.h5", COVERED)
+    config = identity.recorded(resnet.Config(dataset="digits", weights=str(weights)))
+    config |= {"precision": "bfloat16", "files": resnet_weights.fingerprint(weights)} | changed
+    metrics = {"config": config, "seed": config["seed"], "test_accuracy": 0.99, "training_seconds": 5.0}
+    metrics |= {"commit": "abc", "hardware": {"processor": "one", "cores": 2, "accelerator": "none"}}
+    (tmp_path / "resnet50_metrics.json").write_text(json.dumps(metrics))
+    row = transfer_setups.Row("pretrained", 32, len(digits.y_train), 0, 512, 10)
+    settings = experiment.Config(dataset="digits", weights=str(weights))
+
+    def found(row):
+        return experiment.default_run(row, digits, tmp_path, settings, weights)
+
+    result = found(row)
+    if taken:
+        assert result["test_accuracy"] == 0.99 and result["train_accuracy"] is None
+        assert result["source"] == f"resnet50_metrics.json, seed {config['seed']}"
+        assert result["cores"] == 2 and result["commit"] == "abc"
+        assert found(dataclasses.replace(row, images=100)) is None
+        for setup in ("frozen conv4", "random initialization", "custom CNN"):
+            assert found(dataclasses.replace(row, setup=setup)) is None
+    else:
+        assert result is None and f"default recipe in {next(iter(changed))}" in capsys.readouterr().out
+
+
+def test_a_row_taken_over_gives_way_to_a_newer_run(tmp_path):
+    record = {"source": "resnet50_metrics.json, seed 0", "commit": "abc", "training_seconds": 5.0}
+    assert not experiment.repeated(record, tmp_path), "there is no run to take its place"
+    (tmp_path / "resnet50_metrics.json").write_text(json.dumps({"commit": "abc", "training_seconds": 5.0}))
+    assert not experiment.repeated(record, tmp_path)
+    (tmp_path / "resnet50_metrics.json").write_text(json.dumps({"commit": "def", "training_seconds": 5.0}))
+    assert experiment.repeated(record, tmp_path)
+    assert not experiment.repeated(record | {"source": "resnet50_transfer.py"}, tmp_path)
+
+
+def test_frozen_features_are_those_behind_conv4_and_conv5_and_the_weights_those_of_the_file(flags, digits, tmp_path):
+    few = datasets.shrink(digits, 20)
+    train, test, seconds = transfer_setups.through_backbone(few, tmp_path / "some.h5", 32)
+    assert {setup: rows.shape for setup, rows in train.items()} == {"frozen conv4": (20, 5), "frozen conv5": (20, 6)}
+    keras.utils.set_random_seed(0)
+    model = tiny(resnet.Config())
+    loaded = resnet_weights.load_weights(model, tmp_path / "some.h5")
+    resnet_weights.calibrate(model, few.x_train, loaded["fresh"])
+    maps = saved_model.predict(keras.Model(model.input, model.get_layer("conv4_block6_out").output), few.x_test)
+    np.testing.assert_allclose(test["frozen conv4"], maps.mean(axis=(1, 2)), rtol=1e-4, atol=1e-4)
+    behind = saved_model.predict(keras.Model(model.input, model.get_layer("features").output), few.x_test)
+    np.testing.assert_allclose(test["frozen conv5"], behind, rtol=1e-4, atol=1e-4)
+    assert seconds > 0
+
+
+def test_every_row_is_trained_in_the_chosen_arithmetic(flags, digits, tmp_path, monkeypatch):
+    """Keras forgets the dtype policy when it clears a session."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    used = []
+    monkeypatch.setattr(transfer_setups, "custom", lambda row, x, y: used.append(keras.config.dtype_policy().name))
+    monkeypatch.setattr(saved_model, "inference_copy", lambda model, shape: None)
+    monkeypatch.setattr(saved_model, "predict", lambda model, images: np.eye(10)[digits.y_test[: len(images)]])
+    row = transfer_setups.Row("custom CNN", 28, 20, 0, 10, 2)
+    for _ in range(2):
+        result = transfer_setups.measure(row, digits, tmp_path / "some.h5", None)
+    assert used == ["mixed_bfloat16"] * 2 and result["test_accuracy"] == 1
+
+
+def test_a_frozen_feature_that_no_training_image_has_cannot_shout_on_test_images(digits):
+    keras.utils.set_random_seed(0)
+    few = datasets.shrink(digits, 60)
+    train = np.eye(10, dtype=np.float32)[few.y_train]
+    test = np.eye(10, dtype=np.float32)[few.y_test]
+    dead = np.zeros((60, 1), np.float32)
+    features = {"frozen conv4": np.hstack([train, dead])}, {"frozen conv4": np.hstack([test, dead + 0.1])}, 0.5
+    row = transfer_setups.Row("frozen conv4", 32, 60, 0, 20, 300)
+    result = transfer_setups.measure(row, few, None, lambda size: features)
+    assert result["train_accuracy"] > 0.8
+    assert result["test_accuracy"] > 0.5 and result["training_seconds"] > 0.5 * 60
+
+
+def test_stages_are_those_that_came_whole():
+    loaded = {"file": "f.h5", "loaded": ["conv1_conv", "conv2_a", "conv3_a", "conv3_b"], "fresh": ["conv4_a", "logits"]}
+    assert resnet_weights.stages(loaded) == "conv1-conv3"
+    assert resnet_weights.stages({**loaded, "fresh": ["conv2_b", "conv3_c"]}) == "conv1"
+    with pytest.raises(UserError, match=r"f\.h5"):
+        resnet_weights.stages({**loaded, "loaded": ["logits"]})
+
+
+@pytest.fixture
+def table():
+    """Made-up figures of the whole plan; the ends of several setups lie on each other."""
+    rng, rows = np.random.default_rng(0), []
+    for row in transfer_setups.plan(54_000):
+        best = {"custom CNN": 0.9977, "pretrained": 0.9953, "random initialization": 0.995}.get(row.setup, 0.95)
+        accuracy = 1 - (1 - best) * (54_000 / row.images) ** 0.55 * rng.uniform(0.9, 1.1)
+        rows.append({**dataclasses.asdict(row), "test_accuracy": accuracy, "training_seconds": row.guess()})
+    common = {"covers": "conv1-conv4", "weights": "some.h5", "processor": "one", "cores": 2, "accelerator": "none"}
+    return pd.DataFrame(rows).assign(**common)
+
+
+def test_the_picture_names_every_way_beside_its_line_and_no_name_lies_on_another(table, tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(transfer_plot, "save", lambda figure, path: figures.append(figure))
+    transfer_plot.draw(table, "MNIST", tmp_path / "any.png")
+    (axes,) = figures[0].axes
+    figures[0].draw_without_rendering()
+    assert len(axes.texts) == 7 and len({text.get_text() for text in axes.texts}) == 7
+    boxes = sorted((Text.get_window_extent(text) for text in axes.texts), key=lambda box: box.y0)
+    assert all(lower.y1 <= upper.y0 + 1 for lower, upper in itertools.pairwise(boxes))
+    assert "random, a control" in " ".join(text.get_text() for text in axes.texts)
+    assert "3 draws" in figures[0].get_suptitle()
+
+
+def test_the_table_of_the_texts_has_mean_and_deviation_of_the_draws(table, tmp_path, monkeypatch):
+    (tmp_path / "output").mkdir()
+    atomic_io.write_csv(tmp_path / "output" / "resnet50_transfer.csv", table)
+    monkeypatch.setattr(tables, "PROJECT", tmp_path)
+    lines = tables.transfer().splitlines()
+    assert len(lines) == 2 + 7 and lines[0].count("|") == 6 and "54,000 images" in lines[0]
+    few = table[(table["setup"] == "custom CNN") & (table["images"] == 100)]["test_accuracy"]
+    (custom,) = (line for line in lines if "custom CNN" in line)
+    assert f"{few.mean():.4f} ± {few.std(ddof=1):.4f}" in custom

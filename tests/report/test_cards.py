@@ -1,0 +1,160 @@
+"""Model cards: the input contract, figures from the result files alone, and what an absent file leaves out."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from pipeline.models.saved_model import MODELS
+from pipeline.report import __main__ as report
+from pipeline.report import cards
+
+CLASSES = {"cifar100": [f"kind {k}" for k in range(20)], "mnist": list("0123456789")}
+OF = {"cifar100": "cifar100", "cifar100-best": "cifar100", "custom_cnn": "mnist", "resnet50": "mnist"}
+TITLE = "Some network on some data (seed 0)"
+SHARED = "model_comparison.json"
+
+
+def write(folder, name, content):
+    (folder / name).write_text(json.dumps(content), encoding="utf-8")
+
+
+def confusion(prefix):
+    """Each class has 50 test images."""
+    n = len(CLASSES[OF[prefix]])
+    matrix = np.diag(range(50 - n, 50)) + np.diag(range(n, 1, -1), 1)
+    matrix[-1, 0] = 1
+    return matrix
+
+
+def results(folder, prefix, **changed):
+    """What a run leaves, with figures that nobody would measure."""
+    names, matrix = CLASSES[OF[prefix]], confusion(prefix)
+    run = {"title": TITLE, "dataset": OF[prefix], "recipe": "some", "seed": 0, "epochs": 7, "commit": "abc123"}
+    run |= {"n_train": 1234, "n_validation": 56, "n_test": 50 * len(names), "parameters": 98765, "class_names": names}
+    run |= {"test_accuracy": matrix.trace() / (50 * len(names)), "test_loss": 0.54321, "macro_f1": 0.87654}
+    run |= {"config": {"precision": "float32", "files": {"some.npz": "feed"}}, "training_seconds": 65.0}
+    run |= {"hardware": {"processor": "Abacus", "cores": 3, "accelerator": "none"}, "confusion_matrix": matrix.tolist()}
+    write(folder, f"{prefix}_metrics.json", run | changed)
+
+
+def beside(folder, prefix, title=TITLE, more_wrong=0):
+    """The other result files: seeds, errors, comparison."""
+    matrix = confusion(prefix)
+    right = int(matrix.trace()) - more_wrong
+    spread = {"mean": 0.71234, "std": 0.00321, "n": 3}
+    write(folder, f"{prefix.removesuffix('-best')}_results.json", {"some": {"test_accuracy": spread}})
+    pairs = [{"classes": ["this", "that"], "taken_for_each_other": 9}]
+    errors = {"title": title, "expected_calibration_error": 0.04321, "mean_confidence": 0.81818}
+    errors["wrong"] = int(matrix.sum()) - right
+    write(folder, f"{prefix}_errors.json", errors | {"confused_pairs": pairs})
+    timed = {"runtime": "Some Runtime", "file": "some.onnx", "file_megabytes": 7.77, "test_accuracy": 0.66666}
+    keras = timed | {"runtime": "Keras predict", "file": "some.h5", "test_accuracy": right / int(matrix.sum())}
+    timed["batches"] = keras["batches"] = {"1": {"median_ms": 4.4444}, "256": {"images_per_second": 4321.0}}
+    entry = {"title": title, "file": MODELS[prefix].file, "runtimes": [keras, timed]}
+    write(folder, SHARED, {"models": [entry], "hardware": {"processor": "Slide rule"}, "threads": 4})
+
+
+def card_of(folder, prefix):
+    (text,) = [text for path, text in cards.cards(folder).items() if path.name == f"{prefix}_model_card.md"]
+    return text
+
+
+def section(card, name):
+    return card.split(f"## {name}\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("prefix", MODELS)
+def test_each_card_names_what_goes_in_and_what_comes_out(tmp_path, prefix, digits, shapes):
+    results(tmp_path, prefix)
+    goes_in, comes_out, *_ = section(card_of(tmp_path, prefix), "Input and output").strip().split("\n- ")
+    like = {"mnist": digits, "cifar100": shapes}[OF[prefix]]  # the embedded data have the layout of the real ones
+    assert f"shape `(n, {', '.join(map(str, like.image_shape))})`" in goes_in
+    assert "`float32`" in goes_in and "[0, 255]" in goes_in and "raw" in goes_in
+    names = CLASSES[OF[prefix]]
+    assert "`float32`" in comes_out and "probabilities" in comes_out and f"`(n, {len(names)})`" in comes_out
+    in_order = names if OF[prefix] == "mnist" else [f"{k} {name}" for k, name in enumerate(names)]
+    assert f"in this order: {', '.join(in_order)}." in comes_out
+
+
+@pytest.mark.parametrize("prefix", MODELS)
+def test_a_card_has_every_section_and_no_placeholder(tmp_path, prefix):
+    results(tmp_path, prefix)
+    beside(tmp_path, prefix)
+    card = card_of(tmp_path, prefix)
+    heads = ["The model", "Intended use", "Input and output", "Data", "Figures", "Limits"]
+    assert [line.removeprefix("## ") for line in card.splitlines() if line.startswith("## ")] == heads
+    assert all(len(section(card, head).strip()) > 100 for head in heads)
+    assert "3 seeds of the recipe" in card and "expected calibration error 0.043" in card and "some.onnx" in card
+    assert "{" not in card and "None" not in card and MODELS[prefix].file in section(card, "The model")
+
+
+def test_figures_are_those_of_the_result_files(tmp_path):
+    tta = {"tta": {"chosen": "flip", "test_accuracy": 0.93939}, "temperature": 0.58585}
+    results(tmp_path, "cifar100", weights={"loaded": ["a", "b"], "fresh": ["c"], "file": "start.h5"}, **tta)
+    beside(tmp_path, "cifar100")
+    card = card_of(tmp_path, "cifar100")
+    model, figures = section(card, "The model"), section(card, "Figures")
+    right, n = sum(range(30, 50)), 1000
+    share, z = right / n, 1.959964
+    middle, half = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    low, high = ((middle + sign * half) / (1 + z**2 / n) for sign in (-1, 1))
+    assert f"{share:.4f} (95 % interval {low:.4f} to {high:.4f}), cross-entropy 0.5432 nats, macro F1 0.8765" in figures
+    assert "kind 0 (60.0%), kind 1 (62.0%), kind 2 (64.0%); most often: kind 19 (98.0%), kind 18" in figures
+    assert "(flip; these views are not in the file): 0.9394" in figures
+    assert "3 seeds of the recipe, mean ± sample standard deviation: 0.7123 ± 0.0032" in figures
+    assert "One run" not in figures
+    assert "this and that" in figures and "0.818, expected calibration error 0.043" in figures
+    assert "Speed, medians on Slide rule, threads: 4:\n  - `some.h5` in Keras predict: one image in 4.44 ms" in figures
+    assert "\n  - `some.onnx` in Some Runtime: one image in 4.44 ms" in figures
+    assert "4,321 images/s; 7.8 MB, test accuracy 0.6667" in figures
+    assert "98,765 parameters" in model and "1:05 (float32; Abacus, cores: 3" in model and "0.586" in model
+    assert "2 of 3 layers from `start.h5`" in model
+    assert "1,234 training, 56 validation and 1,000 test images" in section(card, "Data") and "`feed`" in section(
+        card, "Data"
+    )
+
+
+def test_what_was_not_measured_or_is_of_another_model_is_left_out(tmp_path):
+    results(tmp_path, "custom_cnn")
+    alone = card_of(tmp_path, "custom_cnn")
+    assert not any(word in alone for word in ("seeds of", "confidence 0", "augmentation (", " ms ", "weights of"))
+    assert "- One run: what other seeds give was not measured" in alone
+    beside(tmp_path, "custom_cnn", title="An older network on some data (seed 1)")
+    (tmp_path / "custom_cnn_results.json").unlink()
+    assert card_of(tmp_path, "custom_cnn") == alone
+    beside(tmp_path, "custom_cnn", more_wrong=1)  # the same recipe and seed, trained once more
+    (tmp_path / "custom_cnn_results.json").unlink()
+    assert card_of(tmp_path, "custom_cnn") == alone
+    write(tmp_path, "custom_cnn_results.json", {"some": {"test_accuracy": {"mean": 0.5, "std": None, "n": 1}}})
+    assert card_of(tmp_path, "custom_cnn") == alone, "one seed is no spread"
+
+
+def test_there_is_a_card_for_each_finished_run_on_real_data_and_no_other(tmp_path):
+    assert cards.cards(tmp_path) == {}
+    results(tmp_path, "custom_cnn", dataset="digits")
+    results(tmp_path, "resnet50")
+    assert list(cards.cards(tmp_path)) == [tmp_path / "resnet50_model_card.md"]
+
+
+def test_the_report_writes_a_missing_or_stale_card_and_nothing_else(tmp_path, monkeypatch, capsys):
+    (tmp_path / "output").mkdir()
+    results(tmp_path / "output", "resnet50")
+    monkeypatch.setattr(report, "PROJECT", tmp_path)
+    monkeypatch.setattr(report, "TEXTS", ())
+    path = tmp_path / "output" / "resnet50_model_card.md"
+
+    def said():
+        report.main()
+        return capsys.readouterr().out
+
+    assert said() == "rewritten: output/resnet50_model_card.md\n" and "Abacus" in path.read_text(encoding="utf-8")
+    assert said() == "rewritten: nothing\n"
+    results(tmp_path / "output", "resnet50", test_loss=0.11111)
+    assert said() == "rewritten: output/resnet50_model_card.md\n" and "0.1111" in path.read_text(encoding="utf-8")
+
+
+def test_committed_cards_agree_with_the_result_files():
+    for path, text in cards.cards(report.PROJECT / "output").items():
+        assert path.read_text(encoding="utf-8") == text, "run: python -m pipeline.report"

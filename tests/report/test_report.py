@@ -1,0 +1,106 @@
+"""The texts carry the figures of the result files in output/, and no others."""
+
+import re
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.models.saved_model import MODELS
+from pipeline.report import __main__ as report
+from pipeline.report import tables
+
+
+@pytest.mark.parametrize("name", report.TEXTS)
+def test_committed_texts_agree_with_the_result_files(name):
+    text = (report.PROJECT / name).read_text(encoding="utf-8")
+    assert report.render(text) == text, "run: python -m pipeline.report"
+
+
+def test_a_figure_is_replaced_by_the_measured_one():
+    accuracy = tables.read("custom_cnn_metrics.json")["test_accuracy"]
+    stale = "reached <!-- custom_cnn_metrics.json test_accuracy .4f -->0.1234<!-- / --> here"
+    assert f"-->{accuracy:.4f}<!--" in report.render(stale)
+    assert report.render(report.render(stale)) == report.render(stale)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("<!-- nowhere.json a .4f -->1<!-- / -->", "nowhere.json is missing"),
+        ("<!-- custom_cnn_metrics.json none.such .4f -->1<!-- / -->", "has no none.such"),
+    ],
+)
+def test_a_figure_without_a_source_is_named(text, says):
+    with pytest.raises(UserError, match=says):
+        report.render(text)
+
+
+def test_a_table_without_its_recipe_is_named(monkeypatch):
+    monkeypatch.setattr(tables, "read", lambda name: {})
+    with pytest.raises(UserError, match="no 'baseline', which table baseline shows"):
+        report.render("<!-- table baseline -->\n<!-- /table -->")
+
+
+def test_a_table_is_replaced_and_names_every_run():
+    rendered = report.render("<!-- table runs -->\nold\n<!-- /table -->")
+    assert "old" not in rendered
+    for prefix in MODELS:
+        assert f"{tables.read(f'{prefix}_metrics.json')['test_accuracy']:.4f}" in rendered
+
+
+@pytest.mark.parametrize("name", report.TEXTS)
+def test_no_accuracy_stands_in_the_text_without_a_source(name):
+    text = (report.PROJECT / name).read_text(encoding="utf-8")
+    free = report.TABLE.sub("", report.FIGURE.sub("", text))
+    # What looks like a measured accuracy or loss: four decimals, or a percentage with decimals.
+    assert not re.findall(r"\b0\.\d{4}\b|\b\d+\.\d+ ?%", free)
+
+
+@pytest.mark.parametrize("name", report.TEXTS)
+def test_no_line_begins_with_a_figure(name):
+    # A comment at the start of a line begins a block of HTML (CommonMark 4.6), which cuts the paragraph in two.
+    text = (report.PROJECT / name).read_text(encoding="utf-8")
+    assert not re.search(r"^<!-- \S+\.json", text, flags=re.MULTILINE)
+
+
+def test_the_baselines_table_says_where_it_was_best_and_when_the_rate_fell(monkeypatch):
+    best = {"loss": 0.9, "val_loss": 0.95, "accuracy": 0.7, "val_accuracy": 0.74}
+    last = {"loss": 0.5, "val_loss": 1.25, "accuracy": 0.9, "val_accuracy": 0.73}
+    plateau = {"best_epoch": 40, "rate_fell_before_epochs": [46, 52], "best": best, "last": last}
+    run = {"epochs": 60, "test_accuracy": 0.745, "test_loss": 0.96, "macro_f1": 0.744, "plateau": plateau}
+    monkeypatch.setattr(tables, "read", lambda name: {"baseline": {"runs": [run]}})
+    rows = tables.baseline().splitlines()
+    assert rows[2] == "| best epoch | 40 | 0.9000 | 0.9500 | 0.7000 | 0.7400 |"
+    assert rows[3] == "| last epoch | 60 | 0.5000 | 1.2500 | 0.9000 | 0.7300 |"
+    assert "0.7450" in rows[-1] and rows[-1].endswith("halved before these epochs: 46, 52.")
+
+
+def test_times_without_bfloat16_stand_apart():
+    runs = [("Xeon amx_bf16", 370), ("Xeon amx_bf16", 414), ("EPYC", 2100), ("EPYC avx512_bf16", 400)]
+    runs = [{"processor": name, "accelerator": "none", "wall_seconds": seconds} for name, seconds in runs]
+    assert tables._times(runs) == "6:10 to 6:54; 35:00 without bfloat16"
+    assert tables._times(runs[2:3]) == "35:00 without bfloat16" and tables._times(runs[:1]) == "6:10"
+    assert tables._times([runs[2] | {"accelerator": "NVIDIA T4"}]) == "35:00"
+
+
+def test_the_table_of_exports_says_which_failed_and_leaves_open_what_was_not_measured(monkeypatch):
+    kept = {"megabytes": 9.4, "difference": 2e-7, "accuracy_before": 0.8, "accuracy_after": 0.8, "failure": None}
+    none = dict.fromkeys(kept) | {"failure": "cannot be converted or run: x"}
+    monkeypatch.setattr(tables, "read", lambda name: {"exports": {"saved_model": kept, "int8": none}})
+    rows = tables.exports().splitlines()[2:]
+    assert rows[0] == "| cifar100_cnn_scratch | saved model | 9.4 | 2e-07 | 0.8000 | 0.8000 | yes |"
+    assert rows[1] == "| cifar100_cnn_scratch | int8 |  |  |  |  | no |" and len(rows) == 2 * len(MODELS)
+
+
+def test_the_table_of_faults_counts_short_and_long_tests_of_one_thing_together(monkeypatch):
+    tried = [
+        {"what": "a bit flipped", "counts": {"times": 10, "refused": 3, "slowest_seconds": 2.5}},
+        {"what": "killed", "counts": {"times": 20, "lost_steps": 0}},
+        {"what": "a bit flipped", "counts": {"times": 1000, "refused": 400, "slowest_seconds": 0.5}},
+    ]
+    record = {"tried": tried, "failed": 0, "skipped": [], "seconds": 61.0}
+    monkeypatch.setattr(tables, "read", lambda name: record | {"hardware": {"cores": 2, "processor": "Abacus"}})
+    table = tables.faults()
+    assert "| a bit flipped | 1,010 | refused: 403, slowest seconds: 2.5 |" in table
+    assert "| killed | 20 | lost steps: 0 |" in table
+    assert table.endswith("0 tests failed; 1:01 on 2 cores (Abacus).")

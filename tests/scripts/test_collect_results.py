@@ -1,0 +1,233 @@
+"""Runs of a recipe gathered: what counts as one, what the figures are, what is shipped."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import collect_results
+from pipeline.errors import UserError
+
+
+def finished_run(folder: Path, recipe="fast", accuracy=0.8, validation=0.7, seed=0, prefix="cifar100", **changed):
+    """What a finished run leaves that the collector reads; the model is a few bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = collect_results.settings(collect_results.SCRIPTS[prefix.split("-")[0]], recipe)
+    config |= {"seed": seed, "precision": "float32", "files": {}, **changed}
+    metrics = {"recipe": recipe, "seed": seed, "config": config, "test_accuracy": accuracy, "test_loss": 0.7}
+    metrics |= {"macro_f1": accuracy, "validation_accuracy": validation, "epochs": 2, "n_train": 45000}
+    metrics |= {"parameters": 1000, "wall_seconds": 100.0, "training_seconds": 90.0, "commit": "abc"}
+    metrics["hardware"] = {"processor": "one", "cores": 2, "accelerator": "none"}
+    (folder / f"{prefix}_metrics.json").write_text(json.dumps(metrics))
+    history = pd.DataFrame({"seconds": [40.0, 50.0], "val_accuracy": [0.5, validation], "accuracy": [0.4, 0.9]})
+    history = history.assign(learning_rate=[1e-3, 5e-4], loss=[2.0, 0.5], val_loss=[1.5, 1.7])
+    history.to_csv(folder / f"{prefix}_history.csv", index=False)
+    model = {"cifar100": "cifar100_cnn_scratch.h5", "cifar100-best": "cifar100_cnn_best.h5"}.get(
+        prefix, "custom_cnn_model.h5"
+    )
+    (folder / model).write_text(f"model {recipe} {seed}")
+
+
+def collected(folder):
+    assert collect_results.main(["--output-dir", str(folder)]) == 0
+    return json.loads((folder / "cifar100_results.json").read_text())
+
+
+def test_mean_and_deviation_are_over_the_seeds_and_the_best_on_validation_is_shipped(tmp_path):
+    accuracies, validations = [0.80, 0.83, 0.82], [0.71, 0.70, 0.74]
+    for seed, (accuracy, validation) in enumerate(zip(accuracies, validations, strict=True)):
+        finished_run(tmp_path / "runs" / f"any name {seed}", "fast", accuracy, validation, seed)
+    finished_run(tmp_path / "runs" / "sprint", "sprint", 0.76)
+    results = collected(tmp_path)
+    fast = results["fast"]["test_accuracy"]
+    assert fast["mean"] == pytest.approx(np.mean(accuracies)) and fast["std"] == pytest.approx(
+        np.std(accuracies, ddof=1)
+    )
+    assert fast["n"] == 3 and results["sprint"]["test_accuracy"] == {"mean": 0.76, "std": None, "n": 1}
+    assert results["fast"]["runs"][0]["curve"] == [[40.0, 0.5], [90.0, 0.71]]
+    assert results["fast"]["best_on_validation"] == 2
+    assert (tmp_path / "cifar100_cnn_scratch.h5").read_text() == "model fast 2"
+    assert (tmp_path / "cifar100_time_to_accuracy.png").stat().st_size > 10_000
+
+
+def test_a_run_with_other_settings_is_left_out_and_named(tmp_path, capsys):
+    finished_run(tmp_path / "runs" / "a", seed=0)
+    finished_run(tmp_path / "runs" / "b", seed=1, learning_rate=0.1)
+    assert [run["seed"] for run in collected(tmp_path)["fast"]["runs"]] == [0]
+    assert "b: left out" in (said := capsys.readouterr().out) and "learning_rate" in said
+
+
+def test_seeds_whose_folder_is_gone_stay_and_a_new_run_of_a_seed_replaces_the_old(tmp_path):
+    for seed in (0, 1):
+        finished_run(tmp_path / "runs" / str(seed), seed=seed, accuracy=0.8)
+    collected(tmp_path)
+    for path in [*(tmp_path / "runs" / "0").iterdir(), *tmp_path.glob("cifar100_[mh]*")]:
+        path.unlink()
+    finished_run(tmp_path / "runs" / "1", seed=1, accuracy=0.9)
+    assert [run["test_accuracy"] for run in collected(tmp_path)["fast"]["runs"]] == [0.8, 0.9]
+
+
+def test_fine_labels_are_a_result_of_their_own(tmp_path):
+    finished_run(tmp_path / "runs" / "coarse", "fast")
+    finished_run(tmp_path / "runs" / "fine", "fast-fine", 0.82)
+    results = collected(tmp_path)
+    assert set(results) == {"fast", "fast-fine"} and results["fast-fine"]["config"]["labels"] == "fine"
+    assert (tmp_path / "cifar100_cnn_scratch.h5").read_text() == "model fast 0"
+
+
+def test_seeds_of_other_settings_go_even_where_no_run_of_the_recipe_is_there(tmp_path, capsys):
+    finished_run(tmp_path / "runs" / "a", seed=0)
+    path = tmp_path / "cifar100_results.json"
+    old = collected(tmp_path)
+    old["gone"] = old["fast"]
+    old["sprint"] = old["fast"]  # with the settings of another recipe
+    path.write_text(json.dumps(old))
+    assert set(collected(tmp_path)) == {"fast"}
+    assert capsys.readouterr().out.count("earlier seeds dropped") == 2
+
+
+def test_a_model_is_shipped_once_and_one_whose_files_are_gone_is_named(tmp_path, capsys):
+    for seed, validation in enumerate((0.7, 0.8)):
+        finished_run(tmp_path / "runs" / str(seed), validation=validation, seed=seed)
+    collected(tmp_path)
+    assert "now holds" in capsys.readouterr().out
+    collected(tmp_path)
+    assert "now holds" not in capsys.readouterr().out
+    for path in (tmp_path / "runs" / "1").iterdir():
+        path.unlink()
+    (tmp_path / "cifar100_metrics.json").unlink()
+    collected(tmp_path)
+    assert "seed 1 did best on validation, but its files are gone" in capsys.readouterr().out
+
+
+def test_an_ensemble_has_figures_but_no_curve(tmp_path, monkeypatch):
+    finished_run(tmp_path / "runs" / "one", "default", prefix="custom_cnn")
+    finished_run(tmp_path / "runs" / "three", "default-ensemble3", prefix="custom_cnn")
+    drawn = []
+    monkeypatch.setattr(collect_results.plots, "time_to_accuracy", lambda curves, *_: drawn.append(set(curves)))
+    assert collect_results.main(["--output-dir", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "custom_cnn_results.json").read_text())
+    assert set(found) == {"default", "default-ensemble3"} and drawn == [{"default"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cifar100_results.json", "{"),
+        ("cifar100_results.json", "[]"),
+        ("cifar100_results.json", '{"fast": {}}'),
+        ("cifar100_results.json", '{"fast": {"config": [], "runs": []}}'),
+        ("cifar100_results.json", '{"fast": {"config": {}, "runs": [{}]}}'),
+        ("cifar100_results.json", '{"fast-x": {"config": {}, "runs": []}}'),
+        ("runs/a/cifar100_metrics.json", '{"recipe": "fa'),
+        ("runs/a/cifar100_metrics.json", "{}"),
+        ("runs/a/cifar100_history.csv", ""),
+    ],
+)
+def test_damaged_results_are_bad_input(tmp_path, name, content):
+    finished_run(tmp_path / "runs" / "a")
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=f"{Path(name).name.split('_')[0]}_.* damaged"):
+        collected(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".csv", ".json"])
+def test_shipping_that_was_cut_short_is_made_good_by_the_next_time(tmp_path, monkeypatch, suffix):
+    first, second = (tmp_path / "runs" / str(seed) for seed in (0, 1))
+    finished_run(first, "best", validation=0.7, seed=0, prefix="cifar100-best")
+    collected(tmp_path)
+    finished_run(second, "best", validation=0.8, seed=1, prefix="cifar100-best")
+    (second / "cifar100-best_run.lock").touch()
+    copy = shutil.copyfile
+
+    def full(source, target):
+        if source.suffix == suffix:
+            raise OSError(28, "No space left on device")
+        copy(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="No space left"):
+        patch.setattr(shutil, "copyfile", full)
+        collected(tmp_path)
+    collected(tmp_path)
+    assert (tmp_path / "cifar100_cnn_best.h5").read_text() == "model best 1"
+    assert json.loads((tmp_path / "cifar100-best_metrics.json").read_text())["seed"] == 1
+    assert not list(tmp_path.glob("*.lock"))
+
+
+def test_a_folder_without_a_finished_run_is_bad_input(tmp_path):
+    with pytest.raises(UserError, match="no finished run"):
+        collect_results.main(["--output-dir", str(tmp_path)])
+
+
+def test_a_baseline_counts_as_far_as_it_was_run_and_another_recipe_does_not(tmp_path):
+    finished_run(tmp_path / "runs" / "short baseline", "baseline", 0.5, epochs=6, small_epochs=3)
+    finished_run(tmp_path / "runs" / "short fast", "fast", 0.8, epochs=6)
+    results = collected(tmp_path)
+    assert set(results) == {"baseline"}
+    plateau = results["baseline"]["runs"][0]["plateau"]
+    assert plateau["best_epoch"] == 1 and plateau["rate_fell_before_epochs"] == [2]
+    assert plateau["last"] == {"accuracy": 0.9, "loss": 0.5, "val_accuracy": 0.7, "val_loss": 1.7}
+
+
+def test_the_best_recipe_ships_beside_the_default_one_under_its_own_name(tmp_path):
+    finished_run(tmp_path / "runs" / "fast", "fast")
+    for seed, validation in enumerate((0.82, 0.84)):
+        finished_run(tmp_path / "runs" / f"best {seed}", "best", 0.85, validation, seed, prefix="cifar100-best")
+    results = collected(tmp_path)
+    assert set(results) == {"fast", "best"} and results["best"]["test_accuracy"]["n"] == 2
+    assert (tmp_path / "cifar100_cnn_best.h5").read_text() == "model best 1"
+    assert json.loads((tmp_path / "cifar100_metrics.json").read_text())["recipe"] == "fast"
+    assert json.loads((tmp_path / "cifar100-best_metrics.json").read_text())["recipe"] == "best"
+    assert set(collected(tmp_path)) == {"fast", "best"}
+
+
+def test_models_of_another_family_in_the_same_folder_are_not_shipped_with_it(tmp_path):
+    finished_run(tmp_path / "runs" / "both", seed=1)
+    finished_run(tmp_path / "runs" / "both", "default", seed=1, prefix="custom_cnn")
+    finished_run(tmp_path, "default", seed=2, validation=0.8, prefix="custom_cnn")
+    collected(tmp_path)
+    assert (tmp_path / "cifar100_cnn_scratch.h5").read_text() == "model fast 1"
+    assert (tmp_path / "custom_cnn_model.h5").read_text() == "model default 2", "the model of its metrics"
+
+
+def test_a_run_from_before_a_knob_was_there_counts_with_the_knob_at_its_default(tmp_path):
+    finished_run(tmp_path / "runs" / "old")
+    path = tmp_path / "runs" / "old" / "cifar100_metrics.json"
+    metrics = json.loads(path.read_text())
+    del metrics["config"]["cutmix"]
+    path.write_text(json.dumps(metrics))
+    assert set(collected(tmp_path)) == {"fast"}
+    del metrics["config"]["momentum"], metrics["config"]["epochs"]
+    metrics["recipe"] = "sprint"
+    path.write_text(json.dumps(metrics))
+    assert "sprint" not in collected(tmp_path)
+
+
+def test_runs_on_fine_labels_alone_have_figures_and_no_picture(tmp_path):
+    finished_run(tmp_path / "runs" / "fine", "fast-fine", 0.82)
+    assert set(collected(tmp_path)) == {"fast-fine"}
+    assert not (tmp_path / "cifar100_time_to_accuracy.png").exists()
+
+
+@pytest.mark.parametrize("newer", ["output", "runs"])
+def test_of_two_runs_of_a_seed_the_newer_counts(tmp_path, newer):
+    folders = {"output": tmp_path, "runs": tmp_path / "runs" / "a"}
+    for name, folder in folders.items():
+        finished_run(folder, accuracy=0.9 if name == newer else 0.8)
+        seconds = 2_000 if name == newer else 1_000
+        os.utime(folder / "cifar100_metrics.json", (seconds, seconds))
+    assert collected(tmp_path)["fast"]["test_accuracy"]["mean"] == 0.9
+    assert json.loads((tmp_path / "cifar100_metrics.json").read_text())["test_accuracy"] == 0.9
+
+
+def test_a_copied_file_is_as_old_as_its_run(tmp_path):
+    for day, folder, accuracy in (("02", tmp_path / "runs" / "a", 0.9), ("01", tmp_path, 0.8)):
+        path = folder / "cifar100_metrics.json"
+        finished_run(folder, accuracy=accuracy)
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"finished": f"2026-05-{day}T12:00:00+00:00"}))
+    os.utime(tmp_path / "runs" / "a" / "cifar100_metrics.json", (1_000, 1_000))
+    assert collected(tmp_path)["fast"]["test_accuracy"]["mean"] == 0.9

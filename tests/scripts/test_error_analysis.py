@@ -1,0 +1,70 @@
+"""The test digits that two models get wrong."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import error_analysis
+from pipeline.data import datasets
+
+
+@pytest.fixture
+def few(digits):
+    return datasets.shrink(digits, 80)
+
+
+def sure(labels, changed):
+    """Probabilities (n, 10) of these labels, but for {index: another label}."""
+    labels = labels.copy()
+    for index, other in changed.items():
+        labels[index] = other
+    return np.eye(10, dtype=np.float32)[labels] * 0.91 + 0.009
+
+
+def other(label, by=1):
+    return (label + by) % 10
+
+
+def test_both_wrong_are_the_images_that_neither_gets_right_with_both_predictions(few, tmp_path, monkeypatch):
+    y, shown = few.y_test, {}
+    one = sure(y, {3: other(y[3]), 7: other(y[7]), 11: other(y[11])})
+    two = sure(y, {7: other(y[7]), 11: other(y[11], 2), 20: other(y[20])})
+    draw = error_analysis.error_plots.captioned
+
+    def keep(images, captions, *rest):
+        shown.update(images=images, captions=captions)
+        draw(images, captions, *rest)
+
+    monkeypatch.setattr(error_analysis.error_plots, "captioned", keep)
+    error_analysis.both_wrong(few, {"custom CNN": one, "ResNet50": two}, tmp_path)
+    figures = json.loads((tmp_path / "digits_both_wrong.json").read_text())
+    assert figures["test_images"] == [7, 11] and figures["both_wrong"] == 2 and figures["same_prediction"] == 1
+    assert figures["wrong"] == {"custom CNN": 3, "ResNet50": 3}
+    np.testing.assert_array_equal(shown["images"], few.x_test[[7, 11]])
+    assert shown["captions"] == [
+        f"true: {y[7]}\ncustom CNN: {other(y[7])} (92%)\nResNet50: {other(y[7])} (92%)",
+        f"true: {y[11]}\ncustom CNN: {other(y[11])} (92%)\nResNet50: {other(y[11], 2)} (92%)",
+    ]
+    picture = np.asarray(Image.open(tmp_path / "digits_both_wrong.png").convert("L"))
+    assert min(picture.shape) > 300 and picture.std() > 20
+
+
+@pytest.mark.parametrize("wrong", [0, 61])
+def test_none_or_too_many_for_a_picture_are_only_counted(few, tmp_path, wrong):
+    rows = sure(few.y_test, {index: other(few.y_test[index]) for index in range(wrong)})
+    error_analysis.both_wrong(few, {"custom CNN": rows, "ResNet50": rows}, tmp_path)
+    assert json.loads((tmp_path / "digits_both_wrong.json").read_text())["both_wrong"] == wrong
+    assert not (tmp_path / "digits_both_wrong.png").exists()
+
+
+def test_both_digit_models_of_one_data_set_are_compared_and_no_other_pair(few, tmp_path, monkeypatch):
+    compared = []
+    monkeypatch.setattr(
+        error_analysis.artifacts, "finished_models", lambda folder: ["cifar100", "custom_cnn", "resnet50"]
+    )
+    monkeypatch.setattr(error_analysis, "analyse", lambda path, config: (path, few, path))
+    monkeypatch.setattr(error_analysis, "both_wrong", lambda *found: compared.append(found))
+    assert error_analysis.main(["--output-dir", str(tmp_path)]) == 0
+    assert compared == [(few, {"custom CNN": "custom_cnn", "ResNet50": "resnet50"}, tmp_path)]

@@ -1,0 +1,265 @@
+"""Pictures of every kind become what a model takes, and predict.py answers without TensorFlow."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import PROJECT
+from PIL import Image
+
+import gradcam
+import mnist_classification
+import predict
+from pipeline.backend import keras
+from pipeline.data import pictures
+from pipeline.deploy import export
+from pipeline.errors import UserError
+from pipeline.models import saved_model
+
+HEAVY = ("tensorflow", "keras", "pandas", "sklearn", "scipy", "matplotlib", "seaborn", "h5py")
+
+
+@pytest.fixture(scope="module")
+def digit(digits):
+    """A three, lopsided, white on black, (28, 28) uint8, with a black edge."""
+    image = digits.x_test[digits.y_test == 3][0][..., 0].copy()
+    image[[0, -1]] = image[:, [0, -1]] = 0
+    return image
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A small custom CNN as .h5 and, where the packages are there, as .onnx and .tflite."""
+    keras.utils.set_random_seed(0)
+    model = mnist_classification.build_model(mnist_classification.Config(filters=2))
+    path = tmp_path_factory.mktemp("models") / "model.h5"
+    about = {"prefix": "small", "dataset": "digits", "title": "small"}
+    about["class_names"] = [f"class {name}" for name in "abcdefghij"]
+    saved_model.save(model, path, image_shape=(28, 28, 1), **about)
+    return path, about
+
+
+@pytest.fixture(scope="module")
+def onnx_file(models):
+    pytest.importorskip("tf2onnx", reason="optional: pip install -r requirements-export.txt")
+    pytest.importorskip("onnxruntime", reason="optional: pip install -r requirements-export.txt")
+    path, about = models
+    graph = export.fold_batch_norm(saved_model.load(path))
+    export.convert(graph, "onnx", path.with_suffix(".onnx"), None)
+    export.describe(path.with_suffix(".onnx"), "onnx", about)
+    return path.with_suffix(".onnx")
+
+
+@pytest.fixture(scope="module")
+def tflite_file(models):
+    pytest.importorskip("ai_edge_litert", reason="optional: pip install -r requirements-export.txt")
+    path, about = models
+    export.convert(export.fold_batch_norm(saved_model.load(path)), "float32", path.with_suffix(".tflite"), None)
+    export.describe(path.with_suffix(".tflite"), "float32", about)
+    return path.with_suffix(".tflite")
+
+
+def centre_of_mass(image):
+    weights = image[..., 0].astype(float)
+    return [float((weights.sum(axis=1 - axis) * np.arange(28)).sum() / weights.sum()) for axis in (0, 1)]
+
+
+def likeness(a, b):
+    """Correlation of two images' pixels."""
+    return np.corrcoef(a.ravel().astype(float), b.ravel().astype(float))[0, 1]
+
+
+def on_paper(digit, scale=9, place=(120, 250), size=(300, 560), paper=225, shade=0, noise=0):
+    """A photograph of a digit written in dark ink somewhere on light paper, float (height, width)."""
+    ink = np.asarray(Image.fromarray(digit).resize((28 * scale, 28 * scale), Image.Resampling.BICUBIC), float)
+    page = np.full(size, float(paper)) - np.linspace(0, shade, size[1])
+    top, left = place[0] * (size[0] - 28 * scale) // size[0], place[1] * (size[1] - 28 * scale) // size[1]
+    page[top : top + 28 * scale, left : left + 28 * scale] -= 0.75 * ink
+    return np.clip(page + np.random.default_rng(0).normal(0, noise, size), 0, 255)
+
+
+def test_a_picture_as_mnist_made_it_is_taken_as_it_is(digit, tmp_path):
+    Image.fromarray(digit).save(tmp_path / "a.png")
+    pixels, inverted = pictures.read_digit(tmp_path / "a.png")
+    assert not inverted and pixels.dtype == np.uint8 and np.array_equal(pixels[..., 0], digit)
+
+
+@pytest.mark.parametrize("options", [{}, {"shade": 80}, {"noise": 8}, {"shade": 60, "noise": 6, "place": (299, 0)}])
+def test_a_dark_digit_on_light_paper_is_found_inverted_and_centred(digit, tmp_path, options):
+    page = on_paper(digit, **options).astype(np.uint8)
+    Image.fromarray(page).save(tmp_path / "a.png")
+    pixels, inverted = pictures.read_digit(tmp_path / "a.png")
+    assert inverted and pixels.shape == (28, 28, 1) and pixels.max() == 255 and np.median(pixels) == 0
+    np.testing.assert_allclose(centre_of_mass(pixels), 14, atol=0.6)
+    rows, columns = (np.flatnonzero((pixels[..., 0] > 0).any(axis=axis)) for axis in (1, 0))
+    assert max(np.ptp(rows), np.ptp(columns)) + 1 == pytest.approx(20, abs=1)
+    Image.fromarray(np.pad(digit, 20)).save(tmp_path / "b.png")
+    reference, inverted = pictures.read_digit(tmp_path / "b.png")
+    assert not inverted and likeness(pixels, reference) > 0.9
+
+
+def test_colour_transparency_and_rotation_do_not_matter(digit, tmp_path):
+    page = on_paper(digit).astype(np.uint8)
+    Image.fromarray(page).save(tmp_path / "grey.png")
+    expected, _ = pictures.read_digit(tmp_path / "grey.png")
+    blue = np.stack([page, page, np.full_like(page, 225)], axis=-1)
+    Image.fromarray(blue).save(tmp_path / "blue.png")
+    alpha = np.zeros((*page.shape, 4), np.uint8)
+    alpha[..., 3] = 225 - page  # black ink on nothing
+    Image.fromarray(alpha).save(tmp_path / "alpha.png")
+    turned = Image.fromarray(np.rot90(page))  # a camera that was held sideways, and says so
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(page.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    for name in ("blue", "alpha", "turned", "deep"):
+        pixels, inverted = pictures.read_digit(tmp_path / f"{name}.png")
+        assert inverted and likeness(pixels, expected) > 0.97, name
+
+
+def test_a_digit_cut_close_to_its_strokes_is_read_too(digit, tmp_path):
+    rows, columns = np.flatnonzero(digit.any(axis=1)), np.flatnonzero(digit.any(axis=0))
+    close = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    Image.fromarray(255 - close).resize((close.shape[1] * 6, close.shape[0] * 6)).save(tmp_path / "a.png")
+    pixels, inverted = pictures.read_digit(tmp_path / "a.png")
+    Image.fromarray(np.pad(digit, 20)).save(tmp_path / "b.png")
+    assert inverted and likeness(pixels, pictures.read_digit(tmp_path / "b.png")[0]) > 0.9
+
+
+def test_specks_on_the_paper_do_not_shrink_the_digit(digit, tmp_path):
+    page = on_paper(digit).astype(np.uint8)
+    Image.fromarray(page).save(tmp_path / "clean.png")
+    page[:4, :4] = page[-3:, -30:-27] = 40
+    Image.fromarray(page).save(tmp_path / "specks.png")
+    expected, _ = pictures.read_digit(tmp_path / "clean.png")
+    found, inverted = pictures.read_digit(tmp_path / "specks.png")
+    assert inverted and likeness(found, expected) > 0.99
+
+
+def test_specks_alone_are_bad_input(tmp_path):
+    page = np.full((1600, 1600), 240, np.uint8)
+    page[100:104, 100:104] = page[1400:1404, 1300:1304] = 0
+    Image.fromarray(page).save(tmp_path / "specks.png")
+    with pytest.raises(UserError, match="specks, no digit"):
+        pictures.read_digit(tmp_path / "specks.png")
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_an_empty_page_is_bad_input(level, tmp_path):
+    Image.new("L", (90, 70), level).save(tmp_path / "empty.png")
+    with pytest.raises(UserError, match=r"empty.png"):
+        pictures.read_digit(tmp_path / "empty.png")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_kind_of_picture_becomes_what_a_model_takes(mode, channels, tmp_path):
+    half = np.repeat([[0, 255]], 40, axis=0).repeat(30, axis=1).astype(np.uint8)  # left black, right white
+    deep = mode == "I;16"
+    picture = Image.fromarray(half.astype(np.uint16) * 257) if deep else Image.fromarray(half).convert(mode)
+    path = tmp_path / ("a.tif" if mode in ("CMYK", "I", "F") else "a.png")
+    picture.save(path)
+    pixels = pictures.read(path, (32, 32, channels))
+    assert pixels.shape == (32, 32, channels) and pixels.dtype == np.uint8
+    assert pixels[:, :8].max() < 30 and pixels[:, -8:].min() > 225
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".onnx", ".tflite"])
+def test_every_kind_of_model_gives_the_three_likeliest_classes(suffix, models, digit, tmp_path, capsys, request):
+    if suffix != ".h5":
+        request.getfixturevalue(f"{suffix[1:]}_file")
+    path, about = models
+    Image.fromarray(digit).save(tmp_path / "a.png")
+    assert predict.main([str(path.with_suffix(suffix)), str(tmp_path / "a.png"), "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["images"]
+    expected = saved_model.predict(saved_model.load(path), digit[None, ..., None])[0]
+    best = np.argsort(-expected)[:3]
+    assert [one["class"] for one in found["predictions"]] == [about["class_names"][k] for k in best]
+    assert [one["probability"] for one in found["predictions"]] == pytest.approx(list(expected[best]), abs=1e-4)
+    assert predict.main([str(path.with_suffix(suffix)), str(tmp_path / "a.png")]) == 0
+    table = capsys.readouterr().out
+    assert about["class_names"][best[0]] in table and f"{expected[best[0]]:.1%}" in table and "a.png" in table
+
+
+def start(*arguments, folder):
+    """predict.py as a process that then says on its last line which heavy packages it has imported."""
+    code = (
+        "import sys, runpy; sys.argv = sys.argv[1:]\n"
+        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        f"finally: print('imported:', *sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{PROJECT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, "-c", code, str(PROJECT / "predict.py"), *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "tflite"])
+def test_an_exported_model_answers_without_tensorflow_and_quietly(suffix, digit, tmp_path, request):
+    Image.fromarray(digit).save(tmp_path / "a.png")
+    done = start(request.getfixturevalue(f"{suffix}_file"), "a.png", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "imported:", "an exported model needs none of these"
+
+
+def test_a_broken_picture_is_named_and_the_others_are_answered(onnx_file, digit, tmp_path):
+    (tmp_path / "folder").mkdir()
+    Image.fromarray(digit).save(tmp_path / "folder" / "good.PNG")
+    (tmp_path / "folder" / "broken.png").write_bytes((tmp_path / "folder" / "good.PNG").read_bytes()[:60])
+    (tmp_path / "folder" / "notes.txt").write_text("no picture")
+    done = start(onnx_file, "folder", folder=tmp_path)
+    assert done.returncode == 1 and "good.PNG" in done.stdout and "notes" not in done.stdout + done.stderr
+    assert len(done.stderr.splitlines()) == 1 and "broken.png" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("{model}", "nowhere.png"), "nowhere.png"),
+        (("{model}", "."), "folder without pictures"),
+        (("{model}",), "no picture"),
+        (("nowhere.onnx", "a.png"), "nowhere.onnx"),
+        ((), "MODEL"),
+    ],
+)
+def test_where_nothing_can_be_done_one_line_says_why_and_the_exit_code_is_2(onnx_file, tmp_path, arguments, says):
+    done = start(*(argument.format(model=onnx_file) for argument in arguments), folder=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: ") and says in done.stderr
+
+
+def test_help_names_model_and_pictures(capsys):
+    with pytest.raises(SystemExit) as end:
+        predict.main(["--help"])
+    assert end.value.code == 0 and "MODEL" in (said := capsys.readouterr().out) and "PICTURE" in said
+
+
+def test_a_digit_of_ones_own_is_explained_as_it_is_classified(models, digit, tmp_path, capsys):
+    """Dark on light and off the centre, as on paper: gradcam.py sees what predict.py sees."""
+    path, _ = models
+    paper = np.full((90, 120), 255, np.uint8)
+    paper[10:66, 50:106] = 255 - np.kron(digit, np.ones((2, 2), np.uint8))
+    Image.fromarray(paper).save(tmp_path / "paper.png")
+    assert predict.main([str(path), str(tmp_path / "paper.png"), "--json"]) == 0
+    best = json.loads(capsys.readouterr().out)["images"][0]["predictions"][0]
+    assert gradcam.main(["--model", str(path), str(tmp_path / "paper.png"), "--output-dir", str(tmp_path)]) == 0
+    assert f"{best['class']} ({best['probability']:.0%})" in capsys.readouterr().out
+
+
+def test_the_pictures_of_a_folder_are_explained_too(models, digit, tmp_path, capsys):
+    path, _ = models
+    (tmp_path / "mine").mkdir()
+    for name in ("b.png", "a.png"):
+        Image.fromarray(digit).save(tmp_path / "mine" / name)
+    assert gradcam.main(["--model", str(path), str(tmp_path / "mine"), "--output-dir", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert -1 < said.find("a.png") < said.find("b.png")
+
+
+def test_floating_point_pictures_may_go_from_0_to_1(tmp_path):
+    half = np.repeat([[0, 1]], 40, axis=0).repeat(30, axis=1).astype(np.float32)
+    Image.fromarray(half).save(tmp_path / "a.tif")
+    pixels = pictures.read(tmp_path / "a.tif", (32, 32, 3))
+    assert pixels[:, :8].max() < 30 and pixels[:, -8:].min() > 225

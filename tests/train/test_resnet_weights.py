@@ -1,0 +1,211 @@
+"""Pretrained weights layer by layer, and what the two phases of transfer learning leave alone."""
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from conftest import KERNEL, PROJECT, STEM, batch_norm, write_weights
+
+import resnet50_transfer_learning as resnet
+from pipeline.backend import keras
+from pipeline.config import parse
+from pipeline.data import datasets
+from pipeline.errors import UserError
+from pipeline.models import saved_model
+from pipeline.train import loop, resnet_weights
+from pipeline.train.run import Run
+
+layers = keras.layers
+
+
+def small():
+    """Named like the start of ResNet50, small enough to be built for every test."""
+    pixels = keras.Input((8, 8, 3))
+    x = layers.Conv2D(64, 7, padding="same", name="conv1_conv")(pixels)
+    x = layers.ReLU()(layers.BatchNormalization(name="conv1_bn")(x))
+    x = layers.BatchNormalization(name="conv2_bn")(layers.Conv2D(6, 3, name="conv2_conv")(x))
+    x = layers.BatchNormalization(name="conv3_bn")(layers.Conv2D(5, 3, name="conv3_conv")(layers.ReLU()(x)))
+    return keras.Model(pixels, layers.Dense(2, name="logits")(layers.Flatten()(x)), name="small")
+
+
+def test_imagenet_weights_in_kerass_cache_need_no_network_and_a_missing_file_is_bad_input(tmp_path):
+    cached = write_weights(tmp_path / "models" / resnet_weights.CACHED, STEM)
+    code = (
+        "import os; from pipeline import errors, pretrained\n"
+        "def main(): print(pretrained.find('imagenet')); os.remove(pretrained.find('imagenet'));"
+        " pretrained.find('imagenet')\n"
+        "raise SystemExit(errors.exit_code(main))"
+    )
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            **nowhere,
+            "no_proxy": "",
+            "NO_PROXY": "",
+            "KERAS_HOME": str(tmp_path),
+            "PYTHONPATH": str(PROJECT),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines()[0] == str(cached)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert resnet_weights.CACHED in done.stderr and "--weights none" in done.stderr
+    assert re.search(r"the download failed \(.*Connection refused", done.stderr)
+
+
+def test_none_and_a_file_of_ones_own_are_found_and_a_missing_one_is_bad_input(tmp_path):
+    assert resnet_weights.find("none") is None
+    path = write_weights(tmp_path / "some.h5", STEM)
+    assert resnet_weights.find(str(path)) == path
+    with pytest.raises(UserError, match=r"other\.h5"):
+        resnet_weights.find(str(tmp_path / "other.h5"))
+    with pytest.raises(UserError):
+        resnet_weights.find(str(tmp_path))
+
+
+def test_a_fingerprint_is_of_the_files_content(tmp_path):
+    one, other = write_weights(tmp_path / "a.h5", STEM), write_weights(tmp_path / "b.h5", {"x": batch_norm(2)})
+    assert set(resnet_weights.fingerprint(one)) == {"a.h5"} and resnet_weights.fingerprint(None) == {}
+    assert resnet_weights.fingerprint(one)["a.h5"] != resnet_weights.fingerprint(other)["b.h5"]
+
+
+def test_a_file_fills_exactly_its_layers_of_resnet50_and_says_which(tmp_path):
+    model = resnet.build_model(resnet.Config())
+    before = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+    loaded = resnet_weights.load_weights(model, write_weights(tmp_path / "stem.h5", STEM))
+    assert loaded["file"] == "stem.h5" and loaded["loaded"] == ["conv1_conv", "conv1_bn"]
+    assert set(loaded["fresh"]) == set(before) - set(STEM)
+    for name, weights in before.items():
+        expected = STEM[name].values() if name in STEM else weights
+        for value, wanted in zip(model.get_layer(name).get_weights(), expected, strict=True):
+            np.testing.assert_array_equal(value, np.asarray(wanted, np.float32))
+    said = resnet_weights.summary(loaded)
+    assert all(word in said for word in ("2 layers", "stem.h5", "conv1_conv", "conv1_bn", "logits"))
+    assert f"{len(before) - 2} start fresh" in said
+
+
+def test_a_compressed_file_loads_like_any_other_up_to_a_size(tmp_path):
+    """Weights files are often passed on packed, as the one of ResNet50's first stages is."""
+    packed, model = write_weights(tmp_path / "packed.h5", STEM, compression="gzip"), small()
+    assert resnet_weights.load_weights(model, packed)["loaded"] == ["conv1_conv", "conv1_bn"]
+    np.testing.assert_array_equal(model.get_layer("conv1_conv").get_weights()[0], KERNEL.astype(np.float32))
+    with h5py.File(packed, "a") as file:
+        file.create_dataset("zeros", (1 << 29,), "f4", chunks=(1 << 20,), compression="gzip")
+    with pytest.raises(UserError, match="more numbers than a model of small images has"):
+        resnet_weights.load_weights(model, packed)
+
+
+def test_without_a_file_every_layer_is_fresh():
+    loaded = resnet_weights.load_weights(small(), None)
+    assert loaded["loaded"] == [] and loaded["file"] == "none"
+    assert len(loaded["fresh"]) == 7 and "fresh" in resnet_weights.summary(loaded)
+
+
+def test_a_model_saved_by_this_project_can_serve_as_weights(tmp_path):
+    model, other = small(), small()
+    saved_model.save(model, tmp_path / "saved.h5", image_shape=(8, 8, 3))
+    loaded = resnet_weights.load_weights(other, tmp_path / "saved.h5")
+    for value, wanted in zip(other.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, wanted)
+    assert len(loaded["loaded"]) == 7 and loaded["fresh"] == []
+    assert "7 layers from saved.h5" in resnet_weights.summary(loaded)
+
+
+@pytest.mark.parametrize(
+    ("weights", "named"),
+    [
+        ({**STEM, "conv1_conv": {"kernel": np.zeros((7, 7, 1, 64)), "bias": np.zeros(64)}}, "conv1_conv"),
+        ({**STEM, "conv1_bn": {"gamma": np.zeros(64)}}, "conv1_bn"),
+        ({"block1_conv1": {"kernel": np.zeros((3, 3, 3, 64))}}, "small"),
+        ({}, "small"),
+    ],
+    ids=["wrong shape", "too few weights", "no common layer", "no layers"],
+)
+def test_weights_of_another_network_are_bad_input_and_load_nothing(tmp_path, weights, named):
+    model = small()
+    before = model.get_weights()
+    with pytest.raises(UserError, match=named):
+        resnet_weights.load_weights(model, write_weights(tmp_path / "odd.h5", weights))
+    for value, wanted in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(value, wanted)
+
+
+@pytest.mark.parametrize("content", [b"no HDF5", b""])
+def test_a_weights_file_that_is_no_hdf5_is_bad_input(tmp_path, content):
+    (tmp_path / "odd.h5").write_bytes(content)
+    with pytest.raises(UserError, match=r"odd\.h5"):
+        resnet_weights.load_weights(small(), tmp_path / "odd.h5")
+
+
+def test_an_hdf5_file_without_layer_names_is_bad_input(tmp_path):
+    with h5py.File(tmp_path / "odd.h5", "w") as file:
+        file["conv1_conv"] = [1.0]
+    with pytest.raises(UserError, match=r"odd\.h5"):
+        resnet_weights.load_weights(small(), tmp_path / "odd.h5")
+
+
+def test_calibrating_gives_fresh_batch_norms_the_statistics_of_their_inputs_and_leaves_loaded_ones():
+    model = small()
+    loaded = model.get_layer("conv1_bn")
+    loaded.set_weights(list(batch_norm(64).values()))
+    others = [layer for layer in model.layers if not isinstance(layer, layers.BatchNormalization)]
+    before = [weight for layer in others for weight in layer.get_weights()]
+    images = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3), dtype=np.uint8)
+    resnet_weights.calibrate(model, images, ["conv2_bn", "conv3_bn", "logits"])
+    for name in ("conv2_bn", "conv3_bn"):
+        out = np.asarray(keras.Model(model.input, model.get_layer(name).output)(images.astype(np.float32)))
+        np.testing.assert_allclose(out.mean(axis=(0, 1, 2)), 0, atol=0.02)
+        np.testing.assert_allclose(out.var(axis=(0, 1, 2)), 1, atol=0.05)
+        assert model.get_layer(name).momentum == layers.BatchNormalization().momentum
+    for value in loaded.get_weights():
+        np.testing.assert_array_equal(value, np.full(64, 0.5, np.float32))
+    for value, wanted in zip((w for layer in others for w in layer.get_weights()), before, strict=True):
+        np.testing.assert_array_equal(value, wanted)
+
+
+def test_each_phase_moves_its_own_layers_and_none_moves_batch_norm(tmp_path, monkeypatch):
+    # The weights are not loaded here: which layers a phase moves does not depend on them.
+    flags = "--dataset digits --weights imagenet --limit 64 --batch-size 32 --head-epochs 2 --epochs 2 --upper-epochs 1"
+    flags += " --precision float32"
+    config = parse(resnet.Config, [*flags.split(), "--output-dir", str(tmp_path)])
+    run = Run("resnet50", "resnet50_model.h5", "ResNet50", config, datasets.prepare(config))
+    model = resnet.build_model(config)
+
+    def weights():
+        return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+
+    def moved(before, after):
+        changed = [any((a != b).any() for a, b in zip(before[n], after[n], strict=True)) for n in before]
+        return {name for name, changes in zip(before, changed, strict=True) if changes}
+
+    start = weights()
+    assert len(resnet.train_head(run, model, run.dataset)) == 2
+    middle = weights()
+    assert moved(start, middle) == {"logits"}
+    norms = {layer.name for layer in model.layers if isinstance(layer, layers.BatchNormalization)}
+    early = {name for name in start if name.startswith(("conv1", "conv2", "conv3"))}
+    seen, fit = [middle], loop.fit
+
+    def watched(*args, **kwargs):
+        rows = fit(*args, **kwargs)
+        seen.append(weights())
+        return rows
+
+    monkeypatch.setattr(loop, "fit", watched)
+    history = resnet.fine_tune(run, model, run.dataset)
+    assert [row["phase"] for row in history] == ["conv4, conv5", "all stages"] and len(norms) == 53
+    assert moved(middle, seen[1]) == set(start) - norms - early
+    assert moved(seen[1], seen[2]) == set(start) - norms
+
+    run.config, before = dataclasses.replace(config, weights="none", epochs=1), weights()
+    assert [row["phase"] for row in resnet.fine_tune(run, model, run.dataset)] == ["all stages"]
+    assert moved(before, weights()) == set(start) - norms

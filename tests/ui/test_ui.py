@@ -1,0 +1,234 @@
+"""The page answers, in a browser and for many at once, says what is wrong in words, and calls nobody."""
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PROJECT
+from page_folder import FIRST, FOREIGN, GONE, SECOND, TEXT, WORDS, expected
+from PIL import Image
+
+pytest.importorskip("gradio", reason="optional: pip install -r requirements-ui.txt")
+from gradio_client import Client, handle_file
+
+from pipeline.errors import UserError
+from ui import app, screenshots
+
+CHOSEN = (FIRST, SECOND, "hires-cam")
+# Writes the name of every computer that the process looks up or connects to.
+RECORDER = """
+import os, sys
+file = os.open({path!r}, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+def record(event, arguments):
+    if event == "socket.getaddrinfo" and arguments[0]:
+        os.write(file, f"{{arguments[0]}}\\n".encode())
+    elif event == "socket.connect" and isinstance(arguments[1], tuple):
+        os.write(file, f"{{arguments[1][0]}}\\n".encode())
+sys.addaudithook(record)
+"""
+
+
+@pytest.fixture(scope="module")
+def page(folder, tmp_path_factory):
+    """The page's address, and the file of the computers that its server called."""
+    spy = tmp_path_factory.mktemp("spy")
+    (spy / "sitecustomize.py").write_text(RECORDER.format(path=str(spy / "called")))
+    paths = [str(spy), *filter(None, [os.environ.get("PYTHONPATH")])]
+    # A proxy that is not there: Windows and Macs may name one for the whole system.
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+    environment = {**os.environ, **proxies, "PYTHONPATH": os.pathsep.join(paths)}
+    with screenshots.server("--output-dir", str(folder), environment=environment) as address:
+        (folder / "demo" / "vanishing.h5").unlink()
+        yield address, spy / "called"
+
+
+@pytest.fixture(scope="module")
+def client(page):
+    return Client(page[0], verbose=False)
+
+
+def drawing(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def bars(answer) -> list[tuple[str, float]]:
+    """(class, probability) of each bar of the first model."""
+    return [(one["label"], one["confidence"]) for one in answer[2].get("confidences", ())]
+
+
+def message(answer) -> str:
+    said = answer[0]
+    return said["value"] if said["visible"] else ""
+
+
+def test_a_port_in_use_is_bad_input():
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError, match="--port"):
+        app.main(["--port", str(taken.getsockname()[1])])
+
+
+def test_a_process_that_stays_home_reaches_itself_and_nobody_else():
+    code = """
+import asyncio, socket
+from ui import network
+network.stay_home("127.0.0.1")
+with socket.create_server(("127.0.0.1", 0)) as server:
+    socket.create_connection(("localhost", server.getsockname()[1])).close()
+def refused(call):
+    try: call()
+    except PermissionError: return True
+async def later(): await asyncio.open_connection("192.0.2.1", 80)
+assert refused(lambda: socket.create_connection(("192.0.2.1", 80), 1))
+assert refused(lambda: socket.getaddrinfo("example.invalid", 80))
+assert refused(lambda: asyncio.run(later()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_page_may_call_itself_by_the_number_that_its_name_stands_for():
+    code = """
+import socket
+from ui import network
+network.stay_home("127.2")  # stands for 127.0.0.2, as the name of a computer for 127.0.1.1
+with socket.create_server(("127.2", 0)) as server:
+    socket.create_connection(("127.2", server.getsockname()[1])).close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_twenty_at_once_each_get_their_own_answer(page, folder, pictures):
+    with ThreadPoolExecutor(20) as pool:
+        people = list(pool.map(lambda _: Client(page[0], verbose=False), pictures))
+        asked = [
+            who.submit(drawing(path), *CHOSEN, api_name="/draw") for who, path in zip(people, pictures, strict=True)
+        ]
+        answered = [job.result(timeout=60) for job in asked]
+        # Another method for the same picture: the page has to remember whose was which.
+        again = [who.submit(SECOND, FIRST, "layer-cam", api_name="/answer") for who in people]
+        answered_again = [job.result(timeout=60) for job in again]
+    for path, answer, later in zip(pictures, answered, answered_again, strict=True):
+        probabilities = expected(folder, path)
+        best = np.argsort(-probabilities)[:5]
+        assert [name for name, _ in bars(answer)] == [str(k) for k in best]
+        assert [name for name, _ in bars(later)] == [WORDS[k] for k in best]
+        np.testing.assert_allclose([value for _, value in bars(answer)], probabilities[best], atol=1e-5)
+        assert "(HiResCAM)" in answer[3] and "(LayerCAM)" in later[3] and not message(answer)
+
+
+@pytest.mark.parametrize("name", ["text.png", "enormous.png", "bomb.png", "cut.png"])
+def test_a_bad_upload_gets_a_message_and_the_server_lives_on(client, bad_pictures, pictures, name):
+    answer = client.predict(handle_file(bad_pictures[name]), *CHOSEN, api_name="/photo")
+    assert name in message(answer) and 'role="alert"' in message(answer) and not answer[2]
+    assert bars(client.predict(handle_file(pictures[0]), *CHOSEN, api_name="/photo"))
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [(FOREIGN, "tempting.h5 holds a Lambda"), (TEXT, "text.h5"), (GONE, "vanishing.h5 is no longer there")],
+)
+def test_a_foreign_or_missing_model_gets_a_message_and_the_other_one_answers(client, pictures, model, says):
+    answer = client.predict(drawing(pictures[0]), FIRST, model, "grad-cam", api_name="/draw")
+    assert says in message(answer) and bars(answer)
+
+
+@pytest.mark.parametrize("path", ["http://example.invalid/7.png", str(PROJECT / "README.md"), "/etc/hostname"])
+def test_nobodys_files_are_fetched_or_read(page, client, pictures, path):
+    # By hand: the client would upload the file.
+    call = f"{page[0]}/gradio_api/call/photo"
+    data = json.dumps({"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, *CHOSEN]}).encode()
+    with urllib.request.urlopen(urllib.request.Request(call, data, {"Content-Type": "application/json"})) as reply:
+        event = json.load(reply)["event_id"]
+    with urllib.request.urlopen(f"{call}/{event}", timeout=30) as reply:
+        assert reply.read().startswith(b"event: error")
+    assert bars(client.predict(drawing(pictures[0]), *CHOSEN, api_name="/draw"))
+
+
+def test_a_file_above_the_limit_is_refused(client, tmp_path):
+    (tmp_path / "large.png").write_bytes(bytes(13_000_000))
+    with pytest.raises(Exception, match=r"413|exceed"):
+        client.predict(handle_file(tmp_path / "large.png"), *CHOSEN, api_name="/photo")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    pytest.importorskip("playwright", reason="optional: pip install -r requirements-dev.txt")
+    if screenshots.chromium() is None:
+        pytest.skip("no Chromium on this computer: apt-get install chromium")
+    with screenshots.browser() as browser:
+        yield browser
+
+
+def test_in_a_browser_a_7_is_drawn_explained_and_a_bad_photo_named(
+    page, browser, pictures, bad_pictures, folder, digits, tmp_path
+):
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    asked, complaints = set(), []
+    tab.on("request", lambda request: asked.add(request.url))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.goto(page[0])
+    tab.locator("#message", has_text="Draw a digit").wait_for()
+    tab.locator("#draw canvas").wait_for()
+    screenshots.draw(tab)
+    tab.locator("#answer1", has_text="says 7").wait_for()
+    tab.locator("#answer2", has_text="says seven").wait_for()
+    tab.get_by_role("radio", name="HiResCAM").check()
+    tab.locator("#answer1", has_text="(HiResCAM)").wait_for()
+    assert tab.locator("#answer1 figure img").count() == 2
+    before = tab.locator("#answer1 figure img").nth(1).get_attribute("src")
+    tab.get_by_role("radio", name="Occlusion").check()
+    tab.locator("#answer1", has_text="(Occlusion)").wait_for()
+    assert tab.locator("#answer1 figure img").nth(1).get_attribute("src") != before
+
+    best = np.argmax(expected(folder, pictures[1]))
+    tab.get_by_role("tab", name="Photo").click()
+    tab.locator("input[type=file]").first.set_input_files(pictures[1])
+    tab.locator("#answer1", has_text=f"says {best}").wait_for()
+    tab.get_by_role("button", name="Remove Image").click()
+    tab.locator("input[type=file]").first.set_input_files(bad_pictures["text.png"])
+    tab.get_by_role("alert").filter(has_text="text.png is not a picture").wait_for()
+
+    Image.fromarray(digits.x_test[np.argmax(digits.y_test == 4)][..., 0]).save(tmp_path / "four.png")
+    best = np.argmax(expected(folder, tmp_path / "four.png"))
+    tab.get_by_role("tab", name="Test picture").click()
+    tab.locator("#tests button").nth(4).focus()
+    tab.keyboard.press("Enter")
+    tab.locator("#answer2", has_text=f"says {WORDS[best]}").wait_for()
+    tab.get_by_role("tab", name="How good are the models?").click()
+    tab.get_by_role("heading", name="Confusion matrix").wait_for()
+    tab.get_by_text("This picture is not in the model's folder.").first.wait_for()
+    tab.close()
+    assert not complaints
+    assert all(url.startswith((page[0], "data:", "blob:")) for url in asked), asked
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_a_phone_in_light_and_dark(page, browser, scheme):
+    tab = browser.new_page(viewport={"width": 360, "height": 780}, color_scheme=scheme, has_touch=True)
+    tab.goto(page[0])
+    tab.locator("#draw canvas").wait_for()
+    screenshots.draw(tab)
+    tab.locator("#answer2 figure").first.wait_for()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    text, ground = (
+        tab.locator(where).first.evaluate(f"element => getComputedStyle(element).{what}")
+        for where, what in (("#answer1 h3", "color"), ("body", "backgroundColor"))
+    )
+    brightness = [sum(map(float, colour.removeprefix("rgb(").rstrip(")").split(","))) for colour in (text, ground)]
+    assert (brightness[0] < brightness[1]) == (scheme == "light") and abs(np.diff(brightness)) > 300
+    tab.close()
+
+
+def test_the_server_called_no_other_computer(page, client, pictures):
+    client.predict(handle_file(pictures[0]), *CHOSEN, api_name="/photo")
+    called = set(page[1].read_text().split())
+    assert called, "the recorder works: the server calls itself once at its start"
+    assert called <= {"127.0.0.1", "localhost", "example.invalid"}  # the last is asked for above, and refused
