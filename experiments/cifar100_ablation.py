@@ -18,7 +18,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -42,6 +42,8 @@ REFERENCE_SEEDS = 5  # three give too rough an estimate of the spread between ru
 @dataclass(frozen=True)
 class Config:
     """Settings; each is a flag, see --help. All others are those of recipe fast."""
+
+    dry_run_values: ClassVar = {"epochs": 1}
 
     variants: tuple[str, ...] = flag((), "variants to measure; default: all", positional="VARIANT")
     dataset: str = flag("cifar100", "real CIFAR-100, or synthetic images", choices=("cifar100", "synthetic"))
@@ -100,6 +102,7 @@ def fit(variant: Variant, config: cifar100_cnn.Config, dataset: Dataset) -> tupl
         return variant.mix(images, labels, rng)
 
     averages = [experiments.optimization.Average(variant.average)] if variant.average else []
+    vectors = train.loop.FiniteCheck.of_vectors(model)
     started = time.monotonic()
     for epoch in range(config.epochs):
         train.loop.seed_layers(model, config.seed, epoch)
@@ -112,9 +115,9 @@ def fit(variant: Variant, config: cifar100_cnn.Config, dataset: Dataset) -> tupl
             augment=distort_and_augment,
             mix=mix if variant.mix else None,
         )
-        progress = train.loop.Progress(epoch, config.epochs, len(batches))
+        progress = train.loop.Progress(epoch, config.epochs, len(batches), vectors=vectors)
         model.fit(batches, shuffle=False, verbose=0, callbacks=[progress, *averages])
-        progress.refuse_broken(model.variables)
+        progress.refuse_broken(train.loop.FiniteCheck(model.weights))
         progress.clear()
     for average in averages:
         average.apply()

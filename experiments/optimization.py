@@ -44,8 +44,7 @@ def with_step_decay(model: keras.Model, config, dataset, factor: float = 0.1) ->
 def compile_with(optimizer: keras.optimizers.Optimizer, model: keras.Model, config) -> None:
     """Compile as recipe fast does, with another optimizer; biases and BatchNorm have no weight decay."""
     optimizer.exclude_from_weight_decay(var_names=["beta", "gamma", "bias"])
-    loss = recipe.SmoothedCrossEntropy(config.label_smoothing)
-    model.compile(optimizer, loss=loss, metrics=["accuracy"], jit_compile=recipe.JIT)
+    recipe.compile_model(model, optimizer, recipe.SmoothedCrossEntropy(config.label_smoothing))
 
 
 def with_adamw(
