@@ -29,9 +29,14 @@ def overrides(config: RunConfig) -> dict:
 
 
 def label(config: RunConfig) -> str:
-    """The recipe, with the settings that differ from it: "fast", "fast (labels=fine)"."""
-    changed = ", ".join(f"{name}={value}" for name, value in overrides(config).items())
-    return f"{config.recipe} ({changed})" if changed else config.recipe
+    """The recipe of a run, with the settings that differ from it; see named."""
+    return named(config.recipe, overrides(config))
+
+
+def named(recipe: str, settings: dict) -> str:
+    """A recipe with the settings that differ from it: "fast", "fast (labels=fine)"."""
+    changed = ", ".join(f"{name}={value}" for name, value in settings.items())
+    return f"{recipe} ({changed})" if changed else recipe
 
 
 def differences(then: dict, now: dict) -> dict[str, str]:
