@@ -87,7 +87,7 @@ def cpu_has_bfloat16() -> bool:
 
 def lacks_bfloat16(machine: dict) -> bool:
     """Whether a machine that hardware.describe() told of has no such arithmetic, so that its times stand apart."""
-    return machine["accelerator"] == "none" and not set(UNITS) & set(machine["processor"].split())
+    return machine["accelerator"] == "none" and not machine["bfloat16"]
 
 
 def _cpuinfo() -> dict[str, str]:

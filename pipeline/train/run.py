@@ -140,7 +140,7 @@ class Run:
             title=self.title,
         )
 
-    def finish(self, model, history: list[dict], views: dict[str, evaluation.Views] | None = None, **extra) -> dict:
+    def finish(self, model, history: list[dict], views: dict | None = None, **extra) -> dict:
         """Save the model, read the test set once with the saved file, write every result.
 
         metrics.json comes last, and the states go then: with them there, a metrics.json is an earlier run's.
@@ -185,7 +185,7 @@ class Run:
         evaluation.draw(dataset, probabilities, matrix, self.title, *pictures)
         result["wall_seconds"] = round(self.wall_seconds(), 1)  # without test-time augmentation, which comes on top
         if views:
-            result["tta"] = evaluation.measure_tta(saved, dataset, views)
+            result["tta"] = evaluation.choose_tta(saved, dataset, views)
             result["tta"]["seconds"] = round(self.wall_seconds() - result["wall_seconds"], 1)
         atomic_io.write_json(self.path("metrics.json"), result)
         for state in self.states():

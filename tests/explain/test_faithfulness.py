@@ -120,7 +120,7 @@ def test_a_map_of_one_value_is_like_nothing_and_has_nothing_to_be_like(maps):
 
 def test_controls_have_their_shapes_and_ranges():
     smooth, pixels = faithfulness.random_maps(40, 32, 28, 0), faithfulness.random_pixels(40, 32, 28, 0)
-    gauss = faithfulness.centred_gaussian(2, 32, 28)
+    gauss = faithfulness.centered_gaussian(2, 32, 28)
     for heat in (smooth, pixels, gauss):
         assert heat.shape[1:] == (32, 28) and heat.dtype == np.float32 and heat.min() >= 0 and heat.max() <= 1
     neighbours = [np.corrcoef(heat[:, :, 1:].ravel(), heat[:, :, :-1].ravel())[0, 1] for heat in (smooth, pixels)]
