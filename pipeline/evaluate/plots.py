@@ -131,8 +131,10 @@ def time_to_accuracy(
     figure = Figure(figsize=(8, 5), layout="constrained")
     heading(figure, f"Validation accuracy against training time: {title}", "; ".join(machines))
     axes = figure.subplots()
+    drawn = [accuracy for run in every_run for _, accuracy in run["curve"]]
     if goal:
         accuracy, name = goal
+        drawn.append(accuracy)
         axes.axhline(accuracy, color=GREY, ls="--", lw=1)
         note = {"color": GREY, "fontsize": SMALL, "path_effects": OUTLINE}
         place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "xytext": (4, 3)}
@@ -149,7 +151,7 @@ def time_to_accuracy(
     if any(map(lacks_bfloat16, every_run)):
         axes.plot([], [], color=GREY, marker="o", markerfacecolor="white", ls="", label="hollow: without bfloat16")
     axes.set(xlabel="training time (s)", ylabel="validation accuracy", xscale="log")
-    accuracy_axis(axes, [accuracy for run in every_run for _, accuracy in run["curve"]])
+    accuracy_axis(axes, drawn)
     low, high = axes.get_xlim()
     ticks = [digit * 10**power for power in range(6) for digit in (1, 2, 5)]
     axes.set_xticks([tick for tick in ticks if low <= tick <= high])
@@ -202,9 +204,9 @@ def examples(images, y_true, probabilities, correct, wrong, class_names, title: 
         for axes, index in zip(line, part, strict=False):
             guess = probabilities[index].argmax()
             true = fill(f"true: {class_names[y_true[index]]}", 26)
-            predicted = fill(f"predicted: {class_names[guess]}", 26)
+            predicted = fill(f"predicted: {class_names[guess]} ({probabilities[index, guess]:.0%})", 26)
             show(axes, images[index])
-            axes.set_title(f"{true}\n{predicted} ({probabilities[index, guess]:.0%})", fontsize=SMALL)
+            axes.set_title(f"{true}\n{predicted}", fontsize=SMALL)
     save(figure, path)
 
 
@@ -241,7 +243,8 @@ def confused_pairs(images, y_true, predicted, pairs, class_names, title: str, pa
     for line, (a, b) in zip(grid, pairs, strict=True):
         for start, true, guess in ((0, a, b), (1 + shown, b, a)):
             found = np.flatnonzero((y_true == true) & (predicted == guess))
-            text = f"{fill(class_names[true], 22)}\npredicted as\n{fill(class_names[guess], 22)}\n{len(found)} times"
+            names = f"{fill(class_names[true], 22)}\npredicted as\n{fill(class_names[guess], 22)}"
+            text = f"{names}\ntest images: {len(found)}"
             line[start].text(0.5, 0.5, text, ha="center", va="center", fontsize=SMALL)
             for axes, index in zip(line[start + 1 :], found[:shown], strict=False):
                 show(axes, images[index])
