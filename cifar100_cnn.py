@@ -2,11 +2,13 @@
 
     python cifar100_cnn.py                        # recipe fast; sprint: the same network, few minutes
     python cifar100_cnn.py --recipe best          # a deeper network, hours; baseline: the description's network
-    python cifar100_cnn.py --dataset synthetic       # embedded drawn shapes, no download
+    python cifar100_cnn.py --dataset synthetic    # drawn shapes, no download
 
 Writes cifar100_cnn_scratch.h5 and cifar100_*, recipe best cifar100_cnn_best.h5 and cifar100-best_*; see --output-dir.
 What it reached, on what and in what time: output/cifar100_model_card.md.
 """
+
+from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
@@ -15,22 +17,25 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipeline.backend import keras
+from pipeline import data, evaluate, train
+from pipeline.backend import keras, layers
 from pipeline.config import RunConfig, flag, parse
-from pipeline.data import augment, datasets
 from pipeline.errors import exit_code
-from pipeline.evaluate import evaluation
-from pipeline.train import loop, recipe
-from pipeline.train.recipe import FusedBatchNormalization
-from pipeline.train.run import Run
-
-layers = keras.layers
 
 RECIPES = {
     "fast": {},
     "sprint": {"epochs": 7, "small_epochs": 4},
-    "best": {"epochs": 150, "small_epochs": 60, "learning_rate": 0.2, "weight_decay": 0.005, "warm_up": 0.1}
-    | {"label_smoothing": 0.1, "shift": 4, "cutmix": 0.5, "validation": 0.02},
+    "best": {
+        "epochs": 150,
+        "small_epochs": 60,
+        "learning_rate": 0.2,
+        "weight_decay": 0.005,
+        "warm_up": 0.1,
+        "label_smoothing": 0.1,
+        "shift": 4,
+        "cutmix": 0.5,
+        "validation": 0.02,
+    },
     "baseline": {"epochs": 120, "learning_rate": 1e-3},
 }
 MEAN, STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)  # of the training pixels, in [0, 255]
@@ -43,17 +48,17 @@ class Config(RunConfig):
     recipes: ClassVar = RECIPES
 
     recipe: str = flag("fast", "named set of values for the other flags", choices=tuple(RECIPES))
-    dataset: str = flag("cifar100", "real CIFAR-100, or drawn shapes", choices=("cifar100", "synthetic"))
-    labels: str = flag("coarse", "to train on; fine: 100 classes, then added up", choices=("coarse", "fine"))
+    dataset: str = flag("cifar100", "real CIFAR-100, or synthetic shapes", choices=("cifar100", "synthetic"))
+    labels: str = flag("coarse", "to train on; fine: 100 classes, then summed to the 20", choices=("coarse", "fine"))
     epochs: int = flag(22, minimum=1)
     batch_size: int = flag(256, minimum=1)
     learning_rate: float = flag(0.3, "peak rate (fast: SGD), or initial rate (baseline: Adam)", minimum=0)
     momentum: float = flag(0.85, "fast: Nesterov momentum", minimum=0, maximum=0.99)
     weight_decay: float = flag(0.009, "fast: decoupled decay, times the rate per step", minimum=0)
-    warm_up: float = flag(0.2, "fast: share of the steps until the peak", minimum=0, maximum=0.95)
-    label_smoothing: float = flag(0.2, "fast: share of the target spread over all classes", minimum=0, maximum=0.95)
+    warm_up: float = flag(0.2, "fast: fraction of the steps until the peak", minimum=0, maximum=0.95)
+    label_smoothing: float = flag(0.2, "fast: fraction of the target spread over all classes", minimum=0, maximum=0.95)
     shift: int = flag(2, "fast: largest random move in pixels", minimum=0, maximum=16)
-    cutmix: float = flag(0.0, "fast: share of batches with parts of others, not at the end", minimum=0, maximum=1)
+    cutmix: float = flag(0.0, "fast: fraction of batches with parts of others, not at the end", minimum=0, maximum=1)
     small_epochs: int = flag(11, "fast: first epochs, at most half (rounded up), never the last, at 24x24", minimum=0)
     tta: bool = flag(False, "also test with flips and shifts of each image, chosen on validation images")
 
@@ -62,15 +67,18 @@ def build_baseline(classes: int) -> keras.Model:
     """The description's network: 64, 128, 256 filters, 1.29 M parameters; raw pixels in."""
 
     def normalized(x, name):
-        return layers.ReLU(name=f"{name}_relu")(FusedBatchNormalization(name=f"{name}_bn")(x))
+        return layers.ReLU(name=f"{name}_relu")(train.recipe.FusedBatchNormalization(name=f"{name}_bn")(x))
 
     pixels = keras.Input((32, 32, 3), name="pixels")
     x = layers.Rescaling(1 / 255, dtype="float32", name="normalize")(pixels)
     for block, (filters, dropout) in enumerate(((64, 0.2), (128, 0.3), (256, 0.4)), 1):
         for part in (1, 2):
             name = f"block{block}_conv{part}"
-            start = {"kernel_initializer": "he_normal", "kernel_regularizer": keras.regularizers.L2(1e-4)}
-            x = normalized(layers.Conv2D(filters, 3, padding="same", **start, name=name)(x), name)
+            decay = keras.regularizers.L2(1e-4)
+            conv = layers.Conv2D(
+                filters, 3, padding="same", kernel_initializer="he_normal", kernel_regularizer=decay, name=name
+            )
+            x = normalized(conv(x), name)
         x = layers.MaxPooling2D(name=f"block{block}_pool")(x)
         x = layers.Dropout(dropout, name=f"block{block}_dropout")(x)
     x = layers.GlobalAveragePooling2D(name="average")(x)
@@ -87,7 +95,7 @@ def build_fast(classes: int, widths: tuple = (96, 256, 288), convolutions: int =
     after the first, with a shortcut around the others. ReLU instead of GELU, which is slow on a CPU.
     """
     conv = partial(layers.Conv2D, kernel_size=3, padding="same", use_bias=False)
-    norm = partial(FusedBatchNormalization, momentum=0.6, scale=False)
+    norm = partial(train.recipe.FusedBatchNormalization, momentum=0.6, scale=False)
     pixels = keras.Input((None, None, 3), name="pixels")  # smaller images at first
     x = layers.Normalization(mean=MEAN, variance=np.square(STD), dtype="float32", name="normalize")(pixels)
     x = layers.Conv2D(24, 2, activation="relu", name="whiten")(x)
@@ -106,68 +114,81 @@ def build_fast(classes: int, widths: tuple = (96, 256, 288), convolutions: int =
 
 
 def build_model(config: Config) -> keras.Model:
-    """The recipe's network, at its random start."""
-    build = {"baseline": build_baseline, "best": partial(build_fast, widths=(96, 192, 224), convolutions=3)}
-    return build.get(config.recipe, build_fast)(100 if config.labels == "fine" else 20)
+    """The recipe's network, randomly initialized."""
+    classes = 100 if config.labels == "fine" else 20
+    if config.recipe == "baseline":
+        return build_baseline(classes)
+    if config.recipe == "best":
+        return build_fast(classes, widths=(96, 192, 224), convolutions=3)
+    return build_fast(classes)
 
 
-def augmentation(config: Config) -> loop.Augment:
+def augmentation(config: Config) -> train.loop.Augment:
     """Baseline: flip, rotation 0.1 and zoom 0.1 in Keras' units. Fast: alternating flip and small shifts."""
 
     def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
-        return augment.affine(images, rng, flip=True, rotation=0.1, zoom=0.1)
+        return data.augment.affine(images, rng, flip=True, rotation=0.1, zoom=0.1)
 
     def move(images: np.ndarray, rng: np.random.Generator, indices: np.ndarray, epoch: int) -> np.ndarray:
-        images = augment.shift(images, rng, config.shift)
-        images = augment.alternating_flip(images, indices, epoch, config.seed)
+        images = data.augment.shift(images, rng, config.shift)
+        images = data.augment.alternating_flip(images, indices, epoch, config.seed)
         small = min(config.small_epochs, (config.epochs + 1) // 2, config.epochs - 1)
-        return augment.shrink(images, 24) if epoch < small else images
+        return data.augment.shrink(images, 24) if epoch < small else images
 
     return distort if config.recipe == "baseline" else move
 
 
-def prepare_baseline(model: keras.Model, config: Config) -> recipe.Plateau:
+def prepare_baseline(model: keras.Model, config: Config) -> train.recipe.Plateau:
     """Adam at a rate that falls when the validation loss does not."""
     adam = keras.optimizers.Adam(config.learning_rate)
-    model.compile(adam, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=recipe.JIT)
-    return recipe.Plateau(config.learning_rate, factor=0.5, patience=5, stop_after=20)
+    train.recipe.compile_model(model, adam, "sparse_categorical_crossentropy")
+    return train.recipe.Plateau(config.learning_rate, factor=0.5, patience=5, stop_after=20)
 
 
-def prepare_fast(model: keras.Model, config: Config, dataset: datasets.Dataset) -> None:
-    """Whitened and identity starts, Nesterov SGD with one cycle."""
-    recipe.whiten(model.get_layer("whiten"), (dataset.x_train[:5000] - np.float32(MEAN)) / np.float32(STD))
+def prepare_fast(model: keras.Model, config: Config, dataset: data.datasets.Dataset) -> None:
+    """Whitening and dirac initialization, Nesterov SGD with one cycle."""
+    train.recipe.whiten(model.get_layer("whiten"), (dataset.x_train[:5000] - np.float32(MEAN)) / np.float32(STD))
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D) and layer.kernel_size == (3, 3):
-            recipe.dirac_initialization(layer)
-    steps = config.epochs * recipe.steps_per_epoch(dataset, config)
-    rate = recipe.one_cycle(config.learning_rate, steps, config.warm_up)
+            train.recipe.dirac_initialization(layer)
+    steps = config.epochs * train.recipe.steps_per_epoch(dataset, config)
+    rate = train.recipe.one_cycle(config.learning_rate, steps, config.warm_up)
     optimizer = keras.optimizers.SGD(rate, config.momentum, nesterov=True, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["beta", "bias"])
-    loss = recipe.SmoothedCrossEntropy(config.label_smoothing)
-    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=recipe.JIT)
+    loss = train.recipe.SmoothedCrossEntropy(config.label_smoothing)
+    train.recipe.compile_model(model, optimizer, loss)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Data, model, fit, evaluate, save."""
     config = parse(Config, argv, about=__doc__)
-    dataset = datasets.prepare(config)
+    dataset = data.datasets.prepare(config)
     prefix, kind = ("cifar100-best", "best") if config.recipe == "best" else ("cifar100", "scratch")
-    run = Run(prefix, f"cifar100_cnn_{kind}.h5", "CNN from scratch", config, dataset)
+    run = train.run.Run(prefix, f"cifar100_cnn_{kind}.h5", "CNN from scratch", config, dataset)
     if run.already_finished():
         return 0
-    model = build_model(config)
-    labelled = datasets.with_fine_labels(dataset) if config.labels == "fine" else dataset
-    saved = recipe.sum_to_superclasses(model, dataset.superclasses) if config.labels == "fine" else model
-    rules = {"epochs": config.epochs, "augment": augmentation(config), "name": "checkpoint"}
-    if config.recipe == "baseline":
-        save_best = partial(run.save, saved, run.folder / f"best_{run.model_path.name}")
-        rules |= {"plateau": prepare_baseline(model, config), "on_best": save_best}
-    else:
-        prepare_fast(model, config, dataset)
-        rules |= {"mix": augment.cutmix_schedule(config.epochs, config.cutmix)} if config.cutmix else {}
-    history = loop.fit(run, model, augment.with_soft_labels(labelled) if "mix" in rules else labelled, **rules)
-    temperature = recipe.scale_temperature(model, labelled.x_validation, labelled.y_validation)
-    run.finish(saved, history, views=evaluation.TTA if config.tta else None, temperature=temperature)
+
+    model = saved = build_model(config)
+    if config.labels == "fine":
+        dataset = data.datasets.with_fine_labels(dataset)
+        saved = train.recipe.sum_to_superclasses(model, dataset.superclasses)
+    plateau = prepare_baseline(model, config) if config.recipe == "baseline" else prepare_fast(model, config, dataset)
+    labelled, mix = dataset, None
+    if config.cutmix and config.recipe != "baseline":
+        labelled = data.augment.with_soft_labels(dataset)
+        mix = data.augment.cutmix_schedule(config.epochs, config.cutmix)
+    train.loop.fit(
+        run,
+        model,
+        labelled,
+        epochs=config.epochs,
+        augment=augmentation(config),
+        mix=mix,
+        plateau=plateau,
+        on_best=partial(run.save_best, saved),
+    )
+    temperature = train.recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation)
+    run.finish(saved, tta=evaluate.evaluation.TTA if config.tta else None, temperature=temperature)
     return 0
 
 

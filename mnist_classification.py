@@ -7,22 +7,18 @@ Writes custom_cnn_model.h5 and its pictures and figures, prefix custom_cnn; see 
 What it reached, on what and in what time: output/custom_cnn_model_card.md.
 """
 
+from __future__ import annotations
+
 import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from pipeline.backend import keras
+from pipeline import data, train
+from pipeline.backend import keras, layers
 from pipeline.config import RunConfig, flag, parse
-from pipeline.data import augment, datasets
 from pipeline.errors import exit_code
-from pipeline.train import loop, recipe
-from pipeline.train.recipe import FusedBatchNormalization
-from pipeline.train.run import Run
-
-layers = keras.layers
-
 
 # What each recipe changes among the flags below.
 RECIPES = {
@@ -54,16 +50,18 @@ class Config(RunConfig):
     filters: int = flag(32, "filters of the first block's convolutions", minimum=1, maximum=1024)
     growth: float = flag(2.0, "how many times as many filters each later block has", minimum=1, maximum=4)
     pool_first: bool = flag(False, "halve the side before the second convolution of a block: faster, less exact")
-    dropout: float = flag(0.3, "share of the features dropped before the classifier", minimum=0, maximum=0.95)
+    dropout: float = flag(0.3, "fraction of the features dropped before the classifier", minimum=0, maximum=0.95)
     learning_rate: float = flag(3e-3, "peak of the one-cycle schedule (AdamW)", minimum=0)
-    warm_up: float = flag(0.2, "share of the steps until the peak", minimum=0, maximum=0.95)
+    warm_up: float = flag(0.2, "fraction of the steps until the peak", minimum=0, maximum=0.95)
     weight_decay: float = flag(0.02, "AdamW's decoupled decay, times the learning rate per step", minimum=0)
-    label_smoothing: float = flag(0.1, "share of the target spread over all classes", minimum=0, maximum=0.95)
+    label_smoothing: float = flag(0.1, "fraction of the target spread over all classes", minimum=0, maximum=0.95)
     shift: float = flag(0.1, "largest random move, as a fraction of the side", minimum=0, maximum=0.5)
     rotation: float = flag(0.035, "largest random rotation, as a fraction of a full turn", minimum=0, maximum=1)
     zoom: float = flag(0.12, "largest random change of scale", minimum=0, maximum=0.9)
     shear: float = flag(0.15, "largest random shear, in pixels per pixel of height", minimum=0, maximum=2)
-    validation: float = flag(5 / 60, "share of the training images held out for validation", minimum=0.01, maximum=0.9)
+    validation: float = flag(
+        5 / 60, "fraction of the training images held out for validation", minimum=0.01, maximum=0.9
+    )
     ensemble: int = flag(1, "models with 3x3, 5x5, 7x7 kernels whose probabilities are averaged", minimum=1, maximum=3)
 
 
@@ -82,7 +80,9 @@ def build_model(config: Config, kernel: int = 3, pixels: keras.KerasTensor | Non
         return layers.Conv2D(filters, kernel, padding="same", use_bias=False, name=name)(x)
 
     def normalized(x, name):
-        return layers.ReLU(name=f"{name}_relu")(FusedBatchNormalization(momentum=0.9, name=f"{name}_bn")(x))
+        return layers.ReLU(name=f"{name}_relu")(
+            train.recipe.FusedBatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+        )
 
     pixels = keras.Input((28, 28, 1), name="pixels") if pixels is None else pixels
     x = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name=f"{member}normalize")(pixels)
@@ -110,11 +110,11 @@ def average(members: list[keras.Model]) -> keras.Model:
     return keras.Model(members[0].input, mean, name="custom_cnn")
 
 
-def augmentation(config: Config) -> loop.Augment:
+def augmentation(config: Config) -> train.loop.Augment:
     """What a writer might have done; never a flip, which would make another character."""
 
     def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
-        return augment.affine(
+        return data.augment.affine(
             images,
             rng,
             shift=config.shift,
@@ -129,39 +129,38 @@ def augmentation(config: Config) -> loop.Augment:
 
 def compile_model(model: keras.Model, config: Config, steps: int) -> None:
     """AdamW with one warm-up and one cosine decay to zero over all steps."""
-    rate = recipe.one_cycle(config.learning_rate, steps, config.warm_up)
+    rate = train.recipe.one_cycle(config.learning_rate, steps, config.warm_up)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["beta", "gamma", "bias"])
-    loss = recipe.SmoothedCrossEntropy(config.label_smoothing)
-    model.compile(optimizer, loss=loss, metrics=["accuracy"], jit_compile=recipe.JIT)
+    loss = train.recipe.SmoothedCrossEntropy(config.label_smoothing)
+    train.recipe.compile_model(model, optimizer, loss)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Data, model, fit, evaluate, save."""
     config = parse(Config, argv, about=__doc__)
-    dataset = datasets.prepare(config)
-    run = Run("custom_cnn", "custom_cnn_model.h5", "Custom CNN", config, dataset)
+    dataset = data.datasets.prepare(config)
+    run = train.run.Run("custom_cnn", "custom_cnn_model.h5", "Custom CNN", config, dataset)
     if run.already_finished():
         return 0
 
     pixels = keras.Input(dataset.image_shape, name="pixels")
     members = {kernel: build_model(config, kernel, pixels) for kernel in KERNELS[: config.ensemble]}
-    history, temperatures = [], []
+    temperatures = []
     for kernel, model in members.items():
-        compile_model(model, config, config.epochs * recipe.steps_per_epoch(dataset, config))
-        rows = loop.fit(
+        compile_model(model, config, config.epochs * train.recipe.steps_per_epoch(dataset, config))
+        train.loop.fit(
             run,
             model,
             dataset,
             epochs=config.epochs,
             augment=augmentation(config),
             name="checkpoint" if config.ensemble == 1 else f"kernel{kernel}_checkpoint",
-            earlier_epochs=len(history),
+            phase=f"{kernel}x{kernel} kernels",
         )
-        history += [row | {"phase": f"{kernel}x{kernel} kernels"} for row in rows]
-        temperatures.append(recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation))
+        temperatures.append(train.recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation))
     temperature = temperatures[0] if config.ensemble == 1 else temperatures
-    run.finish(average(list(members.values())), history, temperature=temperature)
+    run.finish(average(list(members.values())), temperature=temperature)
     return 0
 
 

@@ -8,27 +8,27 @@ Writes resnet50_model.h5 and its pictures and figures, prefix resnet50; see --ou
 What it reached, on what and in what time: output/resnet50_model_card.md.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import sys
 import time
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from pipeline.backend import keras
+from pipeline import data, models, train
+from pipeline.backend import keras, layers
 from pipeline.config import RunConfig, flag, parse
-from pipeline.data import augment, datasets
 from pipeline.errors import exit_code
-from pipeline.models import saved_model
-from pipeline.train import checkpoint, loop, recipe, resnet_weights
-from pipeline.train.run import Run
-
-layers = keras.layers
 
 
 @dataclass(frozen=True)
 class Config(RunConfig):
     """Settings of a run; each is a flag, see --help."""
+
+    dry_run_values: ClassVar = {"head_epochs": 1, "epochs": 2, "upper_epochs": 1}  # every phase once
 
     weights: str = flag(
         "imagenet", "imagenet (downloads), none, or a Keras weights file, perhaps of some layers only", file=True
@@ -44,8 +44,8 @@ class Config(RunConfig):
         512, "images per training step", minimum=1
     )  # Adam over 23.6 M weights costs as much as 128 images do: fewer steps
     learning_rate: float = flag(5e-4, "peak rate of fine-tuning (Adam, one cycle per phase)", minimum=0)
-    warm_up: float = flag(0.1, "share of a phase's steps until the peak", minimum=0, maximum=0.95)
-    dropout: float = flag(0.2, "share of the features dropped before the classifier", minimum=0, maximum=0.95)
+    warm_up: float = flag(0.1, "fraction of a phase's steps until the peak", minimum=0, maximum=0.95)
+    dropout: float = flag(0.2, "fraction of the features dropped before the classifier", minimum=0, maximum=0.95)
     shift: float = flag(0.08, "largest random move, as a fraction of the side", minimum=0, maximum=0.5)
     rotation: float = flag(0.03, "largest random rotation, as a fraction of a full turn", minimum=0, maximum=1)
     zoom: float = flag(0.1, "largest random change of scale", minimum=0, maximum=0.9)
@@ -81,11 +81,11 @@ def head_of(model: keras.Model) -> keras.Model:
     return keras.Model(features, x, name="head")
 
 
-def augmentation(config: Config) -> loop.Augment:
+def augmentation(config: Config) -> train.loop.Augment:
     """Small moves, rotations and zooms; a digit is never flipped."""
 
     def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
-        return augment.affine(
+        return data.augment.affine(
             images, rng, shift=config.shift, rotation=config.rotation, zoom=config.zoom, fill_mode="constant"
         )
 
@@ -94,78 +94,88 @@ def augmentation(config: Config) -> loop.Augment:
 
 def compile_with(model: keras.Model, rate) -> None:
     """Adam at a rate or schedule, cross-entropy."""
-    loss = "sparse_categorical_crossentropy"
-    model.compile(keras.optimizers.Adam(rate), loss=loss, metrics=["accuracy"], jit_compile=recipe.JIT)
+    train.recipe.compile_model(model, keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
 
 
 def compile_fine_tuning(model: keras.Model, config: Config, steps: int, frozen: tuple[str, ...] = ()) -> None:
     """Every layer learns but those of frozen stages and BatchNorm, which keeps the statistics that it started with."""
     for layer in model.layers:
         layer.trainable = not isinstance(layer, layers.BatchNormalization) and not layer.name.startswith(frozen)
-    compile_with(model, recipe.one_cycle(config.learning_rate, steps, config.warm_up))
+    compile_with(model, train.recipe.one_cycle(config.learning_rate, steps, config.warm_up))
 
 
-def train_head(run: Run, model: keras.Model, dataset: datasets.Dataset) -> list[dict]:
+def train_head(run: train.run.Run, model: keras.Model, dataset: data.datasets.Dataset) -> None:
     """Phase one: the backbone runs once over all images, the head learns on what came out."""
     config = run.config
     head = head_of(model)
     compile_with(head, config.head_learning_rate)
     started = time.monotonic()
     # A head that is finished is only read back, and needs no features.
-    if not config.resume or checkpoint.epochs_done(run.path("head_checkpoint.npz")) < config.head_epochs:
+    if not config.resume or train.checkpoint.epochs_done(run.path("head_checkpoint.npz")) < config.head_epochs:
         backbone = keras.Model(model.input, model.get_layer("features").output)
         dataset = dataclasses.replace(
             dataset,
-            x_train=saved_model.predict(backbone, dataset.x_train, what="training images through the backbone"),
-            x_validation=saved_model.predict(
-                backbone, dataset.x_validation, what="validation images through the backbone"
-            ),
+            x_train=features(backbone, dataset.x_train, "training"),
+            x_validation=features(backbone, dataset.x_validation, "validation"),
         )
     print("phase 1: the head on frozen features")
-    seconds = time.monotonic() - started
-    return loop.fit(
-        run, head, dataset, epochs=config.head_epochs, augment=None, name="head_checkpoint", seconds_before=seconds
+    train.loop.fit(
+        run,
+        head,
+        dataset,
+        epochs=config.head_epochs,
+        augment=None,
+        name="head_checkpoint",
+        phase="head",
+        seconds_before=time.monotonic() - started,
     )
 
 
-def fine_tune(run: Run, model: keras.Model, dataset: datasets.Dataset) -> list[dict]:
+def features(backbone: keras.Model, images: np.ndarray, part: str) -> np.ndarray:
+    """What the backbone makes of raw pixels (n, 28, 28, 1): (n, 2048) float32."""
+    return models.saved_model.predict(backbone, images, what=f"{part} images through the backbone")
+
+
+def fine_tune(run: train.run.Run, model: keras.Model, dataset: data.datasets.Dataset) -> None:
     """Phases two and three, gradual unfreezing (Howard and Ruder 2018, arXiv 1801.06146, 3.3).
 
-    conv4 and conv5 learn first, so that what the fresh layers get wrong does not reach the early stages. A random
-    start has nothing to protect.
+    conv4 and conv5 learn first, so that what the randomly initialized layers get wrong does not reach the early
+    stages. Without pretrained weights there is nothing to protect.
     """
-    config, history = run.config, []
+    config = run.config
     upper = 0 if config.weights == "none" else min(config.upper_epochs, config.epochs - 1)
-    phases = {"conv4, conv5": (upper, EARLY, "upper_checkpoint")} if upper else {}
-    phases["all stages"] = (config.epochs - upper, (), "state")
-    for number, (phase, (epochs, frozen, name)) in enumerate(phases.items(), 2):
-        before = config.head_epochs + len(history)
-        compile_fine_tuning(model, config, epochs * recipe.steps_per_epoch(dataset, config), frozen)
-        print(f"phase {number}: fine-tuning {phase}")
-        rows = loop.fit(
-            run, model, dataset, epochs=epochs, augment=augmentation(config), name=name, earlier_epochs=before
-        )
-        history += [{**row, "phase": phase} for row in rows]
-    return history
+    if upper:
+        print("phase 2: fine-tuning conv4, conv5")
+        fine_tune_phase(run, model, dataset, upper, "upper_checkpoint", "conv4, conv5", frozen=EARLY)
+    print(f"phase {3 if upper else 2}: fine-tuning all stages")
+    fine_tune_phase(run, model, dataset, config.epochs - upper, "checkpoint", "all stages")
+
+
+def fine_tune_phase(run, model, dataset, epochs: int, name: str, phase: str, frozen: tuple[str, ...] = ()) -> None:
+    """One phase of fine-tuning, with a learning-rate cycle of its own."""
+    compile_fine_tuning(model, run.config, epochs * train.recipe.steps_per_epoch(dataset, run.config), frozen)
+    train.loop.fit(run, model, dataset, epochs=epochs, augment=augmentation(run.config), name=name, phase=phase)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Data, model, weights, three phases, evaluate, save."""
     config = parse(Config, argv, about=__doc__)
-    dataset = datasets.prepare(config)
-    file = resnet_weights.find(config.weights)
+    dataset = data.datasets.prepare(config)
+    file = train.resnet_weights.find(config.weights)
     named = {"none": "random initialization", "imagenet": "ImageNet weights"}
-    start = named.get(config.weights) or f"weights {file.stem}"
-    run = Run("resnet50", "resnet50_model.h5", f"ResNet50 ({start})", config, dataset, resnet_weights.fingerprint(file))
+    weights = named.get(config.weights) or f"weights {file.stem}"
+    digest = train.resnet_weights.fingerprint(file)
+    run = train.run.Run("resnet50", "resnet50_model.h5", f"ResNet50 ({weights})", config, dataset, digest)
     if run.already_finished():
         return 0
     model = build_model(config)
-    loaded = resnet_weights.load_weights(model, file)
-    print(resnet_weights.summary(loaded))
-    resnet_weights.calibrate(model, dataset.x_train[: max(32, 512 * 32**2 // config.image_size**2)], loaded["fresh"])
-    history = [{**row, "phase": "head"} for row in train_head(run, model, dataset)]
-    history += fine_tune(run, model, dataset)
-    run.finish(model, history, weights=loaded)
+    loaded = train.resnet_weights.load_weights(model, file)
+    print(train.resnet_weights.summary(loaded))
+    few = max(32, 512 * 32**2 // config.image_size**2)  # of large images fewer: all maps are in memory at once
+    train.resnet_weights.calibrate(model, dataset.x_train[:few], loaded["fresh"])
+    train_head(run, model, dataset)
+    fine_tune(run, model, dataset)
+    run.finish(model, weights=loaded)
     return 0
 
 

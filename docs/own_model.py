@@ -7,17 +7,15 @@
 Writes my_model.h5 and its pictures and figures, prefix my_model, where the other scripts write theirs.
 """
 
+from __future__ import annotations
+
 import sys
 from dataclasses import dataclass
 
-from pipeline.backend import keras
+from pipeline import data, train
+from pipeline.backend import keras, layers
 from pipeline.config import RunConfig, flag, parse
-from pipeline.data import augment, datasets
 from pipeline.errors import exit_code
-from pipeline.train import loop, recipe
-from pipeline.train.run import Run
-
-layers = keras.layers
 
 
 @dataclass(frozen=True)
@@ -48,22 +46,32 @@ def build_model() -> keras.Model:
 
 def moved(images, rng, **_):
     """Training images, each moved by up to two pixels."""
-    return augment.shift(images, rng, pixels=2, mode="constant")
+    return data.augment.shift(images, rng, pixels=2, mode="constant")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Data, model, fit, evaluate, save."""
     config = parse(Config, argv, about=__doc__)
-    dataset = datasets.prepare(config)
-    run = Run("my_model", "my_model.h5", "My model", config, dataset)
+    dataset = data.datasets.prepare(config)
+    run = train.run.Run("my_model", "my_model.h5", "My model", config, dataset)
     if run.already_finished():
         return 0
     model = build_model()
-    rate = recipe.one_cycle(config.learning_rate, config.epochs * recipe.steps_per_epoch(dataset, config), warm_up=0.2)
-    loss = recipe.SmoothedCrossEntropy()
-    model.compile(keras.optimizers.AdamW(rate), loss, metrics=["accuracy"], jit_compile=recipe.JIT)
-    history = loop.fit(run, model, dataset, epochs=config.epochs, augment=moved, name="checkpoint")
-    temperature = recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation)
+    steps = config.epochs * train.recipe.steps_per_epoch(dataset, config)
+    rate = train.recipe.one_cycle(config.learning_rate, steps, warm_up=0.2)
+    train.recipe.compile_model(model, keras.optimizers.AdamW(rate), train.recipe.SmoothedCrossEntropy())
+    train.loop.fit(run, model, dataset, epochs=config.epochs, augment=moved)
+    temperature = train.recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation)
+    run.finish(model, temperature=temperature)
+    return 0
+    model = build_model()
+    rate = train.recipe.one_cycle(
+        config.learning_rate, config.epochs * train.recipe.steps_per_epoch(dataset, config), warm_up=0.2
+    )
+    loss = train.recipe.SmoothedCrossEntropy()
+    model.compile(keras.optimizers.AdamW(rate), loss, metrics=["accuracy"], jit_compile=train.recipe.JIT)
+    history = train.loop.fit(run, model, dataset, epochs=config.epochs, augment=moved, name="checkpoint")
+    temperature = train.recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation)
     run.finish(model, history, temperature=temperature)
     return 0
 

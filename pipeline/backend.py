@@ -200,12 +200,13 @@ def without_distribution():
 
 
 def describe() -> dict:
-    """{"processor", "cores", "accelerator"} of this machine."""
+    """{"processor", "cores", "accelerator", "bfloat16" (whether it computes in it)} of this machine."""
     gpu = _gpu()
     return {
         "processor": system.processor_name(),
         "cores": cores(),
         "accelerator": gpu[0] if gpu else "none",
+        "bfloat16": has_bfloat16(),
     }
 
 

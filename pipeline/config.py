@@ -51,10 +51,12 @@ class RunConfig:
     """Settings of every training run; a script's Config adds its own and may change a default.
 
     recipes: recipe name -> the values that it gives to fields; a flag replaces them.
+    dry_run_values: what --dry-run sets, whatever else is asked for.
     started: time.monotonic() when the command line was read, from which a run's wall time counts.
     """
 
     recipes: typing.ClassVar[Mapping[str, Mapping]] = {"default": {}}
+    dry_run_values: typing.ClassVar[Mapping] = {"epochs": 1}
     started: float = dataclasses.field(default_factory=time.monotonic, init=False, repr=False, compare=False)
 
     recipe: str = flag("default", "named set of values for the other flags", choices=("default",))
@@ -137,10 +139,11 @@ def parse(config_class, argv: Sequence[str] | None = None, *, about: str | None 
     given = (_settings_in(Path(replayed), fields) if replayed else {}) | given
     recipe = recipes[given.get("recipe", config_class.recipe)] if recipes else {}
     config = config_class(**{**recipe, **given})
-    if getattr(config, "dry_run", False) and hasattr(config, "epochs"):
-        config = dataclasses.replace(config, epochs=1, batch_size=min(config.batch_size, 32))
     for field in fields:
         _check_range(field, getattr(config, field.name))
+    if getattr(config, "dry_run", False):
+        few = {"batch_size": min(config.batch_size, 32)} if hasattr(config, "batch_size") else {}
+        config = dataclasses.replace(config, **getattr(config, "dry_run_values", {}), **few)
     return config
 
 
@@ -186,9 +189,7 @@ def _settings_in(path: Path, fields: tuple[dataclasses.Field, ...]) -> dict:
         recorded = json.loads(path.read_text(encoding="utf-8"))["config"]
         unknown = sorted(recorded.keys() - {field.name for field in fields})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} is not the metrics.json of a run; name one, such as output/cifar100_metrics.json"
-        ) from error
+        raise UserError(f"{path} is no metrics.json of a run; name one, as output/cifar100_metrics.json") from error
     if unknown:
         raise UserError(f"{path} is of another script, with settings that this one lacks: {', '.join(unknown)}")
     return recorded

@@ -71,22 +71,24 @@ def measured_in_another(what: str, script: str, flags: list[str], environment: d
     return json.loads(done.stdout.splitlines()[-1])
 
 
-UNITS = ("avx512_bf16", "amx_bf16", "bf16")  # that multiply bfloat16 matrices, x86's and Arm's
+BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16", "bf16")  # that multiply bfloat16 matrices, x86's and Arm's
 
 
 def processor_name() -> str:
-    """What the system calls it, with those of UNITS that it has."""
+    """The processor's name, as the system gives it."""
     called = _cpuinfo().get("model name") or output_of("sysctl", "-n", "machdep.cpu.brand_string")
-    return " ".join([called or platform.processor() or platform.machine(), *_units()])
+    return called or platform.processor() or platform.machine()
 
 
 def cpu_has_bfloat16() -> bool:
     """Whether it multiplies bfloat16 matrices in hardware: AVX-512 BF16, AMX, Arm's BF16; known on Linux alone."""
-    return bool(_units())
+    info = _cpuinfo()
+    features = info.get("flags", info.get("Features", "")).split()
+    return any(unit in features for unit in BFLOAT16_UNITS)
 
 
 def lacks_bfloat16(machine: dict) -> bool:
-    """Whether a machine that hardware.describe() told of has no such arithmetic, so that its times stand apart."""
+    """Whether a machine of backend.describe() has no bfloat16 arithmetic, so that its times stand apart."""
     return machine["accelerator"] == "none" and not machine["bfloat16"]
 
 
@@ -96,9 +98,3 @@ def _cpuinfo() -> dict[str, str]:
     except OSError:
         return {}
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
-
-
-def _units() -> list[str]:
-    info = _cpuinfo()
-    features = info.get("flags", info.get("Features", "")).split()
-    return [unit for unit in UNITS if unit in features]

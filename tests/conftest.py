@@ -44,7 +44,7 @@ def digits():
 
 
 @pytest.fixture(scope="session")
-def shapes():
+def synthetic():
     return datasets.load("synthetic")
 
 

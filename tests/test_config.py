@@ -1,7 +1,8 @@
 """Flags from a dataclass, and the folder a run writes to."""
 
+import json
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -11,37 +12,31 @@ import gradcam
 import mnist_classification
 import model_comparison
 import resnet50_transfer_learning
-from pipeline.config import flag, parse
+from pipeline.config import RunConfig, flag, parse, settings_of
 from pipeline.errors import UserError
-from pipeline.train import identity
 
 TRAINING = (cifar100_cnn, mnist_classification, resnet50_transfer_learning)
-
-
-@dataclass(frozen=True)
-class Config:
-    recipe: str = flag("slow", "which", choices=("slow", "fast"))
-    dataset: str = flag("real", "which", choices=("real", "digits"))
-    epochs: int = flag(10, minimum=1, maximum=1000)
-    learning_rate: float = flag(0.5, "rate in % of something", minimum=0)
-    limit: int | None = flag(None, minimum=1)
-    batch_size: int = flag(256, minimum=1)
-    seed: int = flag(0, minimum=0)
-    precision: str = flag("auto")
-    data_dir: str | None = flag(None)
-    output_dir: str | None = flag(None)
-    dry_run: bool = flag(False)
-    resume: bool = flag(False)
 
 
 RECIPES = {"slow": {}, "fast": {"epochs": 3, "learning_rate": 2.0}}
 
 
+@dataclass(frozen=True)
+class Config(RunConfig):
+    recipes: ClassVar = RECIPES
+
+    recipe: str = flag("slow", "which", choices=("slow", "fast"))
+    dataset: str = flag("real", "which", choices=("real", "digits"))
+    epochs: int = flag(10, minimum=1, maximum=1000)
+    learning_rate: float = flag(0.5, "rate in % of something", minimum=0)
+    pool: bool = flag(True, "a switch that is on")
+
+
 def parsed(*argv):
-    return parse(Config, argv, recipes=RECIPES)
+    return parse(Config, argv)
 
 
-def test_without_flags_every_knob_has_its_default():
+def test_without_flags_every_setting_has_its_default():
     assert parsed() == Config()
 
 
@@ -105,11 +100,11 @@ def test_a_bound_itself_is_allowed():
 
 def test_help_gives_every_flag_with_default_and_meaning(capsys):
     with pytest.raises(SystemExit) as end:
-        parse(Config, ["--help"], recipes=RECIPES, about="What it does.\n\n    python it.py")
+        parse(Config, ["--help"], about="What it does.\n\n    python it.py")
     assert end.value.code == 0
     text = capsys.readouterr().out
     assert "    python it.py\n" in text and "rate in % of something [0.5]" in text
-    for name in vars(Config()):
+    for name in (field.name for field in settings_of(Config)):
         assert "--" + name.replace("_", "-") in text
 
 
@@ -121,14 +116,14 @@ def test_the_help_of_every_script_can_be_printed(script, capsys):
 
 
 @pytest.mark.parametrize("script", TRAINING)
-def test_every_recipe_of_every_script_can_be_chosen_and_sets_only_knobs_there_are(script):
+def test_every_recipe_of_every_script_can_be_chosen_and_sets_only_settings_there_are(script):
     defaults = script.Config()
-    assert parse(script.Config, [], recipes=script.RECIPES) == replace(defaults, **script.RECIPES[defaults.recipe])
-    for name, values in script.RECIPES.items():
-        config = parse(script.Config, ["--recipe", name], recipes=script.RECIPES)
+    assert parse(script.Config, []) == replace(defaults, **script.Config.recipes[defaults.recipe])
+    for name, values in script.Config.recipes.items():
+        config = parse(script.Config, ["--recipe", name])
         assert config == replace(defaults, recipe=name, **values)
     with pytest.raises(UserError):
-        parse(script.Config, ["--recipe", "none such"], recipes=script.RECIPES)
+        parse(script.Config, ["--recipe", "none such"])
 
 
 @pytest.mark.parametrize("argv", ["--model m.h5 a.png b.png", "a.png b.png --model m.h5", "a.png --model m.h5 b.png"])
@@ -142,59 +137,39 @@ def test_own_pictures_without_a_model_are_bad_input():
         gradcam.main(["a.png"])
 
 
-@pytest.mark.parametrize(
-    ("argv", "folder"),
-    [
-        ("", "output"),
-        ("--seed 0 --epochs 10 --recipe slow", "output"),
-        ("--resume --precision float32 --data-dir d", "output"),
-        ("--dataset digits", "output/demo"),
-        ("--limit 100", "output/demo"),
-        ("--dry-run", "output/demo"),
-        ("--dataset digits --recipe fast --seed 3", "output/demo"),
-        ("--seed 3", "output/runs/cnn-slow-seed3"),
-        ("--epochs 4", "output/runs/cnn-slow-seed0"),
-        ("--recipe fast", "output/runs/cnn-fast-seed0"),
-        ("--recipe fast --seed 2 --resume", "output/runs/cnn-fast-seed2"),
-        ("--output-dir here", "here"),
-        ("--output-dir here --dry-run --seed 5 --dataset digits", "here"),
-    ],
-)
-def test_only_full_default_runs_on_real_data_write_to_output_itself(argv, folder):
-    assert identity.output_folder(parsed(*argv.split()), "cnn") == Path(folder)
+def test_a_switch_can_be_turned_off_and_the_last_word_counts():
+    assert parsed().pool is True and parsed("--no-pool").pool is False
+    assert parsed("--no-pool", "--pool").pool is True
 
 
-@pytest.mark.parametrize("script", TRAINING)
-def test_a_trial_of_any_script_stays_out_of_output_itself(script):
-    def folder(*argv):
-        return identity.output_folder(parse(script.Config, argv, recipes=script.RECIPES), "x")
-
-    assert folder() == Path("output")
-    embedded = "synthetic" if script is cifar100_cnn else "digits"
-    assert folder("--dataset", embedded) == folder("--limit", "99") == folder("--dry-run") == Path("output/demo")
-    assert folder("--learning-rate", "0.0123").parent == Path("output/runs")
+def test_a_flag_close_to_a_known_one_is_named():
+    with pytest.raises(UserError, match=r"did you mean --learning-rate\?"):
+        parsed("--learning_rate", "0.1")
+    with pytest.raises(UserError) as refused:
+        parsed("--zzz")
+    assert "did you mean" not in str(refused.value)
 
 
-def test_recipe_best_of_cifar100_goes_where_its_files_are_named_after_it():
-    config = parse(cifar100_cnn.Config, ["--recipe", "best", "--seed", "2"], recipes=cifar100_cnn.RECIPES)
-    folder = identity.output_folder(config, "cifar100-best")
-    assert folder == Path("output/runs/cifar100-best-seed2")
+def test_a_run_is_repeated_by_the_settings_that_it_recorded(tmp_path):
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps({"config": {"recipe": "fast", "epochs": 4, "seed": 7, "precision": "float32"}}))
+    expected = Config(recipe="fast", epochs=4, seed=7, precision="float32", learning_rate=2.0)
+    assert parsed("--config", str(path)) == expected
+    assert parsed("--config", str(path), "--seed", "1") == replace(expected, seed=1)
+    path.write_text(json.dumps({"config": {"filters": 3}}))
+    with pytest.raises(UserError, match=r"another script, with settings that this one lacks: filters"):
+        parsed("--config", str(path))
+    for content in ("{", "[]", '{"seed": 0}'):
+        path.write_text(content)
+        with pytest.raises(UserError, match=r"metrics\.json is no metrics\.json of a run"):
+            parsed("--config", str(path))
 
 
-def test_a_random_start_does_not_replace_the_pretrained_model():
-    def folder(weights):
-        config = resnet50_transfer_learning.Config(weights=weights)
-        return identity.output_folder(config, "resnet50")
-
-    assert folder("imagenet") == folder("some.h5") == Path("output")
-    assert folder("none") == Path("output/runs/resnet50-default-seed0")
+def test_no_epochs_are_refused_in_a_dry_run_too():
+    with pytest.raises(UserError, match="--epochs must be at least 1"):
+        parsed("--epochs", "0", "--dry-run")
 
 
-def test_what_is_recorded_names_every_knob_of_the_result_and_no_folder(tmp_path):
-    config = parsed("--data-dir", str(tmp_path), "--output-dir", str(tmp_path), "--seed", "4", "--resume")
-    settings = identity.recorded(config)
-    assert str(tmp_path) not in str(settings)
-    assert set(vars(Config())) - set(settings) == {"data_dir", "output_dir", "resume"}
-    assert settings["seed"] == 4
-    with_weights = resnet50_transfer_learning.Config(weights=str(tmp_path / "some.h5"))
-    assert identity.recorded(with_weights)["weights"] == "some.h5"
+def test_a_dry_run_of_resnet50_goes_through_every_phase():
+    config = parse(resnet50_transfer_learning.Config, ["--dry-run"])
+    assert (config.head_epochs, config.epochs, config.upper_epochs) == (1, 2, 1)

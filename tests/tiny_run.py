@@ -20,12 +20,10 @@ def start(folder, *flags, with_plateau=False):
     model = mnist.build_model(config)
     mnist.compile_model(model, config, config.epochs * recipe.steps_per_epoch(run.dataset, config))
     if with_plateau:
-        model.compile(keras.optimizers.Adam(0.05), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+        recipe.compile_model(model, keras.optimizers.Adam(0.05), "sparse_categorical_crossentropy")
     plateau = recipe.Plateau(0.05, 0.5, 1, 3) if with_plateau else None
 
     def fit(augmentation=distort):
-        return loop.fit(
-            run, model, run.dataset, epochs=config.epochs, augment=augmentation, name="checkpoint", plateau=plateau
-        )
+        return loop.fit(run, model, run.dataset, epochs=config.epochs, augment=augmentation, plateau=plateau)
 
     return run, model, fit

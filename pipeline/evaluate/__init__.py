@@ -1,1 +1,6 @@
 """Evaluation: metrics, test-time augmentation, and the plots of both."""
+
+import lazy_loader
+
+# A module is loaded when it is first used: a script's --help needs none of them.
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules={"evaluation", "metrics", "plots"})

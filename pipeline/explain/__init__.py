@@ -1,1 +1,8 @@
 """Explanation: which places of an image spoke for a class, and whether that can be believed."""
+
+import lazy_loader
+
+# A module is loaded when it is first used: a script's --help needs none of them.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submodules={"cam", "explainer", "faithfulness", "plots", "receptive_field"}
+)

@@ -14,39 +14,48 @@ import numpy as np
 
 from pipeline import backend
 from pipeline.atomic_io import replacing
-from pipeline.backend import keras
+from pipeline.backend import keras, layers
 from pipeline.console import counter
 from pipeline.errors import UserError
-from pipeline.models import h5_scan, untrusted
+from pipeline.models import contract, h5_scan, untrusted
 
 ATTRIBUTE = "pipeline"
-
-
-def stock_class(layer) -> type:
-    """Keras' own class of a layer; one of this project is a faster form of the stock layer that it derives from."""
-    return next(base for base in type(layer).__mro__ if base.__module__.split(".")[0] == "keras")
 
 
 def inference_copy(model, image_shape: tuple[int, ...]):
     """The same function of an image, without what is there for training alone.
 
-    Every layer is a float32 stock layer; those that only draw random numbers (dropout) are left out.
+    Every layer is a float32 stock layer; those that only draw random numbers (dropout) are left out. A softmax at the
+    end becomes a Softmax layer of its own, whose input is the logits: explanations need them.
 
     Args:
-        model: functional Keras model.
+        model: functional or Sequential Keras model, see pipeline.models.contract.
         image_shape: (height, width, channels) the copy is for.
     """
+    last = model.layers[-1]
 
     def clone(layer):
-        return stock_class(layer).from_config({**layer.get_config(), "dtype": "float32"})
+        if isinstance(layer, keras.Model):
+            return keras.models.clone_model(layer, clone_function=clone, call_function=call)
+        config = {**layer.get_config(), "dtype": "float32"}
+        if layer is last and contract.has_softmax_inside(layer):
+            config["activation"] = "linear"
+        if layer is last and contract.ends_in_softmax(layer):
+            return layers.Softmax(dtype="float32", name=layer.name)
+        return contract.stock_class(layer).from_config(config)
 
     def call(layer, *args, **kwargs):
         random_only = hasattr(layer, "seed_generator") and not layer.trainable_variables
-        return args[0] if random_only else layer(*args, **kwargs)
+        if random_only:
+            return args[0]
+        outputs = layer(*args, **kwargs)
+        if layer.name == last.name and contract.has_softmax_inside(last):
+            outputs = layers.Softmax(dtype="float32", name=f"{last.name}_softmax")(outputs)
+        return outputs
 
     # The wrapper shares the layers but not the compilation, which clone_model would try to copy.
     copy = keras.models.clone_model(
-        keras.Model(model.input, model.output, name=model.name),
+        keras.Model(model.inputs[0], model.outputs[0], name=model.name),
         input_tensors=keras.Input(image_shape, name="pixels"),
         clone_function=clone,
         call_function=call,

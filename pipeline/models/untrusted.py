@@ -85,7 +85,8 @@ def read_config(path: Path) -> dict:
     return config
 
 
-def _is_known(name: str) -> bool:
+def is_known(name: str) -> bool:
+    """Whether a saved model may name this class of Keras."""
     if name in FORBIDDEN:
         return False
     return name in MODELS | PLAIN or any(isinstance(getattr(module, name, None), type) for module in ALLOWED)
@@ -101,7 +102,7 @@ def _refuse_foreign(node, path: Path) -> None:
             name, module = node["class_name"], node.get("module") or "keras.layers"
             own = isinstance(module, str) and module.split(".")[0] == "keras"
             registered = node.get("registered_name")
-            if not isinstance(name, str) or not own or not _is_known(name) or registered not in (None, name):
+            if not isinstance(name, str) or not own or not is_known(name) or registered not in (None, name):
                 raise UserError(
                     f"{path} holds a {name} ({registered or module}), which can run code; only stock layers are loaded"
                 )

@@ -56,7 +56,10 @@ def output_folder(config: RunConfig, prefix: str) -> Path:
     if config.dataset in TOY or config.limit or config.dry_run:
         return OUTPUT / "demo"
     changed = overrides(config)
-    if not changed and config.recipe == type(config).recipe and config.seed == type(config).seed:
+    # Another file of pretrained weights is the default recipe still; none at all is another experiment.
+    files = {field.name for field in settings_of(type(config)) if field.metadata["file"]}
+    decisive = {name for name, value in changed.items() if name not in files or value == "none"}
+    if not decisive and config.recipe == type(config).recipe and config.seed == type(config).seed:
         return OUTPUT
     name = "-".join([prefix.removesuffix(f"-{config.recipe}"), config.recipe])
     listed = "".join(f"-{name}={value}" for name, value in changed.items())

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from pipeline.backend import keras
-from pipeline.models import saved_model
+from pipeline.models import contract, saved_model
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
@@ -81,17 +81,27 @@ class Plateau:
 
     def stops(self, losses: list[float]) -> bool:
         """Whether the best loss is `stop_after` epochs old."""
-        return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= self.stop_after
+        if not losses:
+            return False
+        known = np.where(np.isnan(losses), np.inf, losses)  # a loss that is no number is no best one
+        return len(losses) - 1 - int(np.argmin(known)) >= self.stop_after
+
+
+def _soft_labels(y_true, classes: int):
+    """Integer labels (n,) or (n, 1) as one-hot rows; soft labels (n, classes) as they are."""
+    if len(y_true.shape) == 1 or y_true.shape[-1] == 1:
+        return keras.ops.one_hot(keras.ops.reshape(keras.ops.cast(y_true, "int32"), (-1,)), classes)
+    return y_true
 
 
 class SmoothedCrossEntropy(keras.losses.Loss):
-    """Cross-entropy of probabilities against softened labels (Szegedy et al. 2016, section 7).
+    """Cross-entropy of probabilities with label smoothing (Szegedy et al. 2016, section 7).
 
-    Labels are integers (n,) or, of mixed images, shares (n, classes) whose rows sum to 1. The target is
+    Labels are integers (n,) or, of mixed images, soft labels (n, classes) whose rows sum to 1. The target is
     1 - label_smoothing on the true class plus label_smoothing / classes on every one.
 
     Args:
-        label_smoothing: share of the target spread evenly, in [0, 1).
+        label_smoothing: fraction of the target spread evenly, in [0, 1).
     """
 
     def __init__(self, label_smoothing: float = 0.0):
@@ -99,10 +109,18 @@ class SmoothedCrossEntropy(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def call(self, y_true, y_pred):
-        classes = y_pred.shape[-1]
-        if len(y_true.shape) == 1 or y_true.shape[-1] == 1:
-            y_true = keras.ops.one_hot(keras.ops.reshape(keras.ops.cast(y_true, "int32"), (-1,)), classes)
+        y_true = _soft_labels(y_true, y_pred.shape[-1])
         return keras.losses.categorical_crossentropy(y_true, y_pred, label_smoothing=self.label_smoothing)
+
+
+def cross_entropy(y_true, y_pred):
+    """Plain cross-entropy (n,) in nats: without label smoothing and L2, so that it compares with the test loss."""
+    return keras.losses.categorical_crossentropy(_soft_labels(y_true, y_pred.shape[-1]), y_pred)
+
+
+def compile_model(model: keras.Model, optimizer: keras.optimizers.Optimizer, loss) -> None:
+    """Compile for training, with accuracy and plain cross-entropy as the metrics of the history."""
+    model.compile(optimizer, loss, metrics=["accuracy", cross_entropy], jit_compile=JIT)
 
 
 def whiten(layer, images: np.ndarray) -> None:
@@ -149,22 +167,28 @@ def sum_to_superclasses(model: keras.Model, superclass: Sequence[int]) -> keras.
 
 
 def scale_temperature(model, images: np.ndarray, labels: np.ndarray) -> float:
-    """Scale the logits so that the model is as sure as it is right (Guo et al. 2017, arXiv 1706.04599, 4.2).
+    """Temperature scaling of the logits for calibrated probabilities (Guo et al. 2017, arXiv 1706.04599, 4.2).
 
     One number, the temperature with the least cross-entropy on images that the weights were not
-    trained on. No prediction of this model changes; where probabilities are added up or averaged after
-    it, some may. Label smoothing leaves a model less sure than it should be.
+    trained on. No prediction of this model changes; where probabilities are summed or averaged after
+    it, some may. Label smoothing leaves a model less confident than it should be.
 
     Args:
         model: ends in a Dense layer and a softmax; the Dense layer's weights are divided.
         images: (n, h, w, c) raw pixels; labels: (n,).
     Returns:
-        The temperature, in [0.1, 10].
+        The temperature, in [0.1, 10]; 1 where no Dense layer stands before the softmax.
     """
-    layer = model.layers[-2]
-    logits = saved_model.predict(keras.Model(model.input, layer.output), images)
+    last = model.layers[-1]
+    if contract.has_softmax_inside(last):
+        dense, logits = last, np.log(np.maximum(saved_model.predict(model, images), 1e-30))
+    else:
+        dense = model.layers[-2]
+        logits = saved_model.predict(keras.Model(model.inputs[0], dense.output), images)
+    if not isinstance(dense, keras.layers.Dense):
+        return 1.0
     rows = np.arange(len(labels))
     losses = {t: -log_softmax(logits / t, axis=1)[rows, labels].mean() for t in np.geomspace(0.1, 10, 401)}
     best = min(losses, key=losses.get)
-    layer.set_weights([weight / best for weight in layer.get_weights()])
+    dense.set_weights([weight / best for weight in dense.get_weights()])
     return float(best)

@@ -1,4 +1,4 @@
-"""One training run: its folder, its settings, its clock, and everything it leaves behind."""
+"""A training run: its folder, its settings, its clock, its history, and everything it leaves behind."""
 
 import tempfile
 import time
@@ -15,21 +15,23 @@ from pipeline.errors import UserError
 from pipeline.evaluate import evaluation, plots
 from pipeline.models import saved_model
 from pipeline.train import checkpoint, identity
+from pipeline.train.tensorboard import TensorBoardLog
 
-# What a run writes beside its models; its states are those of training.fit.
+SCHEMA = 1  # of metrics.json
+# What a run writes beside its models.
 FILES = ("history.csv", "classification_report.csv", "training_curves.png", "confusion_matrix.png", "examples.png")
 FILES += ("metrics.json", "*checkpoint.npz")
 
 
 class Run:
-    """What a training script holds on to from its first line to its last.
+    """A training run, from the script's first line to its last.
 
     Sets Keras' precision, seeds, determinism and devices, so it comes before the model.
 
     Args:
         prefix: of every file it writes ("cifar100", "custom_cnn", "resnet50").
         model_file: name of the finished model's file.
-        model_name: in figures ("Custom CNN").
+        model_name: in plots ("Custom CNN").
         config: the script's Config.
         dataset: what it trains on.
         files: further input files that shape the result, name -> SHA-256.
@@ -40,31 +42,21 @@ class Run:
     def __init__(self, prefix: str, model_file: str, model_name: str, config, dataset, files: dict | None = None):
         self.prefix, self.config, self.dataset = prefix, config, dataset
         self.folder = identity.output_folder(config, prefix)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.lock = atomic_io.lock(self.path("run.lock"))
-            for name in (*(f"{prefix}_{file}" for file in FILES), model_file, f"best_{model_file}"):
-                for left in self.folder.glob(f".{name}.*"):  # by a run that was killed while it wrote
-                    left.unlink()
-            tempfile.TemporaryFile(dir=self.folder).close()
-        except OSError as error:
-            raise UserError(f"cannot write to {self.folder} ({error.strerror}); choose another --output-dir") from error
         self.model_path = self.folder / model_file
+        self._take_folder()
         self.precision = backend.use_precision(config.precision)
         keras.utils.set_random_seed(config.seed)
         backend.use_determinism(config.deterministic)
         self.n_devices = backend.use_devices(config.devices, min(config.batch_size, len(dataset.x_train)))
-        self.settings = identity.recorded(config) | {
-            "precision": self.precision,
-            "files": dataset.files | (files or {}),
-        }
-        self.settings["backend"] = keras.backend.backend()
+        self.settings = identity.recorded(config) | {"precision": self.precision}
+        self.files = files or {}
         self.commit = backend.commit()  # now: the code may have moved on by the end of a long run
         self.earlier_seconds = 0.0  # of the interrupted runs that this one continues
         few = f", {len(dataset.y_train):,} training images" if config.limit or config.dry_run else ""
         self.name = f"{model_name} on {dataset.title}{few}"
-        self.epochs = 0  # finished so far
-        self.begun_anew = True  # until a state of an earlier run is restored, or a first one saved
+        self.history: list[dict] = []  # a row per epoch, of all phases
+        self.from_scratch = True  # until a checkpoint of an earlier run is restored, or a first one saved
+        self.board = TensorBoardLog(self.folder, prefix) if config.tensorboard else None
         machine = backend.describe()
         print(f"{self.name} (recipe {identity.label(config)}, seed {config.seed})")
         counts = (f"{len(y):,}" for y in (dataset.y_train, dataset.y_validation, dataset.y_test))
@@ -72,10 +64,29 @@ class Run:
         print(f"{self.precision}, {machine['processor']}, {machine['cores']} cores, GPU: {machine['accelerator']}")
         print(f"writing to {self.folder}/", flush=True)
 
+    def _take_folder(self) -> None:
+        """Make the folder, lock it, and remove what a run that was killed while it wrote has left."""
+        written = (*(f"{self.prefix}_{file}" for file in FILES), self.model_path.name, f"best_{self.model_path.name}")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.lock = atomic_io.lock(self.folder / f".{self.prefix}_run.lock")
+            for name in written:
+                for left in self.folder.glob(f".{name}.*"):
+                    left.unlink()
+            tempfile.TemporaryFile(dir=self.folder).close()
+        except OSError as error:
+            raise UserError(f"cannot write to {self.folder} ({error.strerror}); choose another --output-dir") from error
+
+    @property
+    def identity(self) -> dict:
+        """What a checkpoint must have in common with this run: settings, data, further files and backend."""
+        data = {"data_sha256": self.dataset.sha256, "files": self.files}
+        return self.settings | data | {"backend": keras.backend.backend()}
+
     @property
     def title(self) -> str:
-        """What a figure was made on: model, data, recipe, epochs so far, seed."""
-        epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        """What a plot was made on: model, data, recipe, epochs so far, seed."""
+        epochs = "1 epoch" if len(self.history) == 1 else f"{len(self.history)} epochs"
         return f"{self.name} (recipe {identity.label(self.config)}, {epochs}, seed {self.config.seed})"
 
     def path(self, name: str) -> Path:
@@ -83,51 +94,63 @@ class Run:
         return self.folder / f"{self.prefix}_{name}"
 
     def wall_seconds(self) -> float:
-        """Seconds since the process started, with those of the interrupted runs before it."""
+        """Seconds since the command line was read, with those of the interrupted runs before it."""
         return self.earlier_seconds + time.monotonic() - self.config.started
+
+    def add_epoch(self, row: dict) -> None:
+        """Append an epoch to the history, and to history.csv."""
+        self.history.append(row)
+        atomic_io.write_csv(self.path("history.csv"), pd.DataFrame(self.history))
+        if self.board:
+            self.board.scalars(row, len(self.history))
 
     def already_finished(self) -> bool:
         """Whether --resume finds this very run finished, so that there is nothing to do.
 
         Raises:
             UserError: the folder holds a run, finished or interrupted, with another config, and --resume was given
-                or the folder was named by recipe and seed alone, so that nobody meant to replace that run.
+                or the folder was named by the settings alone, so that nobody meant to replace that run.
         """
-        path, resume = self.path("metrics.json"), self.config.resume
-        whole = path.exists() and self.model_path.exists()  # a clone has the figures of models too large for it
-        named = not self.config.output_dir and self.folder.parent.name == "runs"
-        states = self.states()
         try:
-            for state in states if named or resume else ():
-                checkpoint.refuse_loss(state, self.settings)
-            if states or not whole or not (resume or named):
-                return False
-            found = atomic_io.read_json(path)
-            checkpoint.refuse_difference(found.get("config", {}), self.settings, path)
-            if resume and getattr(self.config, "tta", False) and "tta" not in found:
-                raise UserError(f"{path} is of a run that finished without --tta; run it anew without --resume")
+            finished = self._finished()
         except UserError:
             self.lock.release()
             raise
-        if resume:
+        if finished:
             self.lock.release()
-            print(f"this run is finished: {path}")
+            print(f"this run is finished: {self.path('metrics.json')}")
+        return finished
+
+    def _finished(self) -> bool:
+        path, resume = self.path("metrics.json"), self.config.resume
+        chosen_by_settings = not self.config.output_dir and self.folder.parent.name == "runs"
+        checkpoints = self.checkpoints()
+        if resume or chosen_by_settings:
+            for file in checkpoints:
+                checkpoint.refuse_loss(file, self.identity)
+        whole = path.exists() and self.model_path.exists()  # a clone has the metrics of models too large for it
+        if checkpoints or not whole or not (resume or chosen_by_settings):
+            return False
+        found = atomic_io.read_json(path)
+        checkpoint.refuse_difference(_identity_of(found, self.identity), self.identity, path)
+        if resume and getattr(self.config, "tta", False) and "tta" not in found:
+            raise UserError(f"{path} is of a run that finished without --tta; run it again without --resume")
         return resume
 
-    def states(self) -> set[Path]:
-        """The states of all phases; of one that was cut off while it was written, only the one before is there."""
+    def checkpoints(self) -> set[Path]:
+        """The checkpoints of all phases; of one that was cut off while it was written, only the one before is there."""
         found = self.folder.glob(f"{self.prefix}_*checkpoint*.npz")
         return {file.with_name(file.name.replace(".previous.npz", ".npz")) for file in found}
 
-    def keep_only(self, state: Path) -> None:
-        """Delete the states of an earlier run's phases once this run, begun anew, has saved its first one."""
-        if self.begun_anew:
-            for other in self.states() - {state}:
+    def keep_only(self, file: Path) -> None:
+        """Delete the checkpoints of an earlier run's phases once this run, begun from scratch, has saved its first."""
+        if self.from_scratch:
+            for other in self.checkpoints() - {file}:
                 checkpoint.remove(other)
-        self.begun_anew = False
+        self.from_scratch = False
 
     def save(self, model, path: Path | None = None) -> None:
-        """Save a model by the contract of pipeline.models.saved_model, by default as the finished one."""
+        """Save a model by the contract of pipeline.models, by default as the finished one."""
         saved_model.save(
             model,
             path or self.model_path,
@@ -136,67 +159,84 @@ class Run:
             dataset=self.dataset.name,
             recipe=self.config.recipe,
             seed=self.config.seed,
+            validation=self.config.validation,
             class_names=list(self.dataset.class_names),
             title=self.title,
         )
 
-    def finish(self, model, history: list[dict], views: dict | None = None, **extra) -> dict:
+    def save_best(self, model) -> None:
+        """Save a model as the one of the best validation accuracy so far."""
+        self.save(model, self.folder / f"best_{self.model_path.name}")
+
+    def finish(self, model, tta: dict | None = None, **extra) -> dict:
         """Save the model, read the test set once with the saved file, write every result.
 
-        metrics.json comes last, and the states go then: with them there, a metrics.json is an earlier run's.
+        metrics.json comes last, and the checkpoints go then: with them there, a metrics.json is an earlier run's.
 
         Args:
             model: the trained model.
-            history: one dict per epoch.
-            views: test-time augmentations to choose from, reported beside the single pass; see tta.measure.
+            tta: test-time augmentations to choose from, reported beside the single pass; see evaluation.choose_tta.
             extra: further plain entries of metrics.json.
         """
-        self.epochs = len(history)  # of all phases
         with backend.without_distribution():
             self.save(model)
             saved = saved_model.load(self.model_path)
         dataset = self.dataset
-        figures, probabilities = evaluation.measure(saved, dataset)
-        matrix = np.array(figures["confusion_matrix"])
-        result = {
-            "title": self.title,
-            "dataset": dataset.name,
-            "recipe": self.config.recipe,
-            "seed": self.config.seed,
-            "config": self.settings,
-            "n_train": len(dataset.y_train),
-            "n_validation": len(dataset.y_validation),
-            "n_test": len(dataset.y_test),
-            "parameters": saved.count_params(),
-            "epochs": len(history),
-            "training_seconds": round(sum(row["seconds"] for row in history), 1),
-            **figures,
-            "hardware": backend.describe() | {"devices": self.n_devices, "deterministic": self.config.deterministic},
-            "versions": backend.versions(),
-            "commit": self.commit,
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            **extra,
-        }
-        atomic_io.write_csv(self.path("history.csv"), pd.DataFrame(history))
+        metrics, probabilities = evaluation.measure(saved, dataset)
+        matrix = np.array(metrics["confusion_matrix"])
         by_class = evaluation.by_class(matrix, dataset.class_names)
         atomic_io.write_csv(self.path("classification_report.csv"), by_class)
-        plots.training_curves(history, self.title, self.path("training_curves.png"))
-        pictures = (self.path("confusion_matrix.png"), self.path("examples.png"))
-        evaluation.draw(dataset, probabilities, matrix, self.title, *pictures)
+        plots.training_curves(self.history, self.title, self.path("training_curves.png"))
+        confusion = self.path("confusion_matrix.png")
+        evaluation.draw(dataset, probabilities, matrix, self.title, confusion, self.path("examples.png"))
+        if self.board:
+            self.board.plot("confusion matrix", confusion, len(self.history))
+        result = self._record(saved) | metrics | extra
         result["wall_seconds"] = round(self.wall_seconds(), 1)  # without test-time augmentation, which comes on top
-        if views:
-            result["tta"] = evaluation.choose_tta(saved, dataset, views)
+        if tta:
+            result["tta"] = evaluation.choose_tta(saved, dataset, tta)
             result["tta"]["seconds"] = round(self.wall_seconds() - result["wall_seconds"], 1)
         atomic_io.write_json(self.path("metrics.json"), result)
-        for state in self.states():
-            checkpoint.remove(state)
+        for file in self.checkpoints():
+            checkpoint.remove(file)
         self.lock.release()
         print(
             f"test accuracy {result['test_accuracy']:.4f}, loss {result['test_loss']:.4f}, "
             f"macro F1 {result['macro_f1']:.4f}, {result['parameters']:,} parameters, "
             f"{clock(result['wall_seconds'])} in all"
         )
-        if views:
+        if tta:
             more = f"{result['tta']['test_accuracy']:.4f}, {clock(result['tta']['seconds'])} more"
             print(f"with test-time augmentation ({result['tta']['chosen']}): {more}")
         return result
+
+    def _record(self, saved) -> dict:
+        """The entries of metrics.json that say what was run, on what and when."""
+        dataset = self.dataset
+        return {
+            "schema": SCHEMA,
+            "title": self.title,
+            "dataset": dataset.name,
+            "recipe": self.config.recipe,
+            "seed": self.config.seed,
+            "config": self.settings,
+            "files": dataset.sources | self.files,
+            "data_sha256": dataset.sha256,
+            "n_train": len(dataset.y_train),
+            "n_validation": len(dataset.y_validation),
+            "n_test": len(dataset.y_test),
+            "parameters": saved.count_params(),
+            "epochs": len(self.history),
+            "training_seconds": round(sum(row["seconds"] for row in self.history), 1),
+            "hardware": backend.describe() | {"devices": self.n_devices, "deterministic": self.config.deterministic},
+            "versions": backend.versions(),
+            "commit": self.commit,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+
+def _identity_of(metrics: dict, own: dict) -> dict:
+    """The Run.identity of a finished run; of its files those that are compared are not those of the data set."""
+    files = {name: digest for name, digest in metrics.get("files", {}).items() if name in own["files"]}
+    data = {"data_sha256": metrics.get("data_sha256"), "files": files}
+    return metrics.get("config", {}) | data | {"backend": metrics.get("versions", {}).get("backend")}
