@@ -21,6 +21,12 @@ def recorded(config) -> dict:
     return found
 
 
+def named(recipe: str, settings: dict) -> str:
+    """A recipe with the settings that differ from it: "fast", "fast (labels=fine)"."""
+    listed = ", ".join(f"{name}={value}" for name, value in settings.items())
+    return f"{recipe} ({listed})" if listed else recipe
+
+
 def overrides(config: RunConfig) -> dict:
     """The recorded settings in which a run differs from its recipe, but for those that a repetition may change."""
     own = recorded(config)
