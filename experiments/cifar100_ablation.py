@@ -119,7 +119,7 @@ def measure(name: str, variant: Variant, config: cifar100_cnn.Config, dataset: d
         views |= {label: ("added", told(make), make) for label, make in TTA.items()}
     rows, truth = [], dataset.y_validation
     for label, (kind, changed, make) in views.items():
-        probabilities = evaluation.predict_with_tta(model, dataset.x_validation, make)
+        probabilities = evaluation.tta_predict(model, dataset.x_validation, make)
         row = {"variant": label, "kind": kind, "change": changed, "seed": config.seed, "seconds": round(seconds, 1)}
         row["accuracy"] = float(np.mean(probabilities.argmax(axis=1) == truth))
         rows.append(row | {"epochs": config.epochs, "parameters": model.count_params()})

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from sklearn.isotonic import isotonic_regression
 
 from pipeline.console import clock
-from pipeline.style import BLACK, BLUE, GREEN, GREY, INSIDE, NAVY, ORANGE, SKY, SMALL, accuracy_axis, heading, save
+from pipeline.style import BLACK, BLUE, GREEN, GREY, LIMITS, NAVY, ORANGE, SKY, SMALL, accuracy_axis, heading, save
 from pipeline.system import lacks_bfloat16
 
 SETUPS = ("random initialization", "pretrained", "frozen conv4", "frozen conv5", "custom CNN")
@@ -58,7 +58,7 @@ def draw(table: pd.DataFrame, data: str, path: Path) -> None:
         f"weights: {weights}; m:ss: training on all images ({machine})",
     )
     axes = figure.add_axes((0.07, 0.09, 0.6, 0.78))  # fixed: the labels beside it are placed by its measures
-    shown = table.assign(test_accuracy=table["test_accuracy"].clip(*INSIDE))
+    shown = table.assign(test_accuracy=table["test_accuracy"].clip(*LIMITS))
     ends, order = [], [series for series in STYLES if (shown[["setup", "size"]] == list(series)).all(axis=1).any()]
     for place, series in enumerate(order):
         colour, marker, line = STYLES[series]
