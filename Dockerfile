@@ -6,10 +6,7 @@ WORKDIR /app
 RUN chown 1000:1000 /app
 USER 1000:1000
 ENV HOME=/tmp PIP_NO_CACHE_DIR=1
-COPY --chown=1000:1000 Makefile requirements*.txt ./
-RUN make .venv/installed-dev
 COPY --chown=1000:1000 . .
-# Again, at no cost: make compares times, and those of the files copied just now are new.
 RUN make .venv/installed-dev
 ENV PATH=/app/.venv/bin:$PATH
 VOLUME /app/output

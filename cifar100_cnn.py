@@ -60,7 +60,9 @@ class Config(RunConfig):
     shift: int = flag(2, "fast: largest random move in pixels", minimum=0, maximum=16)
     cutmix: float = flag(0.0, "fast: fraction of batches with parts of others, not at the end", minimum=0, maximum=1)
     small_epochs: int = flag(11, "fast: first epochs, at most half (rounded up), never the last, at 24x24", minimum=0)
-    tta: bool = flag(False, "also test with flips and shifts of each image, chosen on validation images")
+    tta: bool = flag(
+        False, "also test with flips and shifts of each image, chosen on validation images", recorded=False
+    )
 
 
 def build_baseline(classes: int) -> keras.Model:

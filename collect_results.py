@@ -1,14 +1,14 @@
-"""The finished runs of both CNNs, one file for each: every recipe's seeds, their figures, mean, deviation.
+"""The finished runs of both CNNs, one file for each: every recipe's seeds, their metrics, mean, deviation.
 
     python collect_results.py           # after runs with --seed 0, 1, 2 ...
 
-Looks in output/ and output/runs/*/, takes the runs on real data with the recipe's own settings, and
-writes output/<prefix>_results.json and <prefix>_time_to_accuracy.png. Seeds whose folder is gone stay
-in the file as they were. The default recipe's best seed on validation becomes the model in output/; so
-does that of CIFAR-100's recipe best, beside it.
+Looks in output/ and output/runs/*/, takes the runs on real data with a recipe's own settings (or with fine labels, or
+an ensemble of three), and writes output/<prefix>_results.json and <prefix>_time_to_accuracy.png. Seeds whose folder is
+gone stay in the file as they were. The default recipe's best seed on validation becomes the model in output/; so does
+that of CIFAR-100's recipe best, beside it.
 """
 
-import dataclasses
+import contextlib
 import shutil
 import sys
 from dataclasses import dataclass
@@ -20,21 +20,22 @@ import pandas as pd
 import cifar100_cnn
 import mnist_classification
 from pipeline import atomic_io
-from pipeline.config import flag, parse
+from pipeline.config import RunConfig, flag, parse
 from pipeline.errors import UserError, exit_code
 from pipeline.evaluate import plots
 from pipeline.evaluate.metrics import over_seeds
-from pipeline.train import identity
+from pipeline.models.saved_model import MODELS
+from pipeline.train import identity, run
 
-SCRIPTS = {"cifar100": cifar100_cnn, "custom_cnn": mnist_classification}
+CONFIGS = {"cifar100": cifar100_cnn.Config, "custom_cnn": mnist_classification.Config}
 SHIPPED = {"cifar100": ("fast", "best"), "custom_cnn": ("default",)}
 TITLES = {"cifar100": "CIFAR-100, 20 superclasses, coarse labels", "custom_cnn": "MNIST"}
 GOALS = {"cifar100": (0.75, "0.75: the original description,\non test images")}
-# May differ from run to run without being another recipe.
-OWN = {"seed", "precision", "files", "backend"}
+# What may differ from a recipe in runs that are collected, as a result of their own.
+COLLECTED = ({}, {"labels": "fine"}, {"ensemble": 3})
 # The baseline stops by itself, and does not use the settings of the other recipes.
-NOT_USED = {"momentum", "weight_decay", "warm_up", "label_smoothing", "shift", "cutmix", "small_epochs"}
-FREE = {("cifar100", "baseline"): {"epochs", *NOT_USED}}
+UNUSED = {"momentum", "weight_decay", "warm_up", "label_smoothing", "shift", "cutmix", "small_epochs"}
+FREE = {"baseline": {"epochs", *UNUSED}}
 
 
 @dataclass(frozen=True)
@@ -44,32 +45,37 @@ class Config:
     output_dir: str = flag("output", "folder with the results, its runs in runs/")
 
 
-def settings(script, recipe: str) -> dict:
-    """What a recipe ("fast", "fast-fine" with fine labels, "default-ensemble3") is, as a run records it."""
-    name, *rest = recipe.split("-")
-    values = dict(script.RECIPES[name])
-    for part in rest:
-        values |= {"labels": "fine"} if part == "fine" else {"ensemble": int(part.removeprefix("ensemble"))}
-    return identity.recorded(dataclasses.replace(script.Config(recipe=name), **values))
+def decisive(config: dict) -> dict:
+    """A run's recorded settings, but for those in which runs of the same result may differ."""
+    ignored = identity.REPEATS | FREE.get(config["recipe"], set())
+    return {name: value for name, value in config.items() if name not in ignored}
+
+
+def differing(config: dict, script: type[RunConfig]) -> dict:
+    """The settings in which a run differs from its recipe as it is today.
+
+    Args:
+        config: what the run recorded.
+        script: the Config of the script that has the recipe.
+    """
+    recipe, own = config["recipe"], decisive(config)
+    usual = decisive(identity.recorded(script(**{**script.recipes[recipe], "recipe": recipe})))
+    return {name: own.get(name) for name in identity.differences(own, usual)}
 
 
 def entry(path: Path, metrics: dict) -> dict:
-    """One seed's figures, with its validation accuracy against seconds of training."""
+    """One seed's metrics, with its validation accuracy against seconds of training."""
     history = pd.read_csv(path.with_name(path.name.replace("_metrics.json", "_history.csv")))
-    kept = ("seed", "test_accuracy", "test_loss", "macro_f1", "validation_accuracy", "epochs", "n_train", "parameters")
     seconds = np.cumsum(history["seconds"]).round(1)
-    return {
-        **{name: metrics[name] for name in kept},
-        **({"tta": metrics["tta"]} if "tta" in metrics else {}),
-        "wall_seconds": metrics["wall_seconds"],
-        "training_seconds": metrics["training_seconds"],
-        "processor": metrics["hardware"]["processor"],
-        "cores": metrics["hardware"]["cores"],
-        "accelerator": metrics["hardware"]["accelerator"],
-        "commit": metrics["commit"],
-        **({"plateau": plateau(history)} if metrics["recipe"] == "baseline" else {}),
-        "curve": [list(point) for point in zip(seconds, history["val_accuracy"].round(4), strict=True)],
-    }
+    kept = ["seed", "test_accuracy", "test_loss", "macro_f1", "validation_accuracy", "epochs", "n_train", "parameters"]
+    kept += [name for name in ("validation_loss", "tta") if name in metrics]
+    found = {name: metrics[name] for name in [*kept, "wall_seconds", "training_seconds"]}
+    found |= {name: metrics["hardware"][name] for name in ("processor", "cores", "accelerator", "bfloat16")}
+    found["commit"] = metrics["commit"]
+    if metrics["recipe"] == "baseline":
+        found["plateau"] = plateau(history)
+    found["curve"] = [list(point) for point in zip(seconds, history["val_accuracy"].round(4), strict=True)]
+    return found
 
 
 def plateau(history: pd.DataFrame) -> dict:
@@ -78,72 +84,85 @@ def plateau(history: pd.DataFrame) -> dict:
     Training accuracy is that of the training steps, with augmentation and dropout.
     """
     rates, best = history["learning_rate"].to_numpy(), int(history["val_loss"].to_numpy().argmin())
+    columns = ["accuracy", "loss", "val_accuracy", "val_loss", "val_cross_entropy"]
+    shown = history[[name for name in columns if name in history]].astype(float).round(4)
     return {
         "best_epoch": best + 1,
         "rate_fell_before_epochs": [int(epoch) + 2 for epoch in np.flatnonzero(np.diff(rates) < 0)],
-        "best": history.iloc[best][["accuracy", "loss", "val_accuracy", "val_loss"]].astype(float).round(4).to_dict(),
-        "last": history.iloc[-1][["accuracy", "loss", "val_accuracy", "val_loss"]].astype(float).round(4).to_dict(),
+        "best": shown.iloc[best].to_dict(),
+        "last": shown.iloc[-1].to_dict(),
     }
 
 
-def differing(had: dict, own: dict) -> list[str]:
-    """The settings in which a run differs from its recipe as it is today."""
-    return sorted(identity.differences(had, own).keys() - OWN - free(own))
+def summary(group: dict) -> dict:
+    """The runs of a group with mean and deviation: an entry of the results file.
+
+    Args:
+        group: {"recipe", "settings" (that differ from it), "config" (all that its runs share), "runs": seed -> entry}.
+    """
+    runs = [group["runs"][seed] for seed in sorted(group["runs"])]
+    best = max(runs, key=lambda run: run["validation_accuracy"])["seed"]
+    over = {name: over_seeds([run[name] for run in runs]) for name in ("test_accuracy", "macro_f1")}
+    if all("tta" in run for run in runs):
+        over["tta_accuracy"] = over_seeds([run["tta"]["test_accuracy"] for run in runs])
+    named = {name: group[name] for name in ("recipe", "settings")}
+    return {**named, **over, "best_on_validation": best, "config": group["config"], "runs": runs}
 
 
-def free(own: dict) -> set[str]:
-    """The settings that may differ between the runs of this recipe."""
-    return FREE.get((own["dataset"], own["recipe"]), set())
+@contextlib.contextmanager
+def refuse_damaged(what: str):
+    """A block that reads what may not be as this project writes it; then UserError."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{what} is damaged; delete it or do that run again") from error
 
 
-def collect(prefix: str, folder: Path) -> tuple[dict, dict[tuple, Path]]:
-    """The results of one family, and the metrics file of each (recipe, seed) that is there."""
-    script, path, files, seeds = SCRIPTS[prefix], folder / f"{prefix}_results.json", {}, {}
-    for recipe, earlier in (atomic_io.read_json(path) if path.exists() else {}).items():
-        try:
-            known = recipe.split("-")[0] in script.RECIPES
-            if not known or differing(earlier["config"], settings(script, recipe)):
-                print(f"{recipe}: earlier seeds dropped, they ran with other settings than the recipe of today")
-                continue
-            seeds[recipe] = {row["seed"]: row for row in earlier["runs"]}
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{path} is damaged; delete it or do that run again") from error
+def earlier(path: Path, script: type[RunConfig]) -> dict[str, dict]:
+    """The groups that a results file has, by label, without those that ran with other settings than today's."""
+    groups = {}
+    for result in atomic_io.read_json(path)["results"] if path.exists() else []:
+        label = identity.named(result["recipe"], result["settings"])
+        if result["recipe"] not in script.recipes or differing(result["config"], script) != result["settings"]:
+            print(f"{label}: earlier seeds dropped, they ran with other settings than the recipe of today")
+            continue
+        groups[label] = result | {"runs": {run["seed"]: run for run in result["runs"]}}
+    return groups
+
+
+def collect(prefix: str, folder: Path) -> tuple[dict[str, dict], dict[tuple[str, int], Path]]:
+    """The results of one script, by label, and the metrics.json of each (label, seed) that is there.
+
+    Raises:
+        UserError: a damaged file.
+    """
+    script, path, files = CONFIGS[prefix], folder / f"{prefix}_results.json", {}
+    with refuse_damaged(str(path)):
+        groups = earlier(path, script)
     there = [*folder.glob(f"{prefix}*_metrics.json"), *(folder / "runs").glob(f"*/{prefix}*_metrics.json")]
-    runs = [(atomic_io.read_json(file), file) for file in there]
+    found = [(atomic_io.read_json(file), file) for file in there]
     # Of two runs of a seed the newer counts; a file's own time is that of its copy.
-    for metrics, file in sorted(
-        runs, key=lambda run: (str(run[0].get("finished", "")), run[1].stat().st_mtime, run[1])
-    ):
-        try:
-            recipe = metrics["recipe"]
-            if recipe.split("-")[0] not in script.RECIPES:
+    found.sort(key=lambda run: (str(run[0].get("finished", "")), run[1].stat().st_mtime, run[1]))
+    for metrics, file in found:
+        with refuse_damaged(f"{file} or its history"):
+            recipe, config, seed = metrics["recipe"], metrics["config"], metrics["seed"]
+            if recipe not in script.recipes:
                 print(f"{file.parent}: left out, there is no recipe {recipe} today")
                 continue
-            if differs := differing(metrics["config"], settings(script, recipe)):
-                print(f"{file.parent}: left out, not the recipe {recipe} of today ({', '.join(differs)})")
+            settings = differing(config, script)
+            if settings not in COLLECTED:
+                print(f"{file.parent}: left out, other settings than recipe {recipe}: {', '.join(settings)}")
                 continue
-            seeds.setdefault(recipe, {})[metrics["seed"]] = entry(file, metrics)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{file} or its history is damaged; delete it or do that run again") from error
-        files[recipe, metrics["seed"]] = file
-    results = {}
-    for recipe, of_seed in sorted(seeds.items()):
-        own = settings(script, recipe)
-        rows = [of_seed[seed] for seed in sorted(of_seed)]
-        columns = {key: [row[key] for row in rows] for key in ("test_accuracy", "macro_f1")}
-        if all("tta" in row for row in rows):
-            columns["tta_accuracy"] = [row["tta"]["test_accuracy"] for row in rows]
-        results[recipe] = {
-            **{key: over_seeds(values) for key, values in columns.items()},
-            "best_on_validation": max(rows, key=lambda row: row["validation_accuracy"])["seed"],
-            "config": {setting: value for setting, value in own.items() if setting not in free(own)},
-            "runs": rows,
-        }
-    return results, files
+            label = identity.named(recipe, settings)
+            new = {"recipe": recipe, "settings": settings, "config": decisive(config), "runs": {}}
+            groups.setdefault(label, new)["runs"][seed] = entry(file, metrics)
+            files[label, seed] = file
+    with refuse_damaged(str(path)):
+        return {label: summary(groups[label]) for label in sorted(groups)}, files
 
 
-def ship(family: str, recipe: str, results: dict, files: dict, folder: Path) -> None:
-    """Copy a recipe's best run on validation to output/, unless it lies there."""
+def ship(recipe: str, results: dict, files: dict, folder: Path) -> None:
+    """Copy a recipe's best run on validation to the folder of results, unless it lies there."""
     if recipe not in results:
         return
     seed = results[recipe]["best_on_validation"]
@@ -151,38 +170,45 @@ def ship(family: str, recipe: str, results: dict, files: dict, folder: Path) -> 
     if best is None:
         print(f"{recipe}: seed {seed} did best on validation, but its files are gone; {folder} stays as it is")
         return
-    prefix = best.name.removesuffix("metrics.json")
     if (folder / best.name).exists() and atomic_io.read_json(folder / best.name) == atomic_io.read_json(best):
         return
-    beside = {file for file in best.parent.glob(f"{prefix}*") if file.suffix in (".json", ".csv", ".png")}
-    others = sorted({*beside, *best.parent.glob(f"*{family}_*.h5")} - {best})
-    for file in (*others, best):  # the figures last: they stand for all
+    for file in (*others_of(best), best):  # the metrics last: they stand for all
         with atomic_io.replacing(folder / file.name) as temporary:
             shutil.copyfile(file, temporary)
     print(f"{folder}: now holds the run of {best.parent}, the best of its recipe on validation")
 
 
+def others_of(metrics: Path) -> list[Path]:
+    """What a finished run has left beside its metrics.json, and no file of another run in that folder."""
+    prefix = metrics.name.removesuffix("_metrics.json")
+    model = MODELS[prefix].file
+    names = [*(f"{prefix}_{name}" for name in run.FILES), model, f"best_{model}"]
+    found = [metrics.with_name(name) for name in names]
+    return [file for file in found if file.exists() and file != metrics]
+
+
 def main(argv: list[str] | None = None) -> int:
-    """One results file per family that has runs."""
+    """One results file per script that has runs."""
     folder = Path(parse(Config, argv, about=__doc__).output_dir)
-    found = False
-    for prefix in SCRIPTS:
+    empty = True
+    for prefix in CONFIGS:
         results, files = collect(prefix, folder)
         if not results:
             continue
-        found = True
-        atomic_io.write_json(folder / f"{prefix}_results.json", results)
+        empty = False
+        atomic_io.write_json(folder / f"{prefix}_results.json", {"schema": 1, "results": list(results.values())})
         # Fine labels are a task of their own, and an ensemble has no curve.
-        if plain := {name: result["runs"] for name, result in results.items() if "-" not in name}:
+        plain = {result["recipe"]: result["runs"] for result in results.values() if not result["settings"]}
+        if plain:
             path = folder / f"{prefix}_time_to_accuracy.png"
             plots.time_to_accuracy(plain, TITLES[prefix], path, GOALS.get(prefix))
         for recipe in SHIPPED[prefix]:
-            ship(prefix, recipe, results, files, folder)
-        for recipe, result in results.items():
-            figures = result["test_accuracy"]
-            deviation = "" if figures["std"] is None else f" ± {figures['std']:.4f}"
-            print(f"{prefix} {recipe}: test accuracy {figures['mean']:.4f}{deviation}, n = {figures['n']}")
-    if not found:
+            ship(recipe, results, files, folder)
+        for label, result in results.items():
+            over = result["test_accuracy"]
+            deviation = "" if over["std"] is None else f" ± {over['std']:.4f}"
+            print(f"{prefix} {label}: test accuracy {over['mean']:.4f}{deviation}, n = {over['n']}")
+    if empty:
         raise UserError(f"no finished run of a recipe in {folder} or {folder / 'runs'}; run {cifar100_cnn.__name__}.py")
     return 0
 

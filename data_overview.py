@@ -1,7 +1,7 @@
-"""What the models learn from: samples of every class, and how many images of it each part of the data holds.
+"""Overview of the data sets: samples of every class, and the number of images per class in each part.
 
     python data_overview.py                                         # CIFAR-100 and MNIST
-    python data_overview.py synthetic digits --output-dir output/demo  # the embedded data
+    python data_overview.py synthetic digits --output-dir output/demo  # the toy data
 
 Writes <data set>_data.png. Validation images are held out as by the script that trains on the data set.
 """
@@ -21,8 +21,12 @@ from pipeline.evaluate import plots
 
 SHOWN = 10  # samples of each class
 # Data set -> the script whose validation part is counted.
-SCRIPTS = {"cifar100": cifar100_cnn, "mnist": mnist_classification}
-SCRIPTS |= {"synthetic": cifar100_cnn, "digits": mnist_classification}
+SCRIPTS = {
+    "cifar100": cifar100_cnn,
+    "mnist": mnist_classification,
+    "synthetic": cifar100_cnn,
+    "digits": mnist_classification,
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Config:
 
     datasets: tuple[str, ...] = flag((), f"of {', '.join(SCRIPTS)}; default: the first two", positional="DATASET")
     data_dir: str | None = flag(None)
-    output_dir: str = flag("output", "folder for the pictures")
+    output_dir: str = flag("output", "folder for the plots")
 
 
 def samples(dataset: datasets.Dataset) -> np.ndarray:
@@ -44,26 +48,26 @@ def samples(dataset: datasets.Dataset) -> np.ndarray:
     return np.stack(rows)
 
 
-def picture(dataset: datasets.Dataset, script, path: Path) -> None:
+def draw(dataset: datasets.Dataset, script, path: Path) -> None:
     """Draw one data set, with the validation part that a training script holds out."""
     parts = datasets.split(dataset, script.Config().validation)
     labels = {"training": parts.y_train, "validation": parts.y_validation, "test": parts.y_test}
     counts = {part: np.bincount(y, minlength=len(dataset.class_names)) for part, y in labels.items()}
     height, width, channels = dataset.image_shape
-    colours = "grey" if channels == 1 else "RGB"
+    colors = "grey" if channels == 1 else "RGB"
     chosen = samples(dataset)
     which = f"{SHOWN} training images of each class"
     if dataset.fine_train is not None:
         fine = len(np.unique(dataset.fine_train))
         which = f"{chosen.size // fine} training images of each of the {fine} fine classes"
-    title = f"{height}×{width} pixels, {colours}; samples: the first {which}; "
+    title = f"{height}×{width} pixels, {colors}; samples: the first {which}; "
     title += f"validation images: those of {script.__name__}.py's default"
     plots.data_overview(dataset.x_train[chosen], dataset.class_names, counts, dataset.title, title, path)
     print(f"{path}: {', '.join(f'{len(y):,} {part}' for part, y in labels.items())} images")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """One picture per data set."""
+    """One plot per data set."""
     config = parse(Config, argv, about=__doc__)
     names = config.datasets or ("cifar100", "mnist")
     for name in names:
@@ -72,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = Path(config.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        picture(datasets.load(name, config.data_dir), SCRIPTS[name], folder / f"{name}_data.png")
+        draw(datasets.load(name, config.data_dir), SCRIPTS[name], folder / f"{name}_data.png")
     return 0
 
 

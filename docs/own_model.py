@@ -4,7 +4,7 @@
     python my_model.py --dataset digits    # embedded digits, no download
     python my_model.py                     # real MNIST
 
-Writes my_model.h5 and its pictures and figures, prefix my_model, where the other scripts write theirs.
+Writes my_model.h5, its plots and metrics, prefix my_model, where the other scripts write theirs.
 """
 
 from __future__ import annotations
@@ -63,16 +63,6 @@ def main(argv: list[str] | None = None) -> int:
     train.loop.fit(run, model, dataset, epochs=config.epochs, augment=moved)
     temperature = train.recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation)
     run.finish(model, temperature=temperature)
-    return 0
-    model = build_model()
-    rate = train.recipe.one_cycle(
-        config.learning_rate, config.epochs * train.recipe.steps_per_epoch(dataset, config), warm_up=0.2
-    )
-    loss = train.recipe.SmoothedCrossEntropy()
-    model.compile(keras.optimizers.AdamW(rate), loss, metrics=["accuracy"], jit_compile=train.recipe.JIT)
-    history = train.loop.fit(run, model, dataset, epochs=config.epochs, augment=moved, name="checkpoint")
-    temperature = train.recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation)
-    run.finish(model, history, temperature=temperature)
     return 0
 
 

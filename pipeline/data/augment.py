@@ -106,57 +106,67 @@ def affine_parameters(shape, rng, flip, rotation, zoom, shift, shear) -> np.ndar
     cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
     a0, a1 = cos * mirror, (slant * cos - sin) * mirror
     b0, b1 = sin, slant * sin + cos
-    x, y = (width - 1) / 2, (height - 1) / 2  # the centre stays where it is, but for the shift
+    x, y = (width - 1) / 2, (height - 1) / 2  # the center stays where it is, but for the shift
     a2 = x - a0 * x - a1 * y + right
     b2 = y - b0 * x - b1 * y + down
     zero = np.zeros(n)
     return np.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=1).astype(np.float32)
 
 
-WITHOUT_CUTMIX = 10  # last epochs without CutMix, at most half
+WITHOUT_CUTMIX = 10  # last epochs without CutMix; at most half of all epochs
 
 
 def with_soft_labels(dataset: Dataset) -> Dataset:
-    """The same images; labels (n,) of training and validation become shares (n, classes), one class each."""
+    """The same images; labels (n,) of training and validation become one-hot soft labels (n, classes) float32."""
     one_hot = np.eye(len(dataset.class_names), dtype=np.float32)
-    labels = {name: getattr(dataset, name) for name in ("y_train", "y_validation")}
-    return dataclasses.replace(dataset, **{name: one_hot[y] for name, y in labels.items()})
+    return dataclasses.replace(dataset, y_train=one_hot[dataset.y_train], y_validation=one_hot[dataset.y_validation])
 
 
 def cutmix(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator, *, alpha: float, probability: float):
-    """A rectangle of one image in the other, labels by area (Yun et al. 2019, arXiv 1905.04899).
+    """CutMix: a rectangle of another image in each image, labels mixed by area (Yun et al. 2019, arXiv 1905.04899).
 
     Args:
-        alpha: the batch's share of area is drawn from Beta(alpha, alpha).
-        probability: share of the batches that are mixed; 0.5 in the paper's CIFAR experiments.
+        images: (n, h, w, c).
+        labels: soft labels (n, classes) float32.
+        rng: generator of this step.
+        alpha: the fraction of the area that stays is drawn from Beta(alpha, alpha), once per batch.
+        probability: of mixing a batch at all; 0.5 in the paper's CIFAR experiments.
+    Returns:
+        images and labels of the same shapes; those of a batch that is not mixed are the ones given.
     """
     if rng.random() >= probability:
         return images, labels
     _, height, width, _ = images.shape
-    cut, partner = np.sqrt(1 - rng.beta(alpha, alpha)), rng.permutation(len(images))
+    cut = np.sqrt(1 - rng.beta(alpha, alpha))  # the rectangle's sides, as fractions of the image's
+    partner = rng.permutation(len(images))
     rows = _span(rng.integers(height), int(height * cut), height)
     columns = _span(rng.integers(width), int(width * cut), width)
     mixed = images.copy()
     mixed[:, rows, columns] = images[partner, rows, columns]
-    # The rectangle may reach over the edge, so its share is what was really pasted.
+    # The rectangle may reach over the edge, so the fraction is that of what was really pasted.
     pasted = np.float32((rows.stop - rows.start) * (columns.stop - columns.start) / (height * width))
     return mixed, (1 - pasted) * labels + pasted * labels[partner]
 
 
 def cutmix_schedule(epochs: int, probability: float):
-    """The rule for pipeline.data.batches: CutMix in all but the last ten of so many epochs, or the last half.
+    """CutMix in all but the last ten of a number of epochs, or in the first half of fewer than twenty.
 
-    These belong to whole images so that the batch statistics that are kept are theirs.
+    The last epochs see whole images, so that the batch statistics that are kept are theirs.
+
+    Returns:
+        The function `mix` of pipeline.data.batches.Batches.
     """
     end = epochs - min(WITHOUT_CUTMIX, epochs // 2)
 
     def mix(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator, epoch: int):
-        return cutmix(images, labels, rng, alpha=1.0, probability=probability if epoch < end else 0.0)
+        if epoch >= end:
+            return images, labels
+        return cutmix(images, labels, rng, alpha=1.0, probability=probability)
 
     return mix
 
 
-def _span(centre: int, length: int, end: int) -> slice:
-    """`length` places around a centre, as far as they lie in [0, end)."""
-    start = centre - length // 2
+def _span(center: int, length: int, end: int) -> slice:
+    """`length` places around a center, as far as they lie in [0, end)."""
+    start = center - length // 2
     return slice(max(0, start), min(end, start + length))

@@ -19,7 +19,7 @@ class Batches(keras.utils.PyDataset):
 
     Args:
         images: (n, h, w, c) uint8 pixels, or (n, features) float32.
-        labels: (n,) int, or (n, classes) float32 shares.
+        labels: (n,) int, or soft labels (n, classes) float32.
         epoch: counted from 0 over all phases of a run.
         augment: (images, rng, indices (batch,) in the training set, epoch) to images of any side and dtype, or None.
         mix: (images, labels, rng, epoch) to both, or None.
@@ -55,7 +55,7 @@ class InOrder(keras.utils.PyDataset):
 
     Args:
         images: (n, ...), pixels in [0, 255] or features.
-        labels: (n,) int, or shares of the classes (n, classes).
+        labels: (n,) int, or soft labels (n, classes) float32.
     """
 
     def __init__(self, images, labels):

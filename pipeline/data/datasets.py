@@ -1,10 +1,12 @@
 """Data sets as raw uint8 pixels and integer labels, with a validation part carved from train."""
 
 import dataclasses
+import functools
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from pipeline.data import sources, toy
 from pipeline.data.cifar100_labels import CIFAR100_COARSE, CIFAR100_FINE
@@ -14,10 +16,11 @@ SPLIT_SEED = 0  # the same validation images whatever a run's seed, so that seed
 TITLES = {
     "mnist": "MNIST",
     "cifar100": "CIFAR-100, 20 superclasses",
-    "digits": "embedded 8x8 digits, not MNIST",
-    "synthetic": "synthetic shapes, not CIFAR-100",
+    "digits": "8x8 digits (toy data, not MNIST)",
+    "synthetic": "synthetic shapes (toy data, not CIFAR-100)",
 }
 TOY = ("digits", "synthetic")  # need no file and no network; for trying things out
+DIGITS = tuple("0123456789")
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,11 @@ class Dataset:
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
-    files: dict[str, str]  # file name -> SHA-256 of what was read
+    sources: dict[str, str]  # name -> SHA-256 of each file that was read; empty for toy data
+    sha256: str  # of the decoded arrays of the whole data set, all labels included, before any split or limit
     x_validation: np.ndarray | None = None
     y_validation: np.ndarray | None = None
-    # CIFAR-100's 100 fine labels of the same images, in the order of names.CIFAR100_FINE
+    # CIFAR-100's 100 fine labels of the same images, in the order of CIFAR100_FINE
     fine_train: np.ndarray | None = None
     fine_validation: np.ndarray | None = None
     fine_test: np.ndarray | None = None
@@ -41,7 +45,7 @@ class Dataset:
 
     @property
     def title(self) -> str:
-        """Name for figures; says so when the data are not the real ones."""
+        """Name for plots; says so when the data are not the real ones."""
         return TITLES[self.name]
 
     @property
@@ -53,26 +57,53 @@ class Dataset:
 def load(name: str, data_dir: str | None = None) -> Dataset:
     """Load a data set whole: its training part and its test part, in their official order.
 
+    It is decoded once per process; its arrays are read-only, because later callers get the same ones.
+
     Args:
         name: "mnist", "cifar100", "digits" or "synthetic".
         data_dir: folder to look in; None: $DATA_DIR, else data/ and the project's own folder.
     Raises:
         UserError: no such data set or folder, a damaged file, or no file and no network.
     """
-    if name == "digits":
-        return Dataset(name, tuple("0123456789"), *toy.digits(), files={})
-    if name == "synthetic":
-        return Dataset(name, toy.SYNTHETIC_NAMES, *toy.synthetic(), files={})
+    return _kept(name, _places(name, data_dir))
+
+
+def _places(name: str, data_dir: str | None) -> tuple[Path, ...]:
+    """The folders to look in, absolute; none for toy data."""
     if name not in TITLES:
         raise UserError(f"there is no data set {name}; choose from {', '.join(TITLES)}")
-    places = sources.folders(data_dir)
-    if name == "mnist":
-        arrays, hashes = sources.mnist(places)
-        return Dataset(name, tuple("0123456789"), *arrays, files=hashes)
-    (x_train, train, x_test, test), hashes = sources.cifar100(places)
-    table = dict(train[:, ::-1].tolist())  # read off here, where no image is left out yet
-    fine = {"fine_train": train[:, 1], "fine_test": test[:, 1], "superclasses": tuple(table[k] for k in sorted(table))}
-    return Dataset(name, CIFAR100_COARSE, x_train, train[:, 0], x_test, test[:, 0], files=hashes, **fine)
+    if name in TOY:
+        return ()
+    return tuple(folder.resolve() for folder in sources.folders(data_dir))
+
+
+def _decode(name: str, places: tuple[Path, ...]) -> Dataset:
+    """Read a whole data set into read-only arrays."""
+    if name == "digits":
+        arrays, files, names = toy.digits(), {}, DIGITS
+    elif name == "synthetic":
+        arrays, files, names = toy.synthetic(), {}, toy.SYNTHETIC_NAMES
+    elif name == "mnist":
+        arrays, files = sources.mnist(places)
+        names = DIGITS
+    else:
+        arrays, files = sources.cifar100(places)
+        names = CIFAR100_COARSE
+    digest = hashlib.sha256()
+    for array in arrays:
+        array.setflags(write=False)
+        digest.update(np.ravel(array))
+    x_train, y_train, x_test, y_test = arrays
+    fine = {}
+    if name == "cifar100":
+        coarse_of = dict(y_train[:, ::-1].tolist())  # read off here, where no image is left out yet
+        fine["superclasses"] = tuple(coarse_of[label] for label in sorted(coarse_of))
+        fine["fine_train"], fine["fine_test"] = y_train[:, 1], y_test[:, 1]
+        y_train, y_test = y_train[:, 0], y_test[:, 0]
+    return Dataset(name, names, x_train, y_train, x_test, y_test, files, digest.hexdigest(), **fine)
+
+
+_kept = functools.lru_cache(maxsize=2)(_decode)  # two: the real ones
 
 
 def with_fine_labels(dataset: Dataset) -> Dataset:
@@ -95,14 +126,16 @@ def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -
     """Carve a stratified, seeded validation part from train, then keep `limit` training images.
 
     Args:
-        validation: share of the training images, in (0, 1).
+        validation: fraction of the training images, in (0, 1).
         limit: number of training images to keep (stratified); None keeps all.
     Raises:
         UserError: fewer validation images than classes, or a limit that keeps or drops fewer than that (all is fine).
     """
+    from sklearn.model_selection import train_test_split  # here: its import takes a second
+
     y, classes = dataset.y_train, len(dataset.class_names)
     if validation * len(y) < classes:
-        raise UserError(f"--validation {validation} leaves fewer validation images than classes; use a larger share")
+        raise UserError(f"--validation {validation} leaves fewer validation images than classes; use a larger fraction")
     kept, held_out = train_test_split(np.arange(len(y)), test_size=validation, random_state=SPLIT_SEED, stratify=y)
     if limit is not None and limit != len(kept):
         if not classes <= limit <= len(kept) - classes:
@@ -120,13 +153,14 @@ def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -
 
 def prepare(config) -> Dataset:
     """The data set that a training script's config asks for, validation carved off."""
-    dataset = split(load(config.dataset, config.data_dir), config.validation, config.limit)
+    # Not by load(): a training process needs the parts alone, and the whole would stay in memory beside them.
+    whole = _decode(config.dataset, _places(config.dataset, config.data_dir))
+    dataset = split(whole, config.validation, config.limit)
     return shrink(dataset, 3 * config.batch_size) if config.dry_run else dataset
 
 
 def shrink(dataset: Dataset, n: int) -> Dataset:
     """The first n images of every part, for a dry run."""
-    arrays = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(dataset)}
-    return dataclasses.replace(
-        dataset, **{name: value[:n] for name, value in arrays.items() if isinstance(value, np.ndarray)}
-    )
+    fields = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(dataset)}
+    arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
+    return dataclasses.replace(dataset, **{name: value[:n] for name, value in arrays.items()})

@@ -1,9 +1,7 @@
-"""Two data sets that need no file and no network: real 8x8 digits, and drawn shapes."""
+"""Toy data, two data sets that need no file and no network: real 8x8 digits, and synthetic shapes."""
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 FORMS = ("disc", "ellipse", "triangle", "square", "hexagon", "star", "cross", "flower", "drop", "half disc")
 SYNTHETIC_NAMES = tuple(f"{fill} {form}" for form in FORMS for fill in ("full", "hollow"))
@@ -12,11 +10,14 @@ SYNTHETIC_NAMES = tuple(f"{fill} {form}" for form in FORMS for fill in ("full", 
 def digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """scikit-learn's 1,797 handwritten digits, scaled to MNIST's layout.
 
-    The 8x8 image becomes 20x20 (bilinear) and is centred in 28x28, as MNIST's digits are.
+    The 8x8 image becomes 20x20 (bilinear) and is centered in 28x28, as MNIST's digits are.
 
     Returns:
         x_train (1347, 28, 28, 1) uint8, y_train, x_test (450, ...), y_test.
     """
+    from sklearn.datasets import load_digits  # here: the import of scikit-learn takes a second
+    from sklearn.model_selection import train_test_split
+
     bunch = load_digits()
     images = np.zeros((len(bunch.images), 28, 28, 1), np.uint8)
     for target, small in zip(images, bunch.images, strict=True):
@@ -54,7 +55,7 @@ def _outline(form: str, angle: np.ndarray) -> np.ndarray:
 def synthetic(n_train: int = 4000, n_test: int = 1000, seed: int = 0):
     """20 classes of 32x32 RGB images: ten forms, full or hollow, anywhere, at any angle and size.
 
-    Colours, position, rotation, size, gradient background and noise are random and carry no label,
+    Colors, position, rotation, size, gradient background and noise are random and carry no label,
     so a linear classifier stays near chance while a small CNN learns the outlines.
 
     Returns:
@@ -67,7 +68,7 @@ def synthetic(n_train: int = 4000, n_test: int = 1000, seed: int = 0):
     def per_image(low, high):
         return rng.uniform(low, high, (n, 1, 1))
 
-    size = per_image(6.0, 12.5)  # pixels from the centre to the farthest point
+    size = per_image(6.0, 12.5)  # pixels from the center to the farthest point
     slack = 15.5 - size
     row = np.arange(32)[None, :, None] - 15.5 - per_image(-1, 1) * slack
     column = np.arange(32)[None, None, :] - 15.5 - per_image(-1, 1) * slack
@@ -82,7 +83,7 @@ def synthetic(n_train: int = 4000, n_test: int = 1000, seed: int = 0):
             hole = np.clip(0.62 * edge - radius[chosen] + 0.5, 0, 1)
             inside[chosen] = soft - hollow * hole
     foreground, background = rng.uniform(0, 255, (2, n, 1, 1, 3))
-    # Every form must be visible: push the background away where the two colours are too close.
+    # Every form must be visible: push the background away where the two colors are too close.
     close = np.linalg.norm(foreground - background, axis=-1, keepdims=True) < 90
     background = np.where(close, (foreground + 127.5) % 255, background)
     slope = per_image(-1.5, 1.5) * np.arange(-16, 16)[None, :, None] + per_image(-1.5, 1.5) * np.arange(-16, 16)

@@ -4,25 +4,35 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.transfer_plot import name_of
-from pipeline import PROJECT
 from pipeline.console import clock
 from pipeline.evaluate.metrics import over_seeds
 from pipeline.models.saved_model import MODELS
-from pipeline.report.markdown import read, spread, table
+from pipeline.report.markdown import read, read_table, result_of, results_file, spread, table
 from pipeline.system import lacks_bfloat16
+from pipeline.train.identity import OUTPUT, named
+
+# Columns of a run's history, as a table calls them.
+HISTORY = {
+    "loss": "training loss",
+    "val_loss": "validation loss",
+    "val_cross_entropy": "validation cross-entropy",
+    "accuracy": "training accuracy",
+    "val_accuracy": "validation accuracy",
+}
 
 
 def headline() -> str:
-    """Each model's recipe over its seeds, beside the first published figure for one network on the same task."""
+    """Each model's recipe over its seeds, beside the first published result of one network on the same task."""
     others = _published()
     rows = [("model", "test accuracy", "n", "published", "parameters", "whole run on two cores (min:s)")]
     for prefix, model in MODELS.items():
-        run, family = read(f"{prefix}_metrics.json"), prefix.removesuffix("-best")
-        seeds = read(f"{family}_results.json").get(model.recipe, {}) if model.recipe else {}
+        run = read(f"{prefix}_metrics.json")
+        accuracy, measured = {"mean": run["test_accuracy"], "std": None, "n": 1}, [run["hardware"] | run]
+        if model.recipe:
+            result = result_of(read(results_file(prefix))["results"], model.recipe)
+            accuracy, measured = result["test_accuracy"], result["runs"]
         command = model.script + (" --recipe best" if model.recipe == "best" else "")
-        accuracy = seeds.get("test_accuracy", {"mean": run["test_accuracy"], "std": None, "n": 1})
-        other = next(others[others["prefix"] == family].itertuples(), None)
+        other = next(others[others["prefix"] == prefix.removesuffix("-best")].itertuples(), None)
         rows.append(
             (
                 f"{model.network}, {model.task} (`{command}`)",
@@ -30,7 +40,7 @@ def headline() -> str:
                 str(accuracy["n"]),
                 f"{other.accuracy} ([{other.source}]({other.link}))" if other else "none found",
                 f"{run['parameters']:,}",
-                _times(seeds["runs"] if seeds else [run["hardware"] | run]),
+                _times(measured),
             )
         )
     return table(rows, left=1)
@@ -45,24 +55,27 @@ def published() -> str:
 
 
 def _published() -> pd.DataFrame:
-    return pd.read_csv(PROJECT / "docs" / "published_figures.csv", dtype=str)
+    return pd.read_csv(Path("docs", "published_figures.csv"), dtype=str)
 
 
 def runs() -> str:
-    """What each training script reached."""
-    rows = [("model", "data", "recipe", "epochs", "training images")]
-    rows[0] += ("test accuracy", "test loss", "macro F1", "parameters", "time (min:s)")
-    for prefix, model in MODELS.items():
-        run = read(f"{prefix}_metrics.json")
-        start = f", start: {run['weights']['file']}" if "weights" in run else ""
+    """What each training script reached; the validation loss where a run has recorded it."""
+    found = {prefix: read(f"{prefix}_metrics.json") for prefix in MODELS}
+    metrics = ["test_accuracy", "test_loss", "macro_f1"]
+    if any("validation_loss" in run for run in found.values()):
+        metrics.insert(0, "validation_loss")
+    named_so = [name.replace("_f1", " F1").replace("_", " ") for name in metrics]
+    rows = [("model", "data", "recipe", "epochs", "training images", *named_so, "parameters", "time (min:s)")]
+    for prefix, run in found.items():
+        start = f", initialized from {run['weights']['file']}" if "weights" in run else ""
         rows.append(
             (
-                model.network + start,
+                MODELS[prefix].network + start,
                 run["dataset"],
                 f"{run['recipe']}, seed {run['seed']}",
                 str(run["epochs"]),
                 f"{run['n_train']:,}",
-                *(f"{run[figure]:.4f}" for figure in ("test_accuracy", "test_loss", "macro_f1")),
+                *(f"{run[name]:.4f}" if name in run else "" for name in metrics),
                 f"{run['parameters']:,}",
                 _times([run["hardware"] | run]),
             )
@@ -72,14 +85,13 @@ def runs() -> str:
 
 def cifar100_recipes() -> str:
     """What each recipe of cifar100_cnn.py reached, over its seeds."""
-    rows = [("recipe", "labels in training", "training images", "epochs", "test accuracy", "n")]
+    rows = [("recipe", "training images", "epochs", "test accuracy", "n")]
     rows[0] += ("with test-time augmentation", "macro F1", "time (min:s)")
-    for result in read("cifar100_results.json").values():
-        config, first = result["config"], result["runs"][0]
+    for result in read("cifar100_results.json")["results"]:
+        first = result["runs"][0]
         rows.append(
             (
-                config["recipe"],
-                config["labels"],
+                named(result["recipe"], result["settings"]),
                 f"{first['n_train']:,}",
                 str(first["epochs"]),
                 spread(result["test_accuracy"]),
@@ -89,11 +101,11 @@ def cifar100_recipes() -> str:
                 _times(result["runs"]),
             )
         )
-    return table(rows, left=2)
+    return table(rows, left=1)
 
 
 def _times(runs: list[dict], of: str = "wall_seconds") -> str:
-    """The shortest and the longest of the runs' times, those on bare processors without bfloat16 apart."""
+    """The shortest and the longest of the runs' times, those on CPUs without bfloat16 apart."""
     found = []
     for slow, said in ((False, ""), (True, " without bfloat16")):
         seconds = [run[of] for run in runs if lacks_bfloat16(run) is slow]
@@ -105,36 +117,26 @@ def _times(runs: list[dict], of: str = "wall_seconds") -> str:
 
 def baseline() -> str:
     """How the description's own schedule went: its best epoch, its rate, train against validation."""
-    rows = [("", "epoch", "training loss", "validation loss", "training accuracy", "validation accuracy")]
-    run = read("cifar100_results.json")["baseline"]["runs"][0]
-    for name, epoch in (("best", run["plateau"]["best_epoch"]), ("last", run["epochs"])):
-        at = run["plateau"][name]
-        figures = (at["loss"], at["val_loss"], at["accuracy"], at["val_accuracy"])
-        rows.append((f"{name} epoch", str(epoch), *(f"{value:.4f}" for value in figures)))
-    fell = ", ".join(str(epoch) for epoch in run["plateau"]["rate_fell_before_epochs"]) or "none so far"
+    run = result_of(read("cifar100_results.json")["results"], "baseline")["runs"][0]
+    plateau = run["plateau"]
+    shown = [name for name in HISTORY if name in plateau["best"]]
+    rows = [("", "epoch", *(HISTORY[name] for name in shown))]
+    for name, epoch in (("best", plateau["best_epoch"]), ("last", run["epochs"])):
+        rows.append((f"{name} epoch", str(epoch), *(f"{plateau[name][column]:.4f}" for column in shown)))
+    fell = ", ".join(str(epoch) for epoch in plateau["rate_fell_before_epochs"]) or "none so far"
     reached = f"Test accuracy {run['test_accuracy']:.4f}, loss {run['test_loss']:.4f}, macro F1 {run['macro_f1']:.4f}"
     return f"{table(rows, left=1)}\n\n{reached}. The learning rate was halved before these epochs: {fell}."
 
 
 def custom_cnn_recipes() -> str:
     """What each recipe of mnist_classification.py reached, over its seeds."""
-    rows = [
-        (
-            "recipe",
-            "parameters",
-            "epochs",
-            "test accuracy",
-            "n",
-            "validation accuracy",
-            "training (min:s)",
-            "whole process (min:s)",
-        )
-    ]
-    for recipe, result in read("custom_cnn_results.json").items():
+    rows = [("recipe", "parameters", "epochs", "test accuracy", "n", "validation accuracy")]
+    rows[0] += ("training (min:s)", "whole process (min:s)")
+    for result in read("custom_cnn_results.json")["results"]:
         runs = result["runs"]
         rows.append(
             (
-                recipe.replace("-ensemble", ", ensemble of "),
+                named(result["recipe"], result["settings"]),
                 f"{runs[0]['parameters']:,}",
                 str(result["config"]["epochs"]),
                 spread(result["test_accuracy"]),
@@ -148,31 +150,31 @@ def custom_cnn_recipes() -> str:
 
 
 def transfer() -> str:
-    """What ImageNet weights bring: a row per way, a column per number of training images."""
-    measured = pd.read_csv(PROJECT / "output" / "resnet50_transfer.csv")
+    """What ImageNet weights bring: a row per setup, a column per number of training images."""
+    measured = read_table("resnet50_transfer.csv")
     sets = sorted(measured["images"].unique())
-    rows = [("way", *(f"{images:,} images" for images in sets))]
-    for (way, size), found in measured.groupby(["way", "size"], sort=False):
+    rows = [("setup", *(f"{images:,} images" for images in sets))]
+    for label, found in measured.groupby("label", sort=False):
         cells = []
         for images in sets:
             few = found[found["images"] == images]
-            figures = over_seeds(list(few["test_accuracy"])) if len(few) else {}
+            over = over_seeds(list(few["test_accuracy"])) if len(few) else {}
             slow = " without bfloat16" if all(map(lacks_bfloat16, few.to_dict("records"))) else ""
-            cells.append(f"{spread(figures)} ({few['training_seconds'].mean():,.0f} s{slow})" if len(few) else "")
-        rows.append((name_of(way, size, found["covers"].iloc[0]), *cells))
+            cells.append(f"{spread(over)} ({few['training_seconds'].mean():,.0f} s{slow})" if len(few) else "")
+        rows.append((label, *cells))
     return table(rows, left=1)
 
 
 def ablation() -> str:
     """What each variant changes at the short budget."""
     result = read("cifar100_ablation.json")
-    rows = [("change", "what", "validation accuracy", "difference (points)", "n", "training time (times)")]
+    rows = [("variant", "kind", "validation accuracy", "difference (points)", "n", "relative training time")]
     own = result["reference"]
     rows.append(("reference", "", spread(own), "", str(own["n"]), "1.0"))
     for variant in result["variants"]:
-        points, times = f"{round(100 * variant['difference'], 1) + 0.0:+.1f}", variant["relative_time"]
+        points, time = f"{round(100 * variant['difference'], 1) + 0.0:+.1f}", variant["relative_time"]
         rows.append((variant["variant"], variant["kind"], f"{variant['accuracy']:.4f}", points, str(variant["n"])))
-        rows[-1] += ("" if times is None else f"{times:.1f}",)
+        rows[-1] += ("" if time is None else f"{time:.1f}",)
     return table(rows, left=2)
 
 
@@ -185,8 +187,8 @@ def comparison() -> str:
     rows = [
         (
             *("model", "runtime", "test accuracy (95 % interval)", "file (MB)"),
-            *("one image: ms (95th percentile)", "times Keras predict"),
-            *("batch 32: images/s", "batch 256: images/s", "times Keras predict", "peak memory (MB)"),
+            *("one image: ms (95th percentile)", "one image: speedup"),
+            *("batch 32: images/s", "batch 256: images/s", "batch 256: speedup", "peak memory (MB)"),
             *(f"at 256: of the {peak:,.0f} GFLOP/s of {kind} products" for kind, peak in peaks.items()),
         )
     ]
@@ -227,22 +229,17 @@ def exports() -> str:
     for model in MODELS.values():
         stem = Path(model.file).stem
         for name, check in read(f"{stem}_exports.json")["exports"].items():
-            measured = (
-                ("megabytes", ".1f"),
-                ("difference", ".1g"),
-                ("accuracy_after", ".4f"),
-                ("accuracy_before", ".4f"),
-            )
-            figures = ("" if check[key] is None else format(check[key], form) for key, form in measured)
-            rows.append((stem, name.replace("_", " "), *figures, "no" if check["failure"] else "yes"))
+            measured = {"megabytes": ".1f", "difference": ".1g", "accuracy_after": ".4f", "accuracy_before": ".4f"}
+            cells = ("" if check[key] is None else format(check[key], form) for key, form in measured.items())
+            rows.append((stem, name.replace("_", " "), *cells, "no" if check["failure"] else "yes"))
     return table(rows, left=2)
 
 
 def faithfulness() -> str:
     """How faithful each method is on its best layer, by deletion and insertion, beside the controls."""
-    measured = pd.read_csv(PROJECT / "output" / "gradcam_faithfulness.csv", keep_default_na=False)
+    measured = read_table("gradcam_faithfulness.csv")
     head = ("model", "method, at its best layer", "map", "deletion area", "insertion area")
-    rows = [(*head, "beats random maps", "beats a centred Gaussian", "likeness with random weights")]
+    rows = [(*head, "beats random maps", "beats a centered Gaussian", "rank correlation with random weights")]
     measured["score"] = measured["insertion_area"] - measured["deletion_area"]
     best = measured.sort_values("score", ascending=False, kind="stable").drop_duplicates(["model", "method"])
     for name in measured["model"].unique():
@@ -278,7 +275,7 @@ def scaling() -> str:
 
 def faults() -> str:
     """What `make faults` did, how often, and what came of it; made from its record, if there is one."""
-    if not (PROJECT / "output" / "faults.json").exists():
+    if not (OUTPUT / "faults.json").exists():
         return "not run yet"
     record = read("faults.json")
     rows, done = [("what was done", "how often", "what came of it")], {}

@@ -21,6 +21,12 @@ def recorded(config) -> dict:
     return found
 
 
+def named(recipe: str, settings: dict) -> str:
+    """A recipe with the settings that differ from it: "fast", "fast (labels=fine)"."""
+    listed = ", ".join(f"{name}={value}" for name, value in settings.items())
+    return f"{recipe} ({listed})" if listed else recipe
+
+
 def overrides(config: RunConfig) -> dict:
     """The recorded settings in which a run differs from its recipe, but for those that a repetition may change."""
     own = recorded(config)
@@ -29,9 +35,12 @@ def overrides(config: RunConfig) -> dict:
 
 
 def label(config: RunConfig) -> str:
-    """The recipe, with the settings that differ from it: "fast", "fast (labels=fine)"."""
-    changed = ", ".join(f"{name}={value}" for name, value in overrides(config).items())
-    return f"{config.recipe} ({changed})" if changed else config.recipe
+    """The recipe, with the settings that differ from it: "fast", "fast (labels=fine)"; data are told elsewhere."""
+    if config.dry_run:
+        return f"{config.recipe} (dry run)"
+    changed = {name: value for name, value in overrides(config).items() if name not in ("dataset", "limit")}
+    listed = ", ".join(f"{name}={value}" for name, value in changed.items())
+    return f"{config.recipe} ({listed})" if listed else config.recipe
 
 
 def differences(then: dict, now: dict) -> dict[str, str]:
@@ -40,6 +49,13 @@ def differences(then: dict, now: dict) -> dict[str, str]:
     return {
         name: f"was {then.get(name)!r} and is {now.get(name)!r}" for name in names if then.get(name) != now.get(name)
     }
+
+
+def results_folder(output_dir: str | None, trial: bool) -> Path:
+    """Where experiments and benchmarks write: --output-dir where it is given; else output/demo for trials, output/."""
+    if output_dir:
+        return Path(output_dir)
+    return OUTPUT / "demo" if trial else OUTPUT
 
 
 def output_folder(config: RunConfig, prefix: str) -> Path:

@@ -1,6 +1,5 @@
-"""Pretrained weights, layer by layer: what a file covers is loaded, the rest starts fresh."""
+"""Pretrained weights, layer by layer: what a file covers is loaded, the rest keeps its random initialization."""
 
-from functools import partial
 from pathlib import Path
 
 import h5py
@@ -8,19 +7,22 @@ import numpy as np
 
 from pipeline.atomic_io import sha256
 from pipeline.backend import keras
-from pipeline.data.sources import download
+from pipeline.data import download
 from pipeline.errors import UserError
 from pipeline.models import untrusted
 
-CACHED = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"  # the name in Keras' cache
+# The file that keras.applications.ResNet50 loads, with the MD5 that it checks (WEIGHTS_HASHES in
+# keras/src/applications/resnet.py, which is no public name).
+CACHED = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 ORIGIN = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/" + CACHED
+MD5 = "4d473c1dd8becc155b73f8504c6f6626"
 
 
 def find(weights: str) -> Path | None:
     """The file behind a --weights value: None for "none", Keras' cached or downloaded one for "imagenet".
 
     Raises:
-        UserError: no such file, or no network for the download.
+        UserError: no such file; or Keras' cache has none with the published hash, and the download failed.
     """
     if weights == "none":
         return None
@@ -28,9 +30,9 @@ def find(weights: str) -> Path | None:
         if not Path(weights).is_file():
             raise UserError(f"the weights file {weights} does not exist; give a file, imagenet or none")
         return Path(weights)
-    fetch = partial(keras.utils.get_file, CACHED, ORIGIN, cache_subdir="models")
     absent = f"ImageNet weights are not in Keras' cache (models/{CACHED})"
-    return Path(download(fetch, absent, "put the file there, give one with --weights FILE, or use --weights none"))
+    remedy = "put the whole file there, give one under its own name with --weights FILE, or use --weights none"
+    return download.cached(ORIGIN, MD5, "models", absent, remedy)
 
 
 def fingerprint(path: Path | None) -> dict[str, str]:
@@ -43,9 +45,10 @@ def load_weights(model, path: Path | None) -> dict:
 
     Args:
         model: its layers are named as in keras.applications.
-        path: weights file, or None for a random start.
+        path: weights file, or None for random initialization.
     Returns:
-        {"file", "loaded", "fresh"}: file name (or "none") and layer names with weights of each kind.
+        {"file", "loaded", "fresh"}: file name (or "none"), names of the layers whose weights came from the file, and
+        of those that keep their random initialization.
     Raises:
         UserError: not such a file, no layer in common, or a layer of another shape (by name).
     """
@@ -54,12 +57,7 @@ def load_weights(model, path: Path | None) -> dict:
         return {"file": "none", "loaded": [], "fresh": list(own)}
     untrusted.check(path)
     try:
-        with h5py.File(path, "r") as file:
-            group = file.get("model_weights", file)
-            shapes = {
-                name: [group[name][weight].shape for weight in group[name].attrs["weight_names"]]
-                for name in (n.decode() if isinstance(n, bytes) else n for n in group.attrs["layer_names"])
-            }
+        shapes = _shapes(path)
     except (OSError, KeyError) as error:
         raise UserError(f"{path} is damaged or not a Keras .h5 weights file with layer names") from error
     loaded = [name for name in own if shapes.get(name)]
@@ -76,6 +74,19 @@ def load_weights(model, path: Path | None) -> dict:
     return {"file": path.name, "loaded": loaded, "fresh": [name for name in own if name not in loaded]}
 
 
+def _shapes(path: Path) -> dict[str, list[tuple[int, ...]]]:
+    """Layer name -> shapes of its weights in a legacy Keras weights file, or in a model's .h5 file."""
+    shapes = {}
+    with h5py.File(path, "r") as file:
+        group = file.get("model_weights", file)
+        for name in group.attrs["layer_names"]:
+            layer = group[name]
+            if isinstance(name, bytes):
+                name = name.decode()
+            shapes[name] = [layer[weight].shape for weight in layer.attrs["weight_names"]]
+    return shapes
+
+
 def summary(loaded: dict) -> str:
     """One or two lines that say which layers came from the file."""
     if not loaded["loaded"]:
@@ -83,7 +94,9 @@ def summary(loaded: dict) -> str:
     first, last = loaded["loaded"][0], loaded["loaded"][-1]
     text = f"weights: {len(loaded['loaded'])} layers from {loaded['file']} ({first} to {last})"
     fresh = loaded["fresh"]
-    return f"{text}; {len(fresh)} start fresh: {fresh[0]} to {fresh[-1]}" if fresh else text
+    if fresh:
+        text += f"; {len(fresh)} start fresh: {fresh[0]} to {fresh[-1]}"
+    return text
 
 
 def stages(loaded: dict) -> str:
@@ -92,22 +105,24 @@ def stages(loaded: dict) -> str:
     Raises:
         UserError: none did.
     """
-    first = {kind: {name.split("_")[0] for name in loaded[kind]} for kind in ("loaded", "fresh")}
-    whole = sorted(first["loaded"] - first["fresh"])
+    covered = {name.split("_")[0] for name in loaded["loaded"]}
+    incomplete = {name.split("_")[0] for name in loaded["fresh"]}
+    whole = sorted(covered - incomplete)
     if not whole:
         raise UserError(f"{loaded['file']} covers no whole stage of ResNet50")
-    return whole[0] if len(whole) == 1 else f"{whole[0]}-{whole[-1]}"
+    if len(whole) == 1:
+        return whole[0]
+    return f"{whole[0]}-{whole[-1]}"
 
 
 def calibrate(model, images: np.ndarray, fresh: list[str]) -> None:
-    """Give BatchNorm layers that start fresh the statistics of one batch; loaded ones keep theirs.
+    """Data-dependent initialization of BatchNorm layers (Krähenbühl et al. 2016, arXiv 1511.06856).
 
     Fine-tuning freezes all statistics, and a fresh layer's initial ones (mean 0, variance 1) say
     nothing about its inputs. In one pass in training mode each fresh layer normalizes by this
-    batch, so that the layers after it see what they will see later (data-dependent start,
-    Krähenbühl et al. 2016, arXiv 1511.06856).
+    batch, so that the layers after it see what they will see later. Loaded layers keep their statistics.
 
-    Afterwards the other BatchNorm layers are not trainable; fine-tuning says anew what is.
+    Afterwards the other BatchNorm layers are not trainable; fine-tuning sets again which layers are.
 
     Args:
         images: raw pixels (n, h, w, c), a few hundred; of large ones fewer, as all maps are in memory at once.

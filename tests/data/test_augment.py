@@ -34,10 +34,10 @@ def expected(images, matrix, offset, mode="reflect"):
     return np.array(planes).transpose(0, 2, 3, 1)
 
 
-def about_centre(images, matrix, move=(0, 0)):
-    """Offset that keeps the centre of the image where it is, but for a move in pixels."""
-    centre = (np.array(images.shape[1:3]) - 1) / 2
-    return centre - matrix @ centre + move
+def about_center(images, matrix, move=(0, 0)):
+    """Offset that keeps the center of the image where it is, but for a move in pixels."""
+    center = (np.array(images.shape[1:3]) - 1) / 2
+    return center - matrix @ center + move
 
 
 def test_flip_mirrors_about_half_of_the_images_and_leaves_the_others(images):
@@ -102,10 +102,10 @@ def test_a_quarter_turn_is_numpys_rot90_one_way_or_the_other(images):
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.5])
-def test_zoom_scales_distances_from_the_centre(images, scale):
+def test_zoom_scales_distances_from_the_center(images, scale):
     zoomed = augment.affine(images, Highest(), zoom=scale - 1)
     matrix = scale * np.eye(2)
-    np.testing.assert_allclose(zoomed, expected(images, matrix, about_centre(images, matrix)), atol=0.02)
+    np.testing.assert_allclose(zoomed, expected(images, matrix, about_center(images, matrix)), atol=0.02)
 
 
 def test_shift_is_a_fraction_of_each_side():
@@ -119,19 +119,19 @@ def test_flip_within_affine_is_a_mirror_from_left_to_right(images):
     np.testing.assert_allclose(augment.affine(images, Highest(), flip=True), images[:, :, ::-1], atol=0.02)
 
 
-def test_shear_moves_each_row_sideways_by_its_height_above_the_centre(images):
+def test_shear_moves_each_row_sideways_by_its_height_above_the_center(images):
     sheared = augment.affine(images, Highest(), shear=0.5)
     matrix = np.array([[1, 0], [0.5, 1]])
-    np.testing.assert_allclose(sheared, expected(images, matrix, about_centre(images, matrix)), atol=0.02)
+    np.testing.assert_allclose(sheared, expected(images, matrix, about_center(images, matrix)), atol=0.02)
 
 
-def test_all_at_once_is_the_product_of_the_single_maps_about_the_centre():
+def test_all_at_once_is_the_product_of_the_single_maps_about_the_center():
     images = np.random.default_rng(0).integers(0, 256, (2, 10, 16, 1), dtype=np.uint8)
     warped = augment.affine(images, Highest(), flip=True, rotation=0.1, zoom=0.2, shift=0.125, shear=0.3)
     cos, sin = np.cos(0.2 * np.pi), np.sin(0.2 * np.pi)
     mirror, turn, slant = np.diag([1, -1]), np.array([[cos, sin], [-sin, cos]]), np.array([[1, 0], [0.3, 1]])
     matrix = mirror @ (1.2 * turn) @ slant
-    reference = expected(images, matrix, about_centre(images, matrix, (0.125 * 10, 0.125 * 16)))
+    reference = expected(images, matrix, about_center(images, matrix, (0.125 * 10, 0.125 * 16)))
     np.testing.assert_allclose(warped, reference, atol=0.02)
 
 

@@ -1,4 +1,4 @@
-"""MixUp and CutMix: pictures and labels are mixed by the same shares, from known streams."""
+"""MixUp and CutMix: images and labels are mixed by the same fractions, from known streams."""
 
 import numpy as np
 import pytest
@@ -20,16 +20,16 @@ def batch():
 
 def test_mixup_weighs_images_and_labels_alike(batch):
     images, labels = batch
-    shares = []
+    largest = []
     for seed in range(200):
         mixed, soft = distortions.mixup(images, labels, np.random.default_rng(seed), alpha=0.2)
         assert mixed.dtype == soft.dtype == np.float32
         np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-6)
         np.testing.assert_allclose(mixed[:, 0, 0, 0], soft @ np.arange(8), rtol=1e-5, atol=1e-5)
         assert np.ptp(mixed, axis=(1, 2, 3)).max() == 0
-        shares.append(soft.max(axis=1).min())
-    assert np.mean(np.array(shares) > 0.9) > 0.5, "Beta(0.2, 0.2) is mostly near 0 or 1"
-    assert min(shares) < 0.7
+        largest.append(soft.max(axis=1).min())
+    assert np.mean(np.array(largest) > 0.9) > 0.5, "Beta(0.2, 0.2) is mostly near 0 or 1"
+    assert min(largest) < 0.7
 
 
 def test_cutmix_labels_are_the_areas_of_one_rectangle_per_batch(batch):
@@ -63,13 +63,13 @@ def test_cutmix_ends_with_whole_images_in_a_short_run_too(epochs, mixed, batch):
     assert changed == [True] * mixed + [False] * (epochs - mixed)
 
 
-def test_shares_are_the_labels_of_training_and_validation_one_hot():
+def test_soft_labels_are_the_labels_of_training_and_validation_one_hot():
     dataset = datasets.split(datasets.load("digits"))
-    shared = augment.with_soft_labels(dataset)
+    soft = augment.with_soft_labels(dataset)
     for part in ("y_train", "y_validation"):
-        assert getattr(shared, part).dtype == np.float32
-        np.testing.assert_array_equal(getattr(shared, part), np.eye(10)[getattr(dataset, part)])
-    np.testing.assert_array_equal(shared.y_test, dataset.y_test)
+        assert getattr(soft, part).dtype == np.float32
+        np.testing.assert_array_equal(getattr(soft, part), np.eye(10)[getattr(dataset, part)])
+    np.testing.assert_array_equal(soft.y_test, dataset.y_test)
 
 
 def batches(mix, labels, epoch=1):
@@ -88,30 +88,30 @@ def test_mixed_batches_are_the_usual_ones_with_a_stream_of_their_own():
     assert len(mixed) == len(usual) == 2
     for step in range(2):
         images, classes = usual[step]
-        same, shares = mixed[step]
+        same, soft = mixed[step]
         np.testing.assert_array_equal(same, images)
-        np.testing.assert_array_equal(shares, np.eye(3)[classes])
+        np.testing.assert_array_equal(soft, np.eye(3)[classes])
     expected = [augment.stream(augment.MIXING, 4, 1, step).integers(2**62) for step in range(2)]
     assert draws == expected
     assert augment.MIXING not in (augment.ORDER, augment.AUGMENTATION, augment.FLIPS, augment.DROPOUT)
 
 
-def test_a_model_trains_on_label_shares():
-    """Softmax regression on one mixed batch: the gradient of its bias is the mean of p - shares."""
+def test_a_model_trains_on_soft_labels():
+    """Softmax regression on one mixed batch: the gradient of its bias is the mean of p - target."""
     mixed = batches(lambda images, labels, **_: (images / 255, 0.5 * labels + 0.5 / 3), np.eye(3)[np.arange(20) % 3])
     pixels = keras.Input((6, 6, 1))
     dense = keras.layers.Dense(3, activation="softmax", kernel_initializer="zeros")
     model = keras.Model(pixels, dense(keras.layers.Flatten()(pixels)))
     model.compile(keras.optimizers.SGD(1.0), recipe.SmoothedCrossEntropy(0.2), metrics=["accuracy"], jit_compile=False)
-    images, shares = mixed[0]
-    model.train_on_batch(images, shares)
-    target = 0.8 * shares + 0.2 / 3
+    images, soft = mixed[0]
+    model.train_on_batch(images, soft)
+    target = 0.8 * soft + 0.2 / 3
     np.testing.assert_allclose(np.array(dense.bias), -(1 / 3 - target).mean(axis=0), atol=1e-5)
 
 
 def test_the_script_mixes_as_its_flags_say(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(augment, "cutmix_rule", lambda *rule: asked.append(rule))
+    monkeypatch.setattr(augment, "cutmix_schedule", lambda *schedule: asked.append(schedule))
     monkeypatch.setattr(loop, "fit", lambda *rest, **rules: 1 / 0)
     flags = ["--dataset", "synthetic", "--limit", "60", "--cutmix", "0.5", "--epochs", "7"]
     with pytest.raises(ZeroDivisionError):

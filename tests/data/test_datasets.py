@@ -1,6 +1,8 @@
 """Data sets that need no file, and the split that carves validation from train."""
 
 import dataclasses
+import gc
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 import cifar100_cnn
-from pipeline.data import datasets, toy
+from pipeline.data import datasets, sources, toy
 from pipeline.errors import UserError
 
 SIZES = {"digits": (1347, 450, (28, 28, 1), 10), "synthetic": (4000, 1000, (32, 32, 3), 20)}
@@ -24,7 +26,7 @@ def keys(images):
     return [image.tobytes() for image in images]
 
 
-def test_embedded_data_are_raw_uint8_pixels_and_integer_labels(named):
+def test_toy_data_are_raw_uint8_pixels_and_integer_labels(named):
     n_train, n_test, shape, classes = SIZES[named.name]
     assert named.x_train.shape == (n_train, *shape) and named.x_test.shape == (n_test, *shape)
     assert named.image_shape == shape and len(named.class_names) == len(set(named.class_names)) == classes
@@ -34,21 +36,21 @@ def test_embedded_data_are_raw_uint8_pixels_and_integer_labels(named):
     for labels, n in ((named.y_train, n_train), (named.y_test, n_test)):
         assert labels.shape == (n,)
         assert np.bincount(labels, minlength=classes).min() > 0.7 * n / classes
-    assert named.files == {} and named.x_validation is None
+    assert named.sources == {} and named.x_validation is None
 
 
-def test_embedded_data_are_the_same_every_time(named):
-    again = datasets.load(named.name)
-    for field in ("x_train", "y_train", "x_test", "y_test"):
-        np.testing.assert_array_equal(getattr(named, field), getattr(again, field))
+def test_toy_data_are_the_same_every_time(named):
+    again = {"digits": toy.digits, "synthetic": toy.synthetic}[named.name]()
+    for field, array in zip(("x_train", "y_train", "x_test", "y_test"), again, strict=True):
+        np.testing.assert_array_equal(getattr(named, field), array)
 
 
 def test_no_test_image_is_among_the_training_images(named):
     assert not set(keys(named.x_train)) & set(keys(named.x_test))
 
 
-def test_figures_say_that_embedded_data_are_not_the_real_ones(named):
-    assert "embedded" in named.title and "not " in named.title
+def test_plots_say_that_toy_data_are_not_the_real_ones(named):
+    assert "toy data, not " in named.title
 
 
 def test_digits_are_scikit_learns_in_the_place_where_mnists_are(digits):
@@ -63,29 +65,29 @@ def test_digits_are_scikit_learns_in_the_place_where_mnists_are(digits):
     assert (bunch.target[alike] == digits.y_test[:100]).mean() > 0.97
 
 
-def test_shapes_come_in_any_number_and_with_any_seed():
+def test_synthetic_images_come_in_any_number_and_with_any_seed():
     x_train, y_train, x_test, y_test = toy.synthetic(40, 20, seed=1)
     assert x_train.shape == (40, 32, 32, 3) and x_test.shape == (20, 32, 32, 3)
     assert sorted(np.concatenate([y_train, y_test])) == sorted(list(range(20)) * 3)
     assert (toy.synthetic(40, 20, seed=2)[0] != x_train).any()
 
 
-def test_a_linear_classifier_learns_little_of_the_shapes(shapes):
-    """Otherwise colour or position gives the label away and a CNN has nothing to show."""
+def test_a_linear_classifier_learns_little_of_the_synthetic_images(synthetic):
+    """Otherwise color or position gives the label away and a CNN has nothing to show."""
 
     def blocks(images):
         return images.reshape(len(images), 8, 4, 8, 4, 3).mean(axis=(2, 4)).reshape(len(images), -1) / 255 - 0.5
 
-    linear = LogisticRegression(max_iter=300).fit(blocks(shapes.x_train), shapes.y_train)
-    assert linear.score(blocks(shapes.x_test), shapes.y_test) < 0.13  # chance is 0.05
+    linear = LogisticRegression(max_iter=300).fit(blocks(synthetic.x_train), synthetic.y_train)
+    assert linear.score(blocks(synthetic.x_test), synthetic.y_test) < 0.13  # chance is 0.05
 
 
-def test_hollow_shapes_have_more_edges_than_full_ones(shapes):
+def test_hollow_shapes_have_more_edges_than_full_ones(synthetic):
     """The counterpart: what the label says is in the picture."""
-    edges = np.abs(np.diff(shapes.x_train.astype(int), axis=2)).max(axis=-1) > 80  # more than noise makes
+    edges = np.abs(np.diff(synthetic.x_train.astype(int), axis=2)).max(axis=-1) > 80  # more than noise makes
     per_image = edges.sum(axis=(1, 2))
-    hollow = shapes.y_train % 2 == 1
-    assert "hollow" in shapes.class_names[1] and "full" in shapes.class_names[0]
+    hollow = synthetic.y_train % 2 == 1
+    assert "hollow" in synthetic.class_names[1] and "full" in synthetic.class_names[0]
     assert per_image[hollow].mean() > 1.05 * per_image[~hollow].mean()
 
 
@@ -127,15 +129,20 @@ def test_a_limit_that_cannot_be_kept_is_bad_input_with_the_range(digits, limit):
         datasets.split(digits, 0.1, limit=limit)
 
 
-def test_a_validation_share_too_small_for_one_image_of_each_class_is_bad_input(digits):
+def test_a_validation_fraction_too_small_for_one_image_of_each_class_is_bad_input(digits):
     with pytest.raises(UserError, match="validation"):
         datasets.split(digits, 0.001)
 
 
-def test_a_dry_run_keeps_three_batches_of_every_part():
-    config = SimpleNamespace(
-        dataset="digits", data_dir=None, validation=0.1, limit=None, dry_run=True, batch_size=8, seed=0
+@pytest.fixture
+def config():
+    return SimpleNamespace(
+        dataset="digits", data_dir=None, validation=0.1, limit=None, dry_run=False, batch_size=8, seed=0
     )
+
+
+def test_a_dry_run_keeps_three_batches_of_every_part(config):
+    config.dry_run = True
     parts = datasets.prepare(config)
     for field in dataclasses.fields(parts):
         value = getattr(parts, field.name)
@@ -144,16 +151,81 @@ def test_a_dry_run_keeps_three_batches_of_every_part():
     assert len(datasets.prepare(config).y_train) == 1212
 
 
-def with_fine(shapes, per_class=5):
-    """Shapes with invented fine labels: five for each class, of which the class is the quotient."""
-    draw = np.random.default_rng(0).integers(0, per_class, len(shapes.y_train))
+def small_cifar():
+    """x_train, y_train, x_test, y_test as pipeline.data.sources gives them: y is coarse and fine label."""
+    images = np.random.default_rng(0).integers(0, 256, (6, 2, 2, 3), dtype=np.uint8)
+    return images[:4], np.array([[0, 3], [1, 1], [0, 2], [1, 0]]), images[4:], np.array([[1, 1], [0, 3]])
+
+
+def test_a_data_set_is_decoded_once_per_process_and_nobody_can_change_it_for_the_next(tmp_path, monkeypatch):
+    decoded = []
+
+    def few(places):
+        decoded.append(places)
+        return small_cifar(), {"some.bin": "of its content"}
+
+    monkeypatch.setattr(sources, "cifar100", few)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    first = datasets.load("cifar100", str(tmp_path))
+    assert datasets.load("cifar100", ".") is first and len(decoded) == 1
+    assert datasets.load("cifar100", "other") is not first and len(decoded) == 2
+    arrays = [value for value in vars(first).values() if isinstance(value, np.ndarray)]
+    assert len(arrays) == 6
+    for array in arrays:
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+
+
+def test_a_training_process_keeps_its_parts_and_not_the_whole_data_set_beside_them(config, monkeypatch):
+    made, digits = [], toy.digits
+
+    def watched():
+        arrays = digits()
+        made.append(weakref.ref(arrays[0]))
+        return arrays
+
+    monkeypatch.setattr(toy, "digits", watched)
+    parts = datasets.prepare(config)
+    gc.collect()
+    assert len(parts.x_train) == 1212
+    assert [whole() for whole in made] == [None]
+
+
+def test_the_hash_is_of_every_pixel_and_label_of_the_whole_data_set(tmp_path, monkeypatch):
+    def sha256(arrays, name):
+        folder = tmp_path / name
+        folder.mkdir()
+        monkeypatch.setattr(sources, "cifar100", lambda places: (arrays, {}))
+        return datasets.load("cifar100", str(folder)).sha256
+
+    found = {sha256(small_cifar(), "as it is")}
+    assert found == {sha256(small_cifar(), "in another folder")} and len(next(iter(found))) == 64
+    for which, place in ((0, (3, 1, 1, 2)), (1, (2, 0)), (1, (2, 1)), (2, (0, 0, 0, 0)), (3, (1, 0)), (3, (1, 1))):
+        arrays = small_cifar()
+        arrays[which][place] ^= 1
+        found.add(sha256(arrays, f"{which} {place}"))
+    assert len(found) == 7
+
+
+def test_parts_of_a_data_set_keep_the_hash_and_the_sources_of_the_whole(digits, synthetic):
+    assert digits.sha256 != synthetic.sha256
+    read = dataclasses.replace(digits, sources={"some.npz": "of its content"})
+    for part in (datasets.split(read, 0.2), datasets.split(read, limit=100), datasets.shrink(read, 10)):
+        assert (part.sha256, part.sources) == (digits.sha256, {"some.npz": "of its content"})
+    assert datasets.with_fine_labels(with_fine(synthetic)).sha256 == synthetic.sha256
+
+
+def with_fine(synthetic, per_class=5):
+    """The synthetic images with invented fine labels: five for each class, of which the class is the quotient."""
+    draw = np.random.default_rng(0).integers(0, per_class, len(synthetic.y_train))
     return dataclasses.replace(
-        shapes, fine_train=shapes.y_train * per_class + draw, fine_test=shapes.y_test * per_class
+        synthetic, fine_train=synthetic.y_train * per_class + draw, fine_test=synthetic.y_test * per_class
     )
 
 
-def test_fine_labels_follow_their_images_through_the_split_and_into_training(shapes):
-    parts = datasets.split(with_fine(shapes), 0.1, limit=2000)
+def test_fine_labels_follow_their_images_through_the_split_and_into_training(synthetic):
+    parts = datasets.split(with_fine(synthetic), 0.1, limit=2000)
     for name, n in (("train", 2000), ("validation", 400)):
         fine = getattr(parts, f"fine_{name}")
         assert len(fine) == n

@@ -38,7 +38,7 @@ def test_a_short_run_on_mnist_learns_digits(tmp_path):
     metrics = json.loads((tmp_path / "custom_cnn_metrics.json").read_text())
     assert (metrics["n_train"], metrics["n_validation"], metrics["n_test"]) == (4000, 5000, 10000)
     assert metrics["test_accuracy"] >= 0.9
-    assert len(metrics["config"]["files"]["mnist.npz"]) == 64
+    assert len(metrics["files"]["mnist.npz"]) == len(metrics["data_sha256"]) == 64
 
 
 @needs["mnist.npz"]

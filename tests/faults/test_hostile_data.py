@@ -139,9 +139,9 @@ def test_hostile_arrays_are_refused_in_one_line_and_no_pickle_is_loaded(tmp_path
 
 
 def test_fewer_images_than_classes_are_refused(digits, tried):
-    for limit, share in ((9, 0.1), (None, 0.001)):
+    for limit, fraction in ((9, 0.1), (None, 0.001)):
         with pytest.raises(UserError):
-            datasets.split(digits, share, limit=limit)
+            datasets.split(digits, fraction, limit=limit)
     tried("fewer images than classes asked for", times=2, refused=2)
 
 
@@ -205,15 +205,16 @@ def picture_files(folder):
 READER = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from pipeline import photos, process
+from pipeline import system
+from pipeline.data import pictures
 from pipeline.errors import UserError
 for path in json.load(sys.stdin):
-    for read in (lambda: photos.read(path, (32, 32, 3)).shape, lambda: photos.read_digit(path)[0].shape):
+    for read in (lambda: pictures.read(path, (32, 32, 3)).shape, lambda: pictures.read_digit(path)[0].shape):
         try:
             print(json.dumps(["read", read()]))
         except UserError as error:
             print(json.dumps(["refused", str(error)]))
-print(json.dumps(process.peak_megabytes()))
+print(json.dumps(system.peak_megabytes()))
 """
 
 

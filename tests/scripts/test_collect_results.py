@@ -1,4 +1,4 @@
-"""Runs of a recipe gathered: what counts as one, what the figures are, what is shipped."""
+"""Runs of a recipe gathered: what counts as one, what the results are, what is shipped."""
 
 import json
 import os
@@ -11,30 +11,42 @@ import pytest
 
 import collect_results
 from pipeline.errors import UserError
+from pipeline.models.saved_model import MODELS
+from pipeline.train import identity
 
 
 def finished_run(folder: Path, recipe="fast", accuracy=0.8, validation=0.7, seed=0, prefix="cifar100", **changed):
     """What a finished run leaves that the collector reads; the model is a few bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = collect_results.settings(collect_results.SCRIPTS[prefix.split("-")[0]], recipe)
-    config |= {"seed": seed, "precision": "float32", "files": {}, **changed}
-    metrics = {"recipe": recipe, "seed": seed, "config": config, "test_accuracy": accuracy, "test_loss": 0.7}
+    script = collect_results.CONFIGS[prefix.split("-")[0]]
+    config = identity.recorded(script(**{**script.recipes[recipe], "recipe": recipe}))
+    config |= {"seed": seed, "precision": "float32", **changed}
+    metrics = {"schema": 1, "recipe": recipe, "seed": seed, "config": config, "test_accuracy": accuracy}
     metrics |= {"macro_f1": accuracy, "validation_accuracy": validation, "epochs": 2, "n_train": 45000}
-    metrics |= {"parameters": 1000, "wall_seconds": 100.0, "training_seconds": 90.0, "commit": "abc"}
-    metrics["hardware"] = {"processor": "one", "cores": 2, "accelerator": "none"}
+    metrics |= {"parameters": 1000, "wall_seconds": 100.0, "training_seconds": 90.0, "commit": "abc", "test_loss": 0.7}
+    metrics["validation_loss"] = 0.6
+    metrics["hardware"] = {"processor": "one", "cores": 2, "accelerator": "none", "bfloat16": True}
     (folder / f"{prefix}_metrics.json").write_text(json.dumps(metrics))
     history = pd.DataFrame({"seconds": [40.0, 50.0], "val_accuracy": [0.5, validation], "accuracy": [0.4, 0.9]})
-    history = history.assign(learning_rate=[1e-3, 5e-4], loss=[2.0, 0.5], val_loss=[1.5, 1.7])
-    history.to_csv(folder / f"{prefix}_history.csv", index=False)
-    model = {"cifar100": "cifar100_cnn_scratch.h5", "cifar100-best": "cifar100_cnn_best.h5"}.get(
-        prefix, "custom_cnn_model.h5"
+    history = history.assign(
+        learning_rate=[1e-3, 5e-4], loss=[2.0, 0.5], val_loss=[1.5, 1.7], val_cross_entropy=[1.1, 1.2]
     )
+    history.to_csv(folder / f"{prefix}_history.csv", index=False)
+    model = MODELS[prefix].file
     (folder / model).write_text(f"model {recipe} {seed}")
+    (folder / f"best_{model}").write_text(f"best model {recipe} {seed}")
 
 
 def collected(folder):
+    """Label -> result, as the file has them."""
     assert collect_results.main(["--output-dir", str(folder)]) == 0
-    return json.loads((folder / "cifar100_results.json").read_text())
+    return read(folder / "cifar100_results.json")
+
+
+def read(path):
+    content = json.loads(path.read_text())
+    assert content["schema"] == 1
+    return {identity.named(result["recipe"], result["settings"]): result for result in content["results"]}
 
 
 def test_mean_and_deviation_are_over_the_seeds_and_the_best_on_validation_is_shipped(tmp_path):
@@ -73,18 +85,23 @@ def test_seeds_whose_folder_is_gone_stay_and_a_new_run_of_a_seed_replaces_the_ol
 
 def test_fine_labels_are_a_result_of_their_own(tmp_path):
     finished_run(tmp_path / "runs" / "coarse", "fast")
-    finished_run(tmp_path / "runs" / "fine", "fast-fine", 0.82)
+    finished_run(tmp_path / "runs" / "fine", accuracy=0.82, labels="fine")
     results = collected(tmp_path)
-    assert set(results) == {"fast", "fast-fine"} and results["fast-fine"]["config"]["labels"] == "fine"
+    assert set(results) == {"fast", "fast (labels=fine)"}
+    fine = results["fast (labels=fine)"]
+    assert fine["recipe"] == "fast" and fine["settings"] == {"labels": "fine"} and fine["config"]["labels"] == "fine"
     assert (tmp_path / "cifar100_cnn_scratch.h5").read_text() == "model fast 0"
 
 
 def test_seeds_of_other_settings_go_even_where_no_run_of_the_recipe_is_there(tmp_path, capsys):
     finished_run(tmp_path / "runs" / "a", seed=0)
     path = tmp_path / "cifar100_results.json"
-    old = collected(tmp_path)
-    old["gone"] = old["fast"]
-    old["sprint"] = old["fast"]  # with the settings of another recipe
+    collected(tmp_path)
+    old = json.loads(path.read_text())
+    (fast,) = old["results"]
+    old["results"].append(fast | {"recipe": "gone"})
+    slower = fast["config"] | {"recipe": "sprint"}  # with the settings of another recipe
+    old["results"].append(fast | {"recipe": "sprint", "config": slower})
     path.write_text(json.dumps(old))
     assert set(collected(tmp_path)) == {"fast"}
     assert capsys.readouterr().out.count("earlier seeds dropped") == 2
@@ -104,14 +121,14 @@ def test_a_model_is_shipped_once_and_one_whose_files_are_gone_is_named(tmp_path,
     assert "seed 1 did best on validation, but its files are gone" in capsys.readouterr().out
 
 
-def test_an_ensemble_has_figures_but_no_curve(tmp_path, monkeypatch):
+def test_an_ensemble_has_a_result_but_no_curve(tmp_path, monkeypatch):
     finished_run(tmp_path / "runs" / "one", "default", prefix="custom_cnn")
-    finished_run(tmp_path / "runs" / "three", "default-ensemble3", prefix="custom_cnn")
+    finished_run(tmp_path / "runs" / "three", "default", prefix="custom_cnn", ensemble=3)
     drawn = []
     monkeypatch.setattr(collect_results.plots, "time_to_accuracy", lambda curves, *_: drawn.append(set(curves)))
     assert collect_results.main(["--output-dir", str(tmp_path)]) == 0
-    found = json.loads((tmp_path / "custom_cnn_results.json").read_text())
-    assert set(found) == {"default", "default-ensemble3"} and drawn == [{"default"}]
+    found = read(tmp_path / "custom_cnn_results.json")
+    assert set(found) == {"default", "default (ensemble=3)"} and drawn == [{"default"}]
 
 
 @pytest.mark.parametrize(
@@ -119,10 +136,12 @@ def test_an_ensemble_has_figures_but_no_curve(tmp_path, monkeypatch):
     [
         ("cifar100_results.json", "{"),
         ("cifar100_results.json", "[]"),
-        ("cifar100_results.json", '{"fast": {}}'),
-        ("cifar100_results.json", '{"fast": {"config": [], "runs": []}}'),
-        ("cifar100_results.json", '{"fast": {"config": {}, "runs": [{}]}}'),
-        ("cifar100_results.json", '{"fast-x": {"config": {}, "runs": []}}'),
+        ("cifar100_results.json", '{"fast": {"config": {}, "runs": []}}'),
+        ("cifar100_results.json", '{"schema": 1, "results": [{}]}'),
+        ("cifar100_results.json", '{"schema": 1, "results": [{"recipe": "fast", "settings": {}, "config": []}]}'),
+        ("cifar100_results.json", {"runs": []}),
+        ("cifar100_results.json", {"runs": [{}]}),
+        ("cifar100_results.json", {"runs": [{"seed": 1}]}),
         ("runs/a/cifar100_metrics.json", '{"recipe": "fa'),
         ("runs/a/cifar100_metrics.json", "{}"),
         ("runs/a/cifar100_history.csv", ""),
@@ -130,6 +149,12 @@ def test_an_ensemble_has_figures_but_no_curve(tmp_path, monkeypatch):
 )
 def test_damaged_results_are_bad_input(tmp_path, name, content):
     finished_run(tmp_path / "runs" / "a")
+    if isinstance(content, dict):  # a whole file, but for these parts
+        (result,) = collected(tmp_path).values()
+        shutil.rmtree(tmp_path / "runs")
+        for file in tmp_path.glob("cifar100_[mh]*"):
+            file.unlink()
+        content = json.dumps({"schema": 1, "results": [result | content]})
     (tmp_path / name).write_text(content)
     with pytest.raises(UserError, match=f"{Path(name).name.split('_')[0]}_.* damaged"):
         collected(tmp_path)
@@ -170,7 +195,9 @@ def test_a_baseline_counts_as_far_as_it_was_run_and_another_recipe_does_not(tmp_
     assert set(results) == {"baseline"}
     plateau = results["baseline"]["runs"][0]["plateau"]
     assert plateau["best_epoch"] == 1 and plateau["rate_fell_before_epochs"] == [2]
-    assert plateau["last"] == {"accuracy": 0.9, "loss": 0.5, "val_accuracy": 0.7, "val_loss": 1.7}
+    assert plateau["last"] == {"accuracy": 0.9, "loss": 0.5, "val_accuracy": 0.7, "val_loss": 1.7} | {
+        "val_cross_entropy": 1.2
+    }
 
 
 def test_the_best_recipe_ships_beside_the_default_one_under_its_own_name(tmp_path):
@@ -185,31 +212,51 @@ def test_the_best_recipe_ships_beside_the_default_one_under_its_own_name(tmp_pat
     assert set(collected(tmp_path)) == {"fast", "best"}
 
 
-def test_models_of_another_family_in_the_same_folder_are_not_shipped_with_it(tmp_path):
-    finished_run(tmp_path / "runs" / "both", seed=1)
-    finished_run(tmp_path / "runs" / "both", "default", seed=1, prefix="custom_cnn")
-    finished_run(tmp_path, "default", seed=2, validation=0.8, prefix="custom_cnn")
-    collected(tmp_path)
-    assert (tmp_path / "cifar100_cnn_scratch.h5").read_text() == "model fast 1"
-    assert (tmp_path / "custom_cnn_model.h5").read_text() == "model default 2", "the model of its metrics"
+def test_only_the_files_of_the_run_itself_are_shipped(tmp_path):
+    """Two recipes and two scripts share a folder: what each leaves goes with its own metrics alone."""
+    both, alone = tmp_path / "runs" / "both", tmp_path / "runs" / "alone"
+    finished_run(both, "fast", seed=1)
+    finished_run(both, "best", seed=1, validation=0.7, prefix="cifar100-best")
+    finished_run(both, "default", seed=1, prefix="custom_cnn")
+    (both / "cifar100_confusion_matrix.png").touch()
+    (both / "cifar100_cnn_best_exports.json").touch()  # of the other recipe, though it begins as this run's files do
+    finished_run(alone, "best", seed=2, validation=0.8, prefix="cifar100-best")
+    finished_run(alone, "default", seed=2, validation=0.8, prefix="custom_cnn")
+    for _ in range(2):
+        collected(tmp_path)
+        assert (tmp_path / "cifar100_cnn_scratch.h5").read_text() == "model fast 1"
+        assert (tmp_path / "cifar100_cnn_best.h5").read_text() == "model best 2"
+        assert (tmp_path / "custom_cnn_model.h5").read_text() == "model default 2"
+        (tmp_path / "cifar100_metrics.json").unlink()  # shipped again
+    assert (tmp_path / "best_cifar100_cnn_scratch.h5").read_text() == "best model fast 1"
+    assert (tmp_path / "cifar100_confusion_matrix.png").exists()
+    assert not (tmp_path / "cifar100_cnn_best_exports.json").exists()
 
 
-def test_a_run_from_before_a_knob_was_there_counts_with_the_knob_at_its_default(tmp_path):
+def test_a_run_without_the_cross_entropy_on_validation_images_counts_without_it(tmp_path):
+    for seed in (0, 1):
+        finished_run(tmp_path / "runs" / str(seed), "baseline", seed=seed)
+    path, history = (tmp_path / "runs" / "0" / f"cifar100_{name}" for name in ("metrics.json", "history.csv"))
+    metrics = json.loads(path.read_text())
+    del metrics["validation_loss"]
+    path.write_text(json.dumps(metrics))
+    pd.read_csv(history).drop(columns="val_cross_entropy").to_csv(history, index=False)
+    without, with_it = collected(tmp_path)["baseline"]["runs"]
+    assert "validation_loss" not in without and with_it["validation_loss"] == 0.6
+    assert "val_cross_entropy" not in without["plateau"]["best"] and "val_cross_entropy" in with_it["plateau"]["best"]
+
+
+def test_a_recipe_that_is_gone_is_left_out(tmp_path, capsys):
     finished_run(tmp_path / "runs" / "old")
     path = tmp_path / "runs" / "old" / "cifar100_metrics.json"
-    metrics = json.loads(path.read_text())
-    del metrics["config"]["cutmix"]
-    path.write_text(json.dumps(metrics))
-    assert set(collected(tmp_path)) == {"fast"}
-    del metrics["config"]["momentum"], metrics["config"]["epochs"]
-    metrics["recipe"] = "sprint"
-    path.write_text(json.dumps(metrics))
-    assert "sprint" not in collected(tmp_path)
+    finished_run(tmp_path / "runs" / "new", seed=1)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"recipe": "jog"}))
+    assert set(collected(tmp_path)) == {"fast"} and "no recipe jog" in capsys.readouterr().out
 
 
-def test_runs_on_fine_labels_alone_have_figures_and_no_picture(tmp_path):
-    finished_run(tmp_path / "runs" / "fine", "fast-fine", 0.82)
-    assert set(collected(tmp_path)) == {"fast-fine"}
+def test_runs_on_fine_labels_alone_have_a_result_and_no_plot(tmp_path):
+    finished_run(tmp_path / "runs" / "fine", accuracy=0.82, labels="fine")
+    assert set(collected(tmp_path)) == {"fast (labels=fine)"}
     assert not (tmp_path / "cifar100_time_to_accuracy.png").exists()
 
 

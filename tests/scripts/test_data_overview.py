@@ -1,4 +1,4 @@
-"""The picture of a data set: its samples are the data's own pixels, its bars the data's own counts."""
+"""The plot of a data set: its samples are the data's own pixels, its bars the data's own counts."""
 
 import dataclasses
 
@@ -26,7 +26,7 @@ def bars(axes):
 
 
 def test_bars_are_the_images_per_class_of_each_part(digits, drawn, tmp_path):
-    data_overview.picture(digits, mnist_classification, tmp_path / "no.png")
+    data_overview.draw(digits, mnist_classification, tmp_path / "no.png")
     samples, *columns = drawn[0].axes
     parts = datasets.split(digits, mnist_classification.Config().validation)
     found = {"training": parts.y_train, "validation": parts.y_validation, "test": parts.y_test}
@@ -37,40 +37,40 @@ def test_bars_are_the_images_per_class_of_each_part(digits, drawn, tmp_path):
         assert all(f"{np.sum(y == k):,}" in written for k in range(10)) and axes.get_xlabel() == "images per class"
     assert [label.get_text() for label in samples.get_yticklabels()] == list("0123456789")
     title = drawn[0].get_suptitle()
-    assert "embedded 8x8 digits, not MNIST" in title and "mnist_classification.py" in title and "28×28" in title
+    assert "8x8 digits (toy data, not MNIST)" in title and "mnist_classification.py" in title and "28×28" in title
 
 
-def test_samples_are_the_first_training_images_of_their_class(shapes, drawn, tmp_path):
-    data_overview.picture(shapes, data_overview.cifar100_cnn, tmp_path / "no.png")
+def test_samples_are_the_first_training_images_of_their_class(synthetic, drawn, tmp_path):
+    data_overview.draw(synthetic, data_overview.cifar100_cnn, tmp_path / "no.png")
     mosaic = np.asarray(drawn[0].axes[0].images[0].get_array())
     assert mosaic.shape == (20 * 34, 10 * 34, 3)
     for k in (0, 7, 19):
-        for place, index in enumerate(np.flatnonzero(shapes.y_train == k)[:10]):
+        for place, index in enumerate(np.flatnonzero(synthetic.y_train == k)[:10]):
             tile = mosaic[34 * k + 1 : 34 * k + 33, 34 * place + 1 : 34 * place + 33]
-            np.testing.assert_array_equal(tile, shapes.x_train[index])
+            np.testing.assert_array_equal(tile, synthetic.x_train[index])
 
 
-def test_a_superclass_shows_as_many_of_each_of_its_fine_classes(shapes, drawn, tmp_path):
+def test_a_superclass_shows_as_many_of_each_of_its_fine_classes(synthetic, drawn, tmp_path):
     """CIFAR-100's layout: 100 fine classes, five in each class."""
-    fine = 5 * shapes.y_train + np.arange(len(shapes.y_train)) // 20 % 5
-    chosen = data_overview.samples(dataclasses.replace(shapes, fine_train=fine))
+    fine = 5 * synthetic.y_train + np.arange(len(synthetic.y_train)) // 20 % 5
+    chosen = data_overview.samples(dataclasses.replace(synthetic, fine_train=fine))
     assert chosen.shape == (20, 10) and len(np.unique(chosen)) == 200
-    np.testing.assert_array_equal(shapes.y_train[chosen], np.repeat(np.arange(20)[:, None], 10, axis=1))
+    np.testing.assert_array_equal(synthetic.y_train[chosen], np.repeat(np.arange(20)[:, None], 10, axis=1))
     np.testing.assert_array_equal(np.sort(fine[chosen], axis=1), fine[chosen])
     assert set(np.bincount(fine[chosen].ravel())) == {2}
     assert chosen[3, 0] == np.flatnonzero(fine == 15)[0]
 
 
-def test_the_script_writes_a_picture_per_data_set(tmp_path, capsys):
+def test_the_script_writes_a_plot_per_data_set(tmp_path, capsys):
     assert data_overview.main(["synthetic", "digits", "--output-dir", str(tmp_path / "new")]) == 0
-    assert {path.name for path in (tmp_path / "new").iterdir()} == {"shapes_data.png", "digits_data.png"}
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"synthetic_data.png", "digits_data.png"}
     for name in ("synthetic", "digits"):
-        picture = np.asarray(Image.open(tmp_path / "new" / f"{name}_data.png").convert("L"))
-        assert min(picture.shape) > 600 and picture.std() > 20
+        plot = np.asarray(Image.open(tmp_path / "new" / f"{name}_data.png").convert("L"))
+        assert min(plot.shape) > 600 and plot.std() > 20
     assert "3,600 training, 400 validation, 1,000 test images" in capsys.readouterr().out
 
 
 def test_an_unknown_data_set_is_bad_input_before_anything_is_written(tmp_path):
-    with pytest.raises(UserError, match="no data set fashion; choose from cifar100, mnist, shapes, digits"):
+    with pytest.raises(UserError, match="no data set fashion; choose from cifar100, mnist, synthetic, digits"):
         data_overview.main(["digits", "fashion", "--output-dir", str(tmp_path / "new")])
     assert not (tmp_path / "new").exists()

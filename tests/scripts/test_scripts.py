@@ -1,4 +1,4 @@
-"""The scripts as a user runs them: as processes, from another folder, on embedded data."""
+"""The scripts as a user runs them: as processes, from another folder, on toy data."""
 
 import json
 import os
@@ -21,12 +21,11 @@ from pipeline.backend import keras
 from pipeline.data import datasets
 from pipeline.explain import cam, explainer
 from pipeline.models import saved_model
-from pipeline.train import resnet_weights
 
 DRY = ("--dry-run", "--output-dir", "results")
 MNIST = ("mnist_classification.py", "--dataset", "digits", *DRY)
 TRAINING = {
-    "resnet50": ("resnet50_transfer_learning.py", "--dataset", "digits", "--weights", "imagenet", *DRY),
+    "resnet50": ("resnet50_transfer_learning.py", "--dataset", "digits", "--weights", "stem.h5", *DRY),
     "cifar100": ("cifar100_cnn.py", "--dataset", "synthetic", *DRY),
     "custom_cnn": MNIST,
 }
@@ -72,8 +71,8 @@ def session(tmp_path_factory):
     picture[10:70, 25:35] = 0  # a one
     Image.fromarray(picture).save(folder / "whole.png")
     (folder / "broken.png").write_bytes((folder / "whole.png").read_bytes()[:60])
+    write_weights(folder / "stem.h5", STEM)
     before = {path.name for path in folder.iterdir()}
-    write_weights(folder / "keras" / "models" / resnet_weights.CACHED, STEM)
 
     def start(command):
         command = [sys.executable, str(PROJECT / command[0]), *command[1:]]
@@ -186,16 +185,16 @@ def test_metrics_have_every_figure_in_its_type_and_name_no_folder(session, prefi
     assert metrics["config"]["seed"] == metrics["seed"] == 0 and metrics["config"]["precision"] != "auto"
     assert not {"data_dir", "output_dir"} & set(metrics["config"])
     assert str(session.results.parent) not in text and str(PROJECT) not in text
-    assert "embedded" in metrics["title"]
+    assert "toy data" in metrics["title"]
 
 
-def test_weights_imagenet_loads_the_layers_of_the_file_in_kerass_cache_and_says_which(session):
+def test_weights_of_a_file_load_its_layers_and_say_which(session):
     metrics = json.loads((session.results / "resnet50_metrics.json").read_text())
-    assert metrics["weights"]["file"] == resnet_weights.CACHED and resnet_weights.CACHED in metrics["config"]["files"]
+    assert metrics["weights"]["file"] == "stem.h5" and list(metrics["files"]) == ["stem.h5"]
     assert metrics["weights"]["loaded"] == list(STEM) and "conv5_block3_3_conv" in metrics["weights"]["fresh"]
-    assert "ImageNet weights" in metrics["title"]
+    assert "weights stem" in metrics["title"]
     said = session.done["resnet50"].stdout
-    assert f"2 layers from {resnet_weights.CACHED} (conv1_conv to conv1_bn)" in said and "start fresh" in said
+    assert "2 layers from stem.h5 (conv1_conv to conv1_bn)" in said and "start fresh" in said
     saved = saved_model.load(session.results / "resnet50_model.h5").get_layer("conv1_bn").get_weights()
     for value, wanted in zip(saved, STEM["conv1_bn"].values(), strict=True):
         np.testing.assert_array_equal(value, wanted.astype(np.float32))  # BatchNorm is never trained

@@ -1,15 +1,14 @@
 """Pretrained weights layer by layer, and what the two phases of transfer learning leave alone."""
 
 import dataclasses
-import os
-import re
-import subprocess
-import sys
+import hashlib
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from conftest import KERNEL, PROJECT, STEM, batch_norm, write_weights
+from conftest import KERNEL, STEM, batch_norm, write_weights
+from keras.src.applications import resnet as keras_resnet
 
 import resnet50_transfer_learning as resnet
 from pipeline.backend import keras
@@ -33,33 +32,54 @@ def small():
     return keras.Model(pixels, layers.Dense(2, name="logits")(layers.Flatten()(x)), name="small")
 
 
-def test_imagenet_weights_in_kerass_cache_need_no_network_and_a_missing_file_is_bad_input(tmp_path):
-    cached = write_weights(tmp_path / "models" / resnet_weights.CACHED, STEM)
-    code = (
-        "import os; from pipeline import errors, pretrained\n"
-        "def main(): print(pretrained.find('imagenet')); os.remove(pretrained.find('imagenet'));"
-        " pretrained.find('imagenet')\n"
-        "raise SystemExit(errors.exit_code(main))"
-    )
-    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={
-            **os.environ,
-            **nowhere,
-            "no_proxy": "",
-            "NO_PROXY": "",
-            "KERAS_HOME": str(tmp_path),
-            "PYTHONPATH": str(PROJECT),
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.splitlines()[0] == str(cached)
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
-    assert resnet_weights.CACHED in done.stderr and "--weights none" in done.stderr
-    assert re.search(r"the download failed \(.*Connection refused", done.stderr)
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """A whole file in Keras' cache, as far as its hash is concerned, and a server that does not answer."""
+    path = write_weights(tmp_path / "models" / resnet_weights.CACHED, STEM)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(resnet_weights, "ORIGIN", f"http://127.0.0.1:9/{resnet_weights.CACHED}")
+    monkeypatch.setattr(resnet_weights, "MD5", hashlib.md5(path.read_bytes()).hexdigest())
+    return path
+
+
+def test_imagenet_weights_are_kerass_own():
+    assert keras_resnet.BASE_WEIGHTS_PATH + resnet_weights.CACHED == resnet_weights.ORIGIN
+    assert keras_resnet.WEIGHTS_HASHES["resnet50"][1] == resnet_weights.MD5
+
+
+def test_imagenet_weights_in_kerass_cache_need_no_network_and_a_missing_file_is_bad_input(cached):
+    assert resnet_weights.find("imagenet") == cached
+    cached.unlink()
+    with pytest.raises(UserError, match=r"the download failed \(Connection refused\)") as refused:
+        resnet_weights.find("imagenet")
+    assert resnet_weights.CACHED in str(refused.value) and "--weights none" in str(refused.value)
+
+
+def test_half_a_download_or_a_file_of_some_stages_does_not_pass_as_imagenet_weights(cached):
+    for content in (cached.read_bytes()[:-100], b"conv1 to conv4"):
+        cached.write_bytes(content)
+        with pytest.raises(UserError, match="incomplete or another file") as refused:
+            resnet_weights.find("imagenet")
+        assert str(cached) in str(refused.value) and "--weights FILE" in str(refused.value)
+        assert cached.read_bytes() == content, "it may be the user's own"
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"), [("imagenet", "ImageNet weights"), ("none", "random initialization"), ("a/stem.h5", "stem")]
+)
+def test_a_run_says_which_weights_it_starts_from(monkeypatch, weights, said):
+    class Started(Exception):
+        pass
+
+    def run(prefix, model_file, model_name, *rest):
+        raise Started(model_name)
+
+    monkeypatch.setattr(resnet_weights, "find", Path)
+    monkeypatch.setattr(resnet_weights, "fingerprint", lambda path: {})
+    monkeypatch.setattr(resnet, "Run", run)
+    with pytest.raises(Started, match=said):
+        resnet.main(["--dataset", "digits", "--weights", weights])
 
 
 def test_none_and_a_file_of_ones_own_are_found_and_a_missing_one_is_bad_input(tmp_path):
