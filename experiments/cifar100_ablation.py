@@ -143,7 +143,7 @@ def measure(name: str, variant: Variant, config: cifar100_cnn.Config, dataset: D
     if name == experiments.ablation_table.REFERENCE:
         for label, tta in experiments.variants.TTA_VARIANTS.items():
             views = evaluate.evaluation.TTA[tta]
-            rows.append(row(label, "added", evaluate.evaluation.predict_with_tta(model, dataset.x_validation, views)))
+            rows.append(row(label, "added", evaluate.evaluation.tta_predict(model, dataset.x_validation, views)))
     return rows
 
 

@@ -9,7 +9,7 @@ from sklearn.isotonic import isotonic_regression
 
 from experiments.transfer_setups import CONV4, CONV5, CUSTOM, PRETRAINED, RANDOM
 from pipeline.console import clock
-from pipeline.style import BLACK, BLUE, GREEN, GREY, INSIDE, NAVY, ORANGE, SKY, SMALL, accuracy_axis, heading, save
+from pipeline.style import BLACK, BLUE, GREEN, GREY, LIMITS, NAVY, ORANGE, SKY, SMALL, accuracy_axis, heading, save
 from pipeline.system import lacks_bfloat16
 
 # Color, marker and line style of each series (setup, size), so that none is known by its color alone.
@@ -59,7 +59,7 @@ def draw(table: pd.DataFrame, data: str, path: Path) -> None:
 def _line(axes, rows: pd.DataFrame, style: tuple[str, str, str], aside: float) -> tuple[float, float, str, str]:
     """Draw one series; the (x, y) of its last point, its label and its color."""
     color, marker, line = style
-    accuracy = rows["test_accuracy"].clip(*INSIDE).groupby(rows["images"])
+    accuracy = rows["test_accuracy"].clip(*LIMITS).groupby(rows["images"])
     mean, low, high = accuracy.mean(), accuracy.min(), accuracy.max()
     x = mean.index.to_numpy() * aside
     axes.errorbar(
@@ -80,7 +80,7 @@ def _axes(axes, table: pd.DataFrame) -> None:
         ylabel="test accuracy",
     )
     axes.set_xlim(images[0] / 1.4, images[-1] * 1.3)
-    accuracy_axis(axes, table["test_accuracy"].clip(*INSIDE))
+    accuracy_axis(axes, table["test_accuracy"].clip(*LIMITS))
     axes.set_xticks(images, [f"{n:,}" for n in images])
     axes.xaxis.set_minor_formatter("")
     axes.minorticks_off()

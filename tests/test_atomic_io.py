@@ -13,8 +13,8 @@ from pipeline.errors import UserError
 HOLDER = """
 import sys, time
 from pathlib import Path
-from pipeline import lock
-held = lock.hold(Path(sys.argv[1]))
+from pipeline import atomic_io
+held = atomic_io.lock(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(600)
 """
@@ -30,4 +30,4 @@ def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path):
             atomic_io.lock(path)
         process.kill()
         process.wait()
-        atomic_io.lock(path).close()
+        atomic_io.lock(path).release()

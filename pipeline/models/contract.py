@@ -29,7 +29,7 @@ def check(model, images: np.ndarray, n_classes: int) -> None:
             f"the model {model.name} must be functional or Sequential with one input and one output; build it with "
             "keras.Model(inputs, outputs)"
         )
-    for layer in flat_layers(model):
+    for layer in operations(model):
         stock = stock_class(layer)
         if stock is None or not untrusted.is_known(stock.__name__):
             raise UserError(
@@ -50,11 +50,11 @@ def check(model, images: np.ndarray, n_classes: int) -> None:
         )
 
 
-def flat_layers(model) -> list:
-    """Layers of a model and of the models in it."""
+def operations(model) -> list:
+    """Layers of a model and of the models in it, and the operations that are no layers (keras.ops, arithmetic)."""
     found = []
-    for layer in model.layers:
-        found += flat_layers(layer) if isinstance(layer, keras.Model) else [layer]
+    for operation in getattr(model, "operations", model.layers):
+        found += operations(operation) if isinstance(operation, keras.Model) else [operation]
     return found
 
 

@@ -35,9 +35,12 @@ def overrides(config: RunConfig) -> dict:
 
 
 def label(config: RunConfig) -> str:
-    """The recipe, with the settings that differ from it: "fast", "fast (labels=fine)"."""
-    changed = ", ".join(f"{name}={value}" for name, value in overrides(config).items())
-    return f"{config.recipe} ({changed})" if changed else config.recipe
+    """The recipe, with the settings that differ from it: "fast", "fast (labels=fine)"; data are told elsewhere."""
+    if config.dry_run:
+        return f"{config.recipe} (dry run)"
+    changed = {name: value for name, value in overrides(config).items() if name not in ("dataset", "limit")}
+    listed = ", ".join(f"{name}={value}" for name, value in changed.items())
+    return f"{config.recipe} ({listed})" if listed else config.recipe
 
 
 def differences(then: dict, now: dict) -> dict[str, str]:

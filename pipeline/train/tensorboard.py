@@ -1,9 +1,12 @@
 """Logs for TensorBoard: scalars of every epoch, the confusion matrix at the end."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from pipeline.errors import UserError
 
 
 class TensorBoardLog:
@@ -12,9 +15,15 @@ class TensorBoardLog:
     Args:
         folder: of the run.
         name: of the run in TensorBoard's list.
+    Raises:
+        UserError: TensorBoard is not installed.
     """
 
     def __init__(self, folder: Path, name: str):
+        if find_spec("tensorboard") is None:
+            raise UserError(
+                "--tensorboard needs the package tensorboard, which is not installed; pip install tensorboard"
+            )
         import tensorflow as tf  # here: on another backend it is loaded for this alone
 
         self.tf = tf

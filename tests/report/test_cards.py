@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from conftest import PROJECT
 
 from pipeline.models.saved_model import MODELS
 from pipeline.report import __main__ as report
@@ -16,8 +17,16 @@ TITLE = "Some network on some data (seed 0)"
 SHARED = "model_comparison.json"
 
 
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """output/ of a working folder that has nothing else."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "output").mkdir()
+    return tmp_path / "output"
+
+
 def write(folder, name, content):
-    (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    (folder / name).write_text(json.dumps({"schema": 1} | content), encoding="utf-8")
 
 
 def confusion(prefix):
@@ -34,8 +43,9 @@ def results(folder, prefix, **changed):
     run = {"title": TITLE, "dataset": OF[prefix], "recipe": "some", "seed": 0, "epochs": 7, "commit": "abc123"}
     run |= {"n_train": 1234, "n_validation": 56, "n_test": 50 * len(names), "parameters": 98765, "class_names": names}
     run |= {"test_accuracy": matrix.trace() / (50 * len(names)), "test_loss": 0.54321, "macro_f1": 0.87654}
-    run |= {"config": {"precision": "float32", "files": {"some.npz": "feed"}}, "training_seconds": 65.0}
-    run |= {"hardware": {"processor": "Abacus", "cores": 3, "accelerator": "none"}, "confusion_matrix": matrix.tolist()}
+    run |= {"config": {"recipe": "some", "precision": "float32"}, "files": {"some.npz": "feed"}}
+    run |= {"hardware": {"processor": "Abacus", "cores": 3, "accelerator": "none", "bfloat16": False}}
+    run |= {"training_seconds": 65.0, "confusion_matrix": matrix.tolist()}
     write(folder, f"{prefix}_metrics.json", run | changed)
 
 
@@ -44,7 +54,10 @@ def beside(folder, prefix, title=TITLE, more_wrong=0):
     matrix = confusion(prefix)
     right = int(matrix.trace()) - more_wrong
     spread = {"mean": 0.71234, "std": 0.00321, "n": 3}
-    write(folder, f"{prefix.removesuffix('-best')}_results.json", {"some": {"test_accuracy": spread}})
+    other = {"recipe": "some", "settings": {"labels": "fine"}, "config": {"recipe": "some", "labels": "fine"}}
+    other["test_accuracy"] = {"mean": 0.99999, "std": 0.1, "n": 4}
+    own = {"recipe": "some", "settings": {}, "config": {"recipe": "some"}, "test_accuracy": spread}
+    write(folder, f"{prefix.removesuffix('-best')}_results.json", {"results": [other, own]})
     pairs = [{"classes": ["this", "that"], "taken_for_each_other": 9}]
     errors = {"title": title, "expected_calibration_error": 0.04321, "mean_confidence": 0.81818}
     errors["wrong"] = int(matrix.sum()) - right
@@ -56,8 +69,8 @@ def beside(folder, prefix, title=TITLE, more_wrong=0):
     write(folder, SHARED, {"models": [entry], "hardware": {"processor": "Slide rule"}, "threads": 4})
 
 
-def card_of(folder, prefix):
-    (text,) = [text for path, text in cards.cards(folder).items() if path.name == f"{prefix}_model_card.md"]
+def card_of(prefix):
+    (text,) = [text for path, text in cards.cards().items() if path.name == f"{prefix}_model_card.md"]
     return text
 
 
@@ -66,10 +79,10 @@ def section(card, name):
 
 
 @pytest.mark.parametrize("prefix", MODELS)
-def test_each_card_names_what_goes_in_and_what_comes_out(tmp_path, prefix, digits, shapes):
-    results(tmp_path, prefix)
-    goes_in, comes_out, *_ = section(card_of(tmp_path, prefix), "Input and output").strip().split("\n- ")
-    like = {"mnist": digits, "cifar100": shapes}[OF[prefix]]  # the embedded data have the layout of the real ones
+def test_each_card_names_what_goes_in_and_what_comes_out(folder, prefix, digits, synthetic):
+    results(folder, prefix)
+    goes_in, comes_out, *_ = section(card_of(prefix), "Input and output").strip().split("\n- ")
+    like = {"mnist": digits, "cifar100": synthetic}[OF[prefix]]  # the embedded data have the layout of the real ones
     assert f"shape `(n, {', '.join(map(str, like.image_shape))})`" in goes_in
     assert "`float32`" in goes_in and "[0, 255]" in goes_in and "raw" in goes_in
     names = CLASSES[OF[prefix]]
@@ -79,36 +92,38 @@ def test_each_card_names_what_goes_in_and_what_comes_out(tmp_path, prefix, digit
 
 
 @pytest.mark.parametrize("prefix", MODELS)
-def test_a_card_has_every_section_and_no_placeholder(tmp_path, prefix):
-    results(tmp_path, prefix)
-    beside(tmp_path, prefix)
-    card = card_of(tmp_path, prefix)
-    heads = ["The model", "Intended use", "Input and output", "Data", "Figures", "Limits"]
+def test_a_card_has_every_section_and_no_placeholder(folder, prefix):
+    results(folder, prefix)
+    beside(folder, prefix)
+    card = card_of(prefix)
+    heads = ["The model", "Intended use", "Input and output", "Data", "Metrics", "Limits"]
     assert [line.removeprefix("## ") for line in card.splitlines() if line.startswith("## ")] == heads
     assert all(len(section(card, head).strip()) > 100 for head in heads)
-    assert "3 seeds of the recipe" in card and "expected calibration error 0.043" in card and "some.onnx" in card
+    assert "over 3 seeds" in card and "expected calibration error 0.043" in card and "some.onnx" in card
     assert "{" not in card and "None" not in card and MODELS[prefix].file in section(card, "The model")
 
 
-def test_figures_are_those_of_the_result_files(tmp_path):
+def test_numbers_are_those_of_the_result_files(folder):
     tta = {"tta": {"chosen": "flip", "test_accuracy": 0.93939}, "temperature": 0.58585}
-    results(tmp_path, "cifar100", weights={"loaded": ["a", "b"], "fresh": ["c"], "file": "start.h5"}, **tta)
-    beside(tmp_path, "cifar100")
-    card = card_of(tmp_path, "cifar100")
-    model, figures = section(card, "The model"), section(card, "Figures")
+    results(folder, "cifar100", weights={"loaded": ["a", "b"], "fresh": ["c"], "file": "start.h5"}, **tta)
+    beside(folder, "cifar100")
+    card = card_of("cifar100")
+    model, metrics = section(card, "The model"), section(card, "Metrics")
     right, n = sum(range(30, 50)), 1000
-    share, z = right / n, 1.959964
-    middle, half = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    accuracy, z = right / n, 1.959964
+    middle, half = accuracy + z**2 / (2 * n), z * math.sqrt(accuracy * (1 - accuracy) / n + (z / (2 * n)) ** 2)
     low, high = ((middle + sign * half) / (1 + z**2 / n) for sign in (-1, 1))
-    assert f"{share:.4f} (95 % interval {low:.4f} to {high:.4f}), cross-entropy 0.5432 nats, macro F1 0.8765" in figures
-    assert "kind 0 (60.0%), kind 1 (62.0%), kind 2 (64.0%); most often: kind 19 (98.0%), kind 18" in figures
-    assert "(flip; these views are not in the file): 0.9394" in figures
-    assert "3 seeds of the recipe, mean ± sample standard deviation: 0.7123 ± 0.0032" in figures
-    assert "One run" not in figures
-    assert "this and that" in figures and "0.818, expected calibration error 0.043" in figures
-    assert "Speed, medians on Slide rule, threads: 4:\n  - `some.h5` in Keras predict: one image in 4.44 ms" in figures
-    assert "\n  - `some.onnx` in Some Runtime: one image in 4.44 ms" in figures
-    assert "4,321 images/s; 7.8 MB, test accuracy 0.6667" in figures
+    assert (
+        f"{accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}), cross-entropy 0.5432 nats, macro F1 0.8765" in metrics
+    )
+    assert "kind 0 (60.0%), kind 1 (62.0%), kind 2 (64.0%); highest: kind 19 (98.0%), kind 18" in metrics
+    assert "(flip; not part of the file): 0.9394" in metrics
+    assert "over 3 seeds, mean ± sample standard deviation: 0.7123 ± 0.0032" in metrics
+    assert "One run" not in metrics
+    assert "this and that" in metrics and "0.818, expected calibration error 0.043" in metrics
+    assert "Speed, medians on Slide rule, threads: 4:\n  - `some.h5` in Keras predict: one image in 4.44 ms" in metrics
+    assert "\n  - `some.onnx` in Some Runtime: one image in 4.44 ms" in metrics
+    assert "4,321 images/s; 7.8 MB, test accuracy 0.6667" in metrics
     assert "98,765 parameters" in model and "1:05 (float32; Abacus, cores: 3" in model and "0.586" in model
     assert "2 of 3 layers from `start.h5`" in model
     assert "1,234 training, 56 validation and 1,000 test images" in section(card, "Data") and "`feed`" in section(
@@ -116,34 +131,34 @@ def test_figures_are_those_of_the_result_files(tmp_path):
     )
 
 
-def test_what_was_not_measured_or_is_of_another_model_is_left_out(tmp_path):
-    results(tmp_path, "custom_cnn")
-    alone = card_of(tmp_path, "custom_cnn")
-    assert not any(word in alone for word in ("seeds of", "confidence 0", "augmentation (", " ms ", "weights of"))
+def test_what_was_not_measured_or_is_of_another_model_is_left_out(folder):
+    results(folder, "custom_cnn")
+    alone = card_of("custom_cnn")
+    assert not any(word in alone for word in ("seeds,", "confidence 0", "augmentation (", " ms ", "weights of"))
     assert "- One run: what other seeds give was not measured" in alone
-    beside(tmp_path, "custom_cnn", title="An older network on some data (seed 1)")
-    (tmp_path / "custom_cnn_results.json").unlink()
-    assert card_of(tmp_path, "custom_cnn") == alone
-    beside(tmp_path, "custom_cnn", more_wrong=1)  # the same recipe and seed, trained once more
-    (tmp_path / "custom_cnn_results.json").unlink()
-    assert card_of(tmp_path, "custom_cnn") == alone
-    write(tmp_path, "custom_cnn_results.json", {"some": {"test_accuracy": {"mean": 0.5, "std": None, "n": 1}}})
-    assert card_of(tmp_path, "custom_cnn") == alone, "one seed is no spread"
+    beside(folder, "custom_cnn", title="An older network on some data (seed 1)")
+    (folder / "custom_cnn_results.json").unlink()
+    assert card_of("custom_cnn") == alone
+    beside(folder, "custom_cnn", more_wrong=1)  # the same recipe and seed, trained once more
+    (folder / "custom_cnn_results.json").unlink()
+    assert card_of("custom_cnn") == alone
+    one = {"recipe": "some", "settings": {}, "config": {"recipe": "some"}}
+    one["test_accuracy"] = {"mean": 0.5, "std": None, "n": 1}
+    write(folder, "custom_cnn_results.json", {"results": [one]})
+    assert card_of("custom_cnn") == alone, "one seed is no spread"
 
 
-def test_there_is_a_card_for_each_finished_run_on_real_data_and_no_other(tmp_path):
-    assert cards.cards(tmp_path) == {}
-    results(tmp_path, "custom_cnn", dataset="digits")
-    results(tmp_path, "resnet50")
-    assert list(cards.cards(tmp_path)) == [tmp_path / "resnet50_model_card.md"]
+def test_there_is_a_card_for_each_finished_run_on_real_data_and_no_other(folder):
+    assert cards.cards() == {}
+    results(folder, "custom_cnn", dataset="digits")
+    results(folder, "resnet50")
+    assert [path.as_posix() for path in cards.cards()] == ["output/resnet50_model_card.md"]
 
 
-def test_the_report_writes_a_missing_or_stale_card_and_nothing_else(tmp_path, monkeypatch, capsys):
-    (tmp_path / "output").mkdir()
-    results(tmp_path / "output", "resnet50")
-    monkeypatch.setattr(report, "PROJECT", tmp_path)
-    monkeypatch.setattr(report, "TEXTS", ())
-    path = tmp_path / "output" / "resnet50_model_card.md"
+def test_the_report_writes_a_missing_or_stale_card_and_nothing_else(folder, capsys):
+    (folder.parent / "README.md").touch()
+    results(folder, "resnet50")
+    path = folder / "resnet50_model_card.md"
 
     def said():
         report.main()
@@ -151,10 +166,11 @@ def test_the_report_writes_a_missing_or_stale_card_and_nothing_else(tmp_path, mo
 
     assert said() == "rewritten: output/resnet50_model_card.md\n" and "Abacus" in path.read_text(encoding="utf-8")
     assert said() == "rewritten: nothing\n"
-    results(tmp_path / "output", "resnet50", test_loss=0.11111)
+    results(folder, "resnet50", test_loss=0.11111)
     assert said() == "rewritten: output/resnet50_model_card.md\n" and "0.1111" in path.read_text(encoding="utf-8")
 
 
-def test_committed_cards_agree_with_the_result_files():
-    for path, text in cards.cards(report.PROJECT / "output").items():
+def test_committed_cards_agree_with_the_result_files(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    for path, text in cards.cards().items():
         assert path.read_text(encoding="utf-8") == text, "run: python -m pipeline.report"

@@ -1,8 +1,13 @@
-"""The texts carry the figures of the result files in output/, and no others."""
+"""The documents carry the numbers of the result files in output/, and no others."""
 
+import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from conftest import PROJECT
 
 from pipeline.errors import UserError
 from pipeline.models.saved_model import MODELS
@@ -10,9 +15,14 @@ from pipeline.report import __main__ as report
 from pipeline.report import tables
 
 
-@pytest.mark.parametrize("name", report.TEXTS)
+@pytest.fixture(autouse=True)
+def in_the_project(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+
+
+@pytest.mark.parametrize("name", report.DOCUMENTS)
 def test_committed_texts_agree_with_the_result_files(name):
-    text = (report.PROJECT / name).read_text(encoding="utf-8")
+    text = (PROJECT / name).read_text(encoding="utf-8")
     assert report.render(text) == text, "run: python -m pipeline.report"
 
 
@@ -28,6 +38,11 @@ def test_a_figure_is_replaced_by_the_measured_one():
     [
         ("<!-- nowhere.json a .4f -->1<!-- / -->", "nowhere.json is missing"),
         ("<!-- custom_cnn_metrics.json none.such .4f -->1<!-- / -->", "has no none.such"),
+        ("<!-- custom_cnn_results.json results.none.runs .4f -->1<!-- / -->", "has no results.none.runs"),
+        (
+            "<!-- custom_cnn_results.json results.default.runs.99.seed d -->1<!-- / -->",
+            "has no results.default.runs.99",
+        ),
     ],
 )
 def test_a_figure_without_a_source_is_named(text, says):
@@ -35,8 +50,39 @@ def test_a_figure_without_a_source_is_named(text, says):
         report.render(text)
 
 
+def test_a_number_of_a_recipe_is_that_of_its_own_settings(tmp_path, monkeypatch):
+    (tmp_path / "output").mkdir()
+    monkeypatch.chdir(tmp_path)
+    recipes = [("fast", {"labels": "fine"}, 7), ("best", {}, 8), ("fast", {}, 9)]
+    results = [{"recipe": recipe, "settings": settings, "runs": [{"seed": seed}]} for recipe, settings, seed in recipes]
+    Path("output", "x_results.json").write_text(json.dumps({"schema": 1, "results": results}))
+    marked = "a <!-- x_results.json results.fast.runs.0.seed d -->1<!-- / -->"
+    assert "-->9<!--" in report.render(marked)
+
+
+def test_a_folder_that_is_not_the_projects_is_bad_input(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"no README.md"):
+        report.main()
+
+
+def test_the_documents_of_the_working_folder_are_written_and_no_others(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("output").mkdir()
+    Path("output", "a.json").write_text('{"b": 3}')
+    Path("README.md").write_text("it is <!-- a.json b d -->2<!-- / -->")
+    report.main()
+    assert capsys.readouterr().out == "rewritten: README.md\n"
+    assert Path("README.md").read_text() == "it is <!-- a.json b d -->3<!-- / -->"
+
+
+def test_it_reads_and_draws_nothing():
+    code = "import sys, pipeline.report.__main__; sys.exit(bool({'keras', 'matplotlib'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT).returncode == 0
+
+
 def test_a_table_without_its_recipe_is_named(monkeypatch):
-    monkeypatch.setattr(tables, "read", lambda name: {})
+    monkeypatch.setattr(tables, "read", lambda name: {"results": []})
     with pytest.raises(UserError, match="no 'baseline', which table baseline shows"):
         report.render("<!-- table baseline -->\n<!-- /table -->")
 
@@ -48,18 +94,18 @@ def test_a_table_is_replaced_and_names_every_run():
         assert f"{tables.read(f'{prefix}_metrics.json')['test_accuracy']:.4f}" in rendered
 
 
-@pytest.mark.parametrize("name", report.TEXTS)
+@pytest.mark.parametrize("name", report.DOCUMENTS)
 def test_no_accuracy_stands_in_the_text_without_a_source(name):
-    text = (report.PROJECT / name).read_text(encoding="utf-8")
-    free = report.TABLE.sub("", report.FIGURE.sub("", text))
+    text = (PROJECT / name).read_text(encoding="utf-8")
+    free = report.TABLE.sub("", report.NUMBER.sub("", text))
     # What looks like a measured accuracy or loss: four decimals, or a percentage with decimals.
     assert not re.findall(r"\b0\.\d{4}\b|\b\d+\.\d+ ?%", free)
 
 
-@pytest.mark.parametrize("name", report.TEXTS)
+@pytest.mark.parametrize("name", report.DOCUMENTS)
 def test_no_line_begins_with_a_figure(name):
     # A comment at the start of a line begins a block of HTML (CommonMark 4.6), which cuts the paragraph in two.
-    text = (report.PROJECT / name).read_text(encoding="utf-8")
+    text = (PROJECT / name).read_text(encoding="utf-8")
     assert not re.search(r"^<!-- \S+\.json", text, flags=re.MULTILINE)
 
 
@@ -68,16 +114,32 @@ def test_the_baselines_table_says_where_it_was_best_and_when_the_rate_fell(monke
     last = {"loss": 0.5, "val_loss": 1.25, "accuracy": 0.9, "val_accuracy": 0.73}
     plateau = {"best_epoch": 40, "rate_fell_before_epochs": [46, 52], "best": best, "last": last}
     run = {"epochs": 60, "test_accuracy": 0.745, "test_loss": 0.96, "macro_f1": 0.744, "plateau": plateau}
-    monkeypatch.setattr(tables, "read", lambda name: {"baseline": {"runs": [run]}})
+    result = {"recipe": "baseline", "settings": {}, "runs": [run]}
+    monkeypatch.setattr(tables, "read", lambda name: {"results": [result]})
     rows = tables.baseline().splitlines()
     assert rows[2] == "| best epoch | 40 | 0.9000 | 0.9500 | 0.7000 | 0.7400 |"
     assert rows[3] == "| last epoch | 60 | 0.5000 | 1.2500 | 0.9000 | 0.7300 |"
     assert "0.7450" in rows[-1] and rows[-1].endswith("halved before these epochs: 46, 52.")
+    for epoch in (best, last):
+        epoch["val_cross_entropy"] = 0.8
+    assert "| 0.9000 | 0.9500 | 0.8000 | 0.7000 | 0.7400 |" in tables.baseline(), "where it is known"
+
+
+def test_the_validation_loss_is_shown_where_a_run_has_recorded_it(monkeypatch):
+    shown = tables.runs().splitlines()
+    assert "validation loss" not in shown[0]
+    read = tables.read
+    monkeypatch.setattr(
+        tables, "read", lambda name: read(name) | ({"validation_loss": 0.12345} if name.startswith("resnet50") else {})
+    )
+    shown = tables.runs().splitlines()
+    assert "| validation loss | test accuracy |" in shown[0]
+    assert len({row.count("|") for row in shown}) == 1 and "| 0.1235 |" in shown[-1] and "0.1235" not in shown[2]
 
 
 def test_times_without_bfloat16_stand_apart():
-    runs = [("Xeon amx_bf16", 370), ("Xeon amx_bf16", 414), ("EPYC", 2100), ("EPYC avx512_bf16", 400)]
-    runs = [{"processor": name, "accelerator": "none", "wall_seconds": seconds} for name, seconds in runs]
+    runs = [(True, 370), (True, 414), (False, 2100), (True, 400)]
+    runs = [{"bfloat16": has, "accelerator": "none", "wall_seconds": seconds} for has, seconds in runs]
     assert tables._times(runs) == "6:10 to 6:54; 35:00 without bfloat16"
     assert tables._times(runs[2:3]) == "35:00 without bfloat16" and tables._times(runs[:1]) == "6:10"
     assert tables._times([runs[2] | {"accelerator": "NVIDIA T4"}]) == "35:00"

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from tiny_run import start
 
+from pipeline.backend import keras
 from pipeline.data.batches import Batches
 from pipeline.errors import Interrupted, UserError
 from pipeline.evaluate import metrics
-from pipeline.models import saved_model
+from pipeline.models import contract, saved_model
 from pipeline.train import checkpoint, loop, recipe
 from pipeline.train.interrupt import DeferredSignals
 from pipeline.train.loop import Progress
@@ -28,31 +29,39 @@ def same(one, other):
 
 
 class Scripted:
-    """A model whose validation results are given beforehand; its weight counts the epochs."""
+    """A model whose validation results are given beforehand; its only weight counts the epochs."""
 
-    variables = ()
+    weights = ()
 
     def __init__(self, val_loss, val_accuracy):
-        self.results, self.weights, self.rates, self.layers = list(zip(val_loss, val_accuracy, strict=True)), 0, [], []
+        self.results, self.trained, self.rates, self.layers = list(zip(val_loss, val_accuracy, strict=True)), 0, [], []
         self.optimizer = SimpleNamespace(learning_rate=None)
 
     def fit(self, *_, **__):
         self.rates.append(self.optimizer.learning_rate)
-        self.weights += 1
+        self.trained += 1
         return SimpleNamespace(history={"loss": [1.0], "accuracy": [0.5]})
 
     def evaluate(self, *_, **__):
-        loss, accuracy = self.results[self.weights - 1]
+        loss, accuracy = self.results[self.trained - 1]
         return {"loss": loss, "accuracy": accuracy}
 
     def get_weights(self):
-        return [np.array(self.weights)]
+        return [np.array(self.trained)]
 
     def set_weights(self, weights):
-        self.weights = int(weights[0])
+        self.trained = int(weights[0])
 
 
-def test_fit_follows_the_plateau_rule_and_ends_with_the_weights_of_the_best_validation_loss(tmp_path, monkeypatch):
+@pytest.fixture
+def any_model(monkeypatch):
+    """A stand-in need not keep the contract of models."""
+    monkeypatch.setattr(contract, "check", lambda *_: None)
+
+
+def test_fit_follows_the_plateau_rule_and_ends_with_the_weights_of_the_best_validation_loss(
+    tmp_path, monkeypatch, any_model
+):
     monkeypatch.setattr(checkpoint, "save", lambda *_: None)
     run, _, _ = start(tmp_path)
     model = Scripted([3.0, 2.0, 2.5, 2.5, 2.1, 2.1, 2.1, 0.0], [0.3, 0.2, 0.4, 0.4, 0.5, 0.1, 0.1, 0.9])
@@ -63,31 +72,30 @@ def test_fit_follows_the_plateau_rule_and_ends_with_the_weights_of_the_best_vali
         run.dataset,
         epochs=8,
         augment=None,
-        name="checkpoint",
         plateau=recipe.Plateau(1.0, 0.1, patience=2, stop_after=5),
-        on_best=lambda: bests.append(model.weights),
+        on_best=lambda: bests.append(model.trained),
     )
     assert model.rates == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.01])
     assert [row["learning_rate"] for row in history] == pytest.approx(model.rates)
     assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5, 6, 7], "stopped five epochs after the second"
-    assert model.weights == 2
+    assert model.trained == 2
     assert bests == [1, 3, 5], "epochs of a strictly better validation accuracy"
 
 
-def test_a_resumed_run_goes_on_with_the_rate_and_the_best_epoch_from_before_the_interruption(tmp_path, monkeypatch):
+def test_a_resumed_run_goes_on_with_the_rate_and_the_best_epoch_of_before(tmp_path, monkeypatch, any_model):
     saved = []
     monkeypatch.setattr(checkpoint, "save", lambda path, model, record, best: saved.append((record, best)))
     monkeypatch.setattr(checkpoint, "restore", lambda *_: saved[-1])
     results = [3.0, 2.0, 2.5, 2.5, 2.1, 2.1], [0.3, 0.2, 0.4, 0.3, 0.4, 0.1]
-    rule = {"augment": None, "name": "checkpoint", "plateau": recipe.Plateau(1.0, 0.1, patience=2, stop_after=9)}
+    rule = {"augment": None, "plateau": recipe.Plateau(1.0, 0.1, patience=2, stop_after=9)}
     run, _, _ = start(tmp_path)
     loop.fit(run, Scripted(*results), run.dataset, epochs=4, **rule)
     resumed, _, _ = start(tmp_path, "--resume")
     model, bests = Scripted(*results), []
-    model.weights = 4
-    loop.fit(resumed, model, run.dataset, epochs=6, on_best=lambda: bests.append(model.weights), **rule)
+    model.trained = 4
+    loop.fit(resumed, model, run.dataset, epochs=6, on_best=lambda: bests.append(model.trained), **rule)
     assert model.rates == pytest.approx([0.1, 0.1])
-    assert model.weights == 2 and bests == []
+    assert model.trained == 2 and bests == []
 
 
 @pytest.mark.parametrize(("with_plateau", "precision"), [(False, "bfloat16"), (True, "float32")])
@@ -160,24 +168,25 @@ def test_validation_is_measured_on_raw_images_with_the_weights_of_the_epoch(tmp_
 def test_a_later_phase_draws_other_random_numbers_than_the_first_and_counts_what_came_before(tmp_path):
     def phase(name, **options):
         run, model, _ = start(tmp_path / name, "--epochs", "1")
+        run.history = [{"epoch": 1, "seconds": 2.0}] if name == "later" else []
         seen = set()
 
         def watch(images, rng, epoch, **_):
             seen.add((epoch, rng.random()))
             return images
 
-        rows = loop.fit(run, model, run.dataset, epochs=1, augment=watch, name="checkpoint", **options)
+        rows = loop.fit(run, model, run.dataset, epochs=1, augment=watch, **options)
         return {epoch for epoch, _ in seen}, {draw for _, draw in seen}, rows[0]["seconds"]
 
-    first, later = phase("first"), phase("later", earlier_epochs=1, seconds_before=1000.0)
+    first, later = phase("first"), phase("later", seconds_before=1000.0)
     assert first[0] == {0} and later[0] == {1} and not first[1] & later[1]
     assert first[2] < 1000 < later[2]
     assert phase("again")[1] == first[1]
 
 
 def test_a_loss_that_is_not_a_number_or_explodes_names_the_step_and_the_rate():
-    progress = Progress(epoch=1, epochs=4, steps=5, begun={}, held=DeferredSignals())
-    progress.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.05), variables=()))
+    progress = Progress(epoch=1, epochs=4, steps=5, begun={}, deferred=DeferredSignals())
+    progress.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.05), weights=()))
     progress.on_train_batch_end(0, {"loss": 999.0, "accuracy": 0.1})
     for loss, said in ((float("nan"), "nan"), (float("inf"), "inf"), (1e4, r"1e\+04")):
         with pytest.raises(UserError, match=rf"{said} at step 3 of epoch 2, learning rate 0\.05"):
@@ -186,9 +195,9 @@ def test_a_loss_that_is_not_a_number_or_explodes_names_the_step_and_the_rate():
 
 def test_the_averages_of_an_interrupted_epoch_count_every_step_once():
     begun = {"step": 3, "loss": 2.0, "accuracy": 0.5, "seconds": 1.0}
-    progress = Progress(epoch=0, epochs=1, steps=4, begun=begun, held=DeferredSignals())
+    progress = Progress(epoch=0, epochs=1, steps=4, begun=begun, deferred=DeferredSignals())
     assert progress.averages({}) == {"loss": 2.0, "accuracy": 0.5}
-    progress.set_model(SimpleNamespace(variables=()))
+    progress.set_model(SimpleNamespace(weights=()))
     progress.on_train_batch_end(0, {"loss": 1.0, "accuracy": 1.0})
     assert progress.averages(progress.logs) == {"loss": 1.75, "accuracy": 0.625}
 
@@ -227,3 +236,76 @@ def test_what_a_run_prints_is_one_table_row_per_epoch_and_no_more(tmp_path, caps
     fit()
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["epoch", "1/2", "2/2"]
+
+
+def test_a_validation_loss_that_is_no_number_neither_ends_a_run_nor_hides_a_later_best(
+    tmp_path, monkeypatch, any_model
+):
+    """One NaN counted as the best loss for ever, and the run ended while it still improved."""
+    monkeypatch.setattr(checkpoint, "save", lambda *_: None)
+    nan = float("nan")
+    run, _, _ = start(tmp_path)
+    model, bests = Scripted([3.0, nan, 2.5, 2.0, 1.5, 1.0], [0.3, nan, 0.4, 0.5, 0.6, 0.7]), []
+    rule = recipe.Plateau(1.0, 0.1, patience=9, stop_after=3)
+    loop.fit(run, model, run.dataset, epochs=6, augment=None, plateau=rule, on_best=lambda: bests.append(model.trained))
+    assert len(run.history) == 6 and bests == [1, 3, 4, 5, 6] and model.trained == 6
+    assert rule.stops([1.0, nan, nan, nan]) and not rule.stops([nan, nan, 1.0])
+
+
+def test_validation_has_a_plain_cross_entropy_beside_the_smoothed_loss(tmp_path):
+    run, model, fit = start(tmp_path, "--epochs", "1", "--label-smoothing", "0.3")
+    row = fit()[0]
+    probabilities = saved_model.predict(model, run.dataset.x_validation)
+    plain = metrics.cross_entropy(probabilities, run.dataset.y_validation)
+    assert row["val_cross_entropy"] == pytest.approx(plain, rel=1e-4) and abs(row["val_loss"] - plain) > 1e-3
+    assert row["cross_entropy"] > 0
+
+
+def test_history_has_a_row_more_after_every_epoch_and_callbacks_are_told(tmp_path):
+    run, model, _ = start(tmp_path, "--epochs", "3")
+    rows, epochs = [], []
+
+    class Reader(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            path = run.path("history.csv")
+            rows.append(len(path.read_text().splitlines()) - 1 if path.exists() else 0)
+            epochs.append(epoch)
+
+    loop.fit(run, model, run.dataset, epochs=3, augment=None, phase="only", callbacks=[Reader()])
+    assert rows == [0, 1, 2] and epochs == [0, 1, 2]
+    written = run.path("history.csv").read_text()
+    assert written.count("only") == 3 and "val_cross_entropy" in written.splitlines()[0]
+
+
+def test_a_resumed_run_writes_the_whole_history(tmp_path):
+    run, _, fit = start(tmp_path, "--epochs", "1")
+    fit()
+    run.lock.release()
+    resumed, model, _ = start(tmp_path, "--epochs", "1", "--resume")
+    loop.fit(resumed, model, resumed.dataset, epochs=2, augment=None)
+    assert [row["epoch"] for row in resumed.history] == [1, 2]
+    assert len(resumed.path("history.csv").read_text().splitlines()) == 3
+
+
+def test_a_value_that_is_not_finite_is_found_by_its_variables_path():
+    layer = keras.layers.Dense(3, name="odd")
+    layer.build((None, 2))
+    check = loop.FiniteCheck([layer.bias, layer.kernel, keras.Variable(7, dtype="int32")])
+    assert check.broken() is None
+    layer.kernel.assign([[1, 2, 3], [4, float("inf"), 6]])
+    assert check.broken() == layer.kernel.path
+    assert loop.FiniteCheck([]).broken() is None
+
+
+def test_a_run_for_tensorboard_leaves_scalars_and_the_confusion_matrix(tmp_path):
+    pytest.importorskip("tensorboard", reason="optional: pip install tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run, model, fit = start(tmp_path, "--epochs", "2", "--tensorboard")
+    fit()
+    run.finish(model)
+    log = EventAccumulator(str(tmp_path / "tensorboard" / "tiny"))
+    log.Reload()
+    tags = log.Tags()["tensors"] + log.Tags()["images"] + log.Tags()["scalars"]
+    assert {"loss", "val_accuracy", "val_cross_entropy", "confusion matrix"} <= set(tags)
+    assert [event.step for event in log.Tensors("val_accuracy")] == [1, 2]

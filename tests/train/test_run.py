@@ -1,23 +1,32 @@
 """A run's folder: what a later run leaves alone there, refuses, or removes."""
 
 import dataclasses
+import time
 
 import pytest
 from tiny_run import start
 
+import cifar100_cnn
 import mnist_classification as mnist
-from pipeline import atomic_io, config
+from pipeline import atomic_io
 from pipeline.config import parse
 from pipeline.data import datasets
 from pipeline.errors import UserError
-from pipeline.train import loop
+from pipeline.models import saved_model
+from pipeline.train import identity, loop
 from pipeline.train.run import Run
+
+
+def metrics_of(run):
+    """The entries of metrics.json by which a finished run is known."""
+    data = {"data_sha256": run.dataset.sha256, "files": run.dataset.sources}
+    return {"config": run.settings, **data, "versions": {"backend": "tensorflow"}}
 
 
 def test_a_finished_run_in_the_folder_of_its_recipe_and_seed_is_not_replaced_by_other_settings(tmp_path, monkeypatch):
     """Nobody named that folder, so nobody meant to lose what it holds."""
     folder = tmp_path / "runs" / "tiny-default-seed0"
-    monkeypatch.setattr(config, "output_folder", lambda *_: folder)
+    monkeypatch.setattr(identity, "output_folder", lambda *_: folder)
 
     def begin(*flags):
         config = parse(mnist.Config, ["--dataset", "digits", "--precision", "float32", *flags])
@@ -26,7 +35,7 @@ def test_a_finished_run_in_the_folder_of_its_recipe_and_seed_is_not_replaced_by_
 
     first, finished = begin()
     assert not finished
-    atomic_io.write_json(first.path("metrics.json"), {"config": first.settings})
+    atomic_io.write_json(first.path("metrics.json"), {**metrics_of(first)})
     first.model_path.touch()
     first.lock.release()
     whole = first.path("metrics.json").read_text()
@@ -38,7 +47,7 @@ def test_a_finished_run_in_the_folder_of_its_recipe_and_seed_is_not_replaced_by_
         with pytest.raises(UserError, match=r"epochs was 20 and is 3; .*another --output-dir"):
             begin(*flags)
     again, finished = begin()
-    assert not finished, "the same settings may run anew"
+    assert not finished, "the same settings may run again"
     again.lock.release()
     assert begin("--resume")[1]
     chosen, finished = begin("--epochs", "3", "--output-dir", str(folder))
@@ -55,7 +64,7 @@ def test_an_interrupted_run_in_the_folder_of_its_recipe_and_seed_is_not_overwrit
     interrupted.lock.release()
     state = interrupted.path("checkpoint.npz")
     whole = state.read_bytes()
-    monkeypatch.setattr(config, "output_folder", lambda *_: folder)
+    monkeypatch.setattr(identity, "output_folder", lambda *_: folder)
 
     def begin(output_dir=None, **changed):
         config = dataclasses.replace(interrupted.config, output_dir=output_dir, **changed)
@@ -67,13 +76,13 @@ def test_an_interrupted_run_in_the_folder_of_its_recipe_and_seed_is_not_overwrit
     with pytest.raises(UserError, match=r"state\.npz belongs to another run: seed was .* and is 9; .*--output-dir"):
         begin(seed=9)
     assert state.read_bytes() == whole
-    assert begin() is False, "the same settings may begin anew"
+    assert begin() is False, "the same settings may begin again"
     assert begin(seed=9, output_dir=str(folder)) is False, "a folder that was named may be written to"
     state.write_bytes(whole[:100])
     assert begin(seed=9) is False, "with a damaged state nothing is lost"
 
 
-def test_a_run_begun_anew_deletes_the_states_of_an_earlier_runs_phases_once_it_has_one_of_its_own(tmp_path):
+def test_a_run_from_scratch_deletes_the_checkpoints_of_an_earlier_runs_phases_once_it_has_one_of_its_own(tmp_path):
     run, model, fit = start(tmp_path, "--epochs", "1")
     fit()
     later = run.path("later_checkpoint.npz")
@@ -84,13 +93,13 @@ def test_a_run_begun_anew_deletes_the_states_of_an_earlier_runs_phases_once_it_h
     fit()
     assert later.exists()
     resumed.lock.release()
-    anew, _, fit = start(tmp_path, "--epochs", "1")
+    again, _, fit = start(tmp_path, "--epochs", "1")
     assert later.exists(), "until then it can be gone back to"
     fit()
-    assert not later.exists() and anew.path("checkpoint.npz").exists()
+    assert not later.exists() and again.path("checkpoint.npz").exists()
 
 
-def test_an_interrupted_run_is_resumed_by_its_own_settings_and_backend_alone_whatever_its_state_is_called(
+def test_an_interrupted_run_is_resumed_by_its_own_settings_and_backend_alone_whatever_its_checkpoint_is_called(
     tmp_path, monkeypatch
 ):
     interrupted, model, _ = start(tmp_path, "--epochs", "1")
@@ -126,15 +135,57 @@ def test_a_run_removes_what_a_killed_one_was_writing_and_nothing_of_others(tmp_p
     assert {path.name for path in tmp_path.glob(".*")} == set(others)
 
 
-def test_a_state_whose_newer_file_was_being_written_when_the_run_was_killed_is_still_there(tmp_path):
+def test_a_checkpoint_whose_newer_file_was_being_written_when_the_run_was_killed_is_still_there(tmp_path):
     run, _, fit = start(tmp_path, "--epochs", "2")
     fit()
     run.lock.release()
     run.path("checkpoint.npz").unlink()
-    assert run.path("checkpoint.previous.npz").exists() and run.states() == {run.path("checkpoint.npz")}
+    assert run.path("checkpoint.previous.npz").exists() and run.checkpoints() == {run.path("checkpoint.npz")}
     atomic_io.write_json(run.path("metrics.json"), {"config": {"seed": "of an earlier run"}})
     run.model_path.touch()
     again, _, fit_again = start(tmp_path, "--epochs", "2", "--resume")
     assert not again.already_finished(), "the metrics are of the run before"
     assert [row["epoch"] for row in fit_again()] == [1, 2]
     again.lock.release()
+
+
+def test_wall_time_counts_from_the_command_line_and_not_from_an_import(tmp_path):
+    """In a notebook, or for a second main() in a process, the idle time before is not the run's."""
+    time.sleep(0.2)
+    before = time.monotonic()
+    run, _, _ = start(tmp_path)
+    assert 0 < run.wall_seconds() <= time.monotonic() - before
+
+
+def test_a_second_run_in_the_same_process_is_refused_until_the_first_lets_the_folder_go(tmp_path):
+    first, _, _ = start(tmp_path)
+    with pytest.raises(UserError, match="another run is writing"):
+        start(tmp_path)
+    with pytest.raises(UserError, match="another run is writing"):
+        start(tmp_path)
+    first.lock.release()
+    start(tmp_path)[0].lock.release()
+
+
+def test_the_same_data_in_another_form_are_resumed_and_other_data_are_not(tmp_path):
+    run, _, fit = start(tmp_path, "--epochs", "1")
+    fit()
+    run.lock.release()
+    again, _, fit = start(tmp_path, "--epochs", "1", "--resume")
+    again.dataset = dataclasses.replace(again.dataset, sources={"unpacked.bin": "123"})
+    assert again.already_finished() is False and len(fit()) == 1
+    again.lock.release()
+    other, _, fit = start(tmp_path, "--epochs", "1", "--resume")
+    other.dataset = dataclasses.replace(other.dataset, sha256="of other images")
+    with pytest.raises(UserError, match="data_sha256 was"):
+        other.already_finished()
+
+
+@pytest.mark.parametrize("recipe", ["fast", "baseline"])
+def test_every_recipe_of_cifar100_leaves_the_model_of_its_best_validation_accuracy(tmp_path, recipe, monkeypatch):
+    monkeypatch.setattr(cifar100_cnn, "build_model", lambda config: cifar100_cnn.build_fast(20, widths=(8, 8, 8)))
+    flags = ["--dataset", "synthetic", "--limit", "60", "--epochs", "1", "--batch-size", "30", "--recipe", recipe]
+    flags += ["--precision", "float32", "--validation", "0.01", "--output-dir", str(tmp_path)]
+    assert cifar100_cnn.main(flags) == 0
+    best = saved_model.load(tmp_path / "best_cifar100_cnn_scratch.h5")
+    assert best.output_shape == (None, 20)
