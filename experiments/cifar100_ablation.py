@@ -18,23 +18,18 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 import cifar100_cnn
 import experiments
 from pipeline import atomic_io, backend, data, evaluate, models, train
+from pipeline.backend import keras
 from pipeline.config import flag, parse
 from pipeline.console import clock
 from pipeline.errors import UserError, exit_code
 from pipeline.train import identity
-
-if TYPE_CHECKING:
-    import keras
-
-    from experiments.variants import Variant
-    from pipeline.data.datasets import Dataset
 
 REFERENCE_SEEDS = 5  # three give too rough an estimate of the spread between runs
 
@@ -57,7 +52,7 @@ class Config:
     dry_run: bool = flag(False)
 
 
-def settings(config: Config, variant: Variant, seed: int) -> cifar100_cnn.Config:
+def settings(config: Config, variant: experiments.variants.Variant, seed: int) -> cifar100_cnn.Config:
     """Recipe fast's settings for one run."""
     shared = ("dataset", "batch_size", "limit", "precision", "data_dir", "dry_run")
     values = {name: getattr(config, name) for name in shared}
@@ -65,7 +60,7 @@ def settings(config: Config, variant: Variant, seed: int) -> cifar100_cnn.Config
     return cifar100_cnn.Config(**(values | variant.settings))
 
 
-def plan(config: Config) -> list[tuple[str, Variant, int]]:
+def plan(config: Config) -> list[tuple[str, experiments.variants.Variant, int]]:
     """(name, variant, seed) of every run, a reference's first.
 
     The references are spread over the whole time, in which the machine's speed may change.
@@ -87,7 +82,9 @@ def plan(config: Config) -> list[tuple[str, Variant, int]]:
     return runs
 
 
-def fit(variant: Variant, config: cifar100_cnn.Config, dataset: Dataset) -> tuple[keras.Model, float]:
+def fit(
+    variant: experiments.variants.Variant, config: cifar100_cnn.Config, dataset: data.datasets.Dataset
+) -> tuple[keras.Model, float]:
     """The trained model, and the seconds that its epochs took."""
     backend.fresh_session(config.seed)
     model = variant.build(len(dataset.class_names))
@@ -96,7 +93,9 @@ def fit(variant: Variant, config: cifar100_cnn.Config, dataset: Dataset) -> tupl
     labeled = data.augment.with_soft_labels(dataset) if variant.mix else dataset
 
     def distort_and_augment(images, rng, **place):
-        return augment(variant.distort(images, rng) if variant.distort else images, rng, **place)
+        if variant.distort:
+            images = variant.distort(images, rng)
+        return augment(images, rng, **place)
 
     def mix(images, labels, rng, epoch):
         return variant.mix(images, labels, rng)
@@ -124,7 +123,9 @@ def fit(variant: Variant, config: cifar100_cnn.Config, dataset: Dataset) -> tupl
     return model, time.monotonic() - started
 
 
-def measure(name: str, variant: Variant, config: cifar100_cnn.Config, dataset: Dataset) -> list[dict]:
+def measure(
+    name: str, variant: experiments.variants.Variant, config: cifar100_cnn.Config, dataset: data.datasets.Dataset
+) -> list[dict]:
     """Rows of one training: the variant's; for the reference, those of test-time augmentation as well."""
     model, seconds = fit(variant, config, dataset)
     change = experiments.variants.changes()
@@ -160,7 +161,7 @@ def up_to_date(path: Path, found: list[dict]) -> list[dict]:
     return rows
 
 
-def describe(config: Config, dataset: Dataset) -> dict:
+def describe(config: Config, dataset: data.datasets.Dataset) -> dict:
     """What the table was made on: the reference's settings, its data, this machine."""
     recorded = identity.recorded(settings(config, experiments.variants.Variant(), 0))
     reference = {name: value for name, value in recorded.items() if name not in ("seed", "tta")}  # in the rows
@@ -175,7 +176,7 @@ def describe(config: Config, dataset: Dataset) -> dict:
     }
 
 
-def fill(path: Path, config: Config, runs: list[tuple[str, Variant, int]]) -> list[str]:
+def fill(path: Path, config: Config, runs: list[tuple[str, experiments.variants.Variant, int]]) -> list[str]:
     """Train what the table lacks, one run after the other; the names of the variants that failed."""
     table, reference = experiments.ablation_table, experiments.variants.Variant()
     dataset = data.datasets.prepare(settings(config, reference, 0))
