@@ -291,7 +291,7 @@ def test_the_picture_names_every_way_beside_its_line_and_no_name_lies_on_another
 def test_the_table_of_the_texts_has_mean_and_deviation_of_the_draws(table, tmp_path, monkeypatch):
     (tmp_path / "output").mkdir()
     atomic_io.write_csv(tmp_path / "output" / "resnet50_transfer.csv", table)
-    monkeypatch.setattr(tables, "PROJECT", tmp_path)
+    monkeypatch.chdir(tmp_path)
     lines = tables.transfer().splitlines()
     assert len(lines) == 2 + 7 and lines[0].count("|") == 6 and "54,000 images" in lines[0]
     few = table[(table["setup"] == "custom CNN") & (table["images"] == 100)]["test_accuracy"]
