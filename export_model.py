@@ -1,4 +1,4 @@
-"""Saved models as ONNX, LiteRT and SavedModel, each checked against Keras on the test images.
+"""Saved models as ONNX, LiteRT and SavedModel, each checked against Keras.
 
     python export_model.py output/custom_cnn_model.h5                # every format, beside the model
     python export_model.py output/custom_cnn_model.h5 --format onnx
@@ -6,8 +6,8 @@
 
 Needs the packages of requirements-export.txt. For a model MODEL.h5 it writes MODEL.onnx,
 MODEL_float32.tflite, MODEL_float16.tflite, MODEL_int8.tflite and the folder MODEL_saved_model. An export
-that fails its check is not kept, and the exit code is 1; MODEL_exports.json says what was measured.
-BatchNorm is folded into the layers before it.
+that fails its check on the validation images is not kept, and the exit code is 1; MODEL_exports.json says
+what was measured, on the test images as well. BatchNorm is folded into the layers before it.
 """
 
 import sys
@@ -16,14 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import atomic_io, backend
-from pipeline.atomic_io import sha256
+from pipeline import atomic_io, backend, data, deploy, models
 from pipeline.backend import keras
 from pipeline.config import flag, parse
-from pipeline.data import datasets
-from pipeline.deploy import export
+from pipeline.deploy import runtimes
 from pipeline.errors import UserError, exit_code
-from pipeline.models import saved_model
 
 
 @dataclass(frozen=True)
@@ -31,59 +28,75 @@ class Config:
     """Settings; each is a flag, see --help."""
 
     models: tuple[str, ...] = flag((), "saved .h5 models; default: all in the output folder", positional="MODEL")
-    format: str = flag("all", "one format, or all", choices=("all", *export.SUFFIXES))
+    format: str = flag("all", "one format, or all", choices=("all", *runtimes.SUFFIXES))
     calibration: int = flag(100, "training images that int8 takes its value ranges from", minimum=10)
     data_dir: str | None = flag(None)
     output_dir: str | None = flag(None, "folder for the exports; default: beside each model")
 
 
-def calibration_images(dataset: datasets.Dataset, n: int) -> np.ndarray:
-    """n training images, evenly over the data set's order; the test set plays no part in this choice.
+def calibration_images(x_train: np.ndarray, n: int) -> np.ndarray:
+    """n training images, evenly over their order; validation and test images play no part in this choice.
 
     On CIFAR-100's validation images 50, 200 and 1,000 of them gave int8 models equally close to Keras.
     """
-    return dataset.x_train[np.linspace(0, len(dataset.x_train) - 1, min(n, len(dataset.x_train))).astype(int)]
+    return x_train[np.linspace(0, len(x_train) - 1, min(n, len(x_train))).astype(int)]
 
 
-def export_model(path: Path, config: Config) -> list[export.Check]:
+def export_model(path: Path, config: Config) -> list["deploy.export.Check"]:
     """Every format asked for of one model, with a line for each and MODEL_exports.json for all."""
-    about, model = saved_model.metadata(path), saved_model.load(path)
-    dataset = datasets.load(about["dataset"], config.data_dir)
+    saved = models.saved_model.open_model(path)
+    whole = data.datasets.load(saved.metadata["dataset"], config.data_dir)
+    # The part that the training held out, so that an export is kept or refused by images that no weight has seen.
+    dataset = data.datasets.split(whole, saved.metadata.get("validation", 0.1))
     folder = Path(config.output_dir) if config.output_dir else path.parent
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"{about['title']}, checked on {len(dataset.x_test):,} test images", flush=True)
-    expected = saved_model.predict(model, dataset.x_test, what="test images through Keras")
-    graph = export.fold_batch_norm(model)
-    about = {**about, "source_sha256": sha256(path)}
-    calibration = calibration_images(dataset, config.calibration)
+    print(f"{saved.metadata['title']}, checked on {len(dataset.x_validation):,} validation images", flush=True)
+    expected = models.saved_model.predict(saved.model, dataset.x_validation, what="validation images through Keras")
+    validation = deploy.export.Reference(dataset.x_validation, dataset.y_validation, expected)
+    expected = models.probabilities.on_test_images(saved, dataset)
+    test = deploy.export.Reference(dataset.x_test, dataset.y_test, expected)
+    graph = deploy.export.fold_batch_norm(saved.model)
+    about = {**saved.metadata, "source_sha256": saved.sha256}
+    calibration = calibration_images(dataset.x_train, config.calibration)
     checks, record = [], folder / f"{path.stem}_exports.json"
-    for form in export.SUFFIXES if config.format == "all" else (config.format,):
-        target = folder / f"{path.stem}{export.SUFFIXES[form]}"
+    for form in formats(config):
+        target = folder / f"{path.stem}{runtimes.SUFFIXES[form]}"
         print(f"converting to {form}", flush=True)
-        check = export.export(graph, form, target, calibration, about, (dataset.x_test, dataset.y_test, expected))
+        check = deploy.export.export(graph, form, target, calibration, about, validation, test)
         print(line(check), flush=True)
         checks.append(check)
-        write(record, form, check, about["source_sha256"])
+        write(record, form, check, saved.sha256)
     return checks
 
 
-def write(path: Path, form: str, check: export.Check, source: str) -> None:
-    """Put one check into the model's record; those of its other formats stay, those of another model go."""
+def formats(config: Config) -> tuple[str, ...]:
+    """The formats that --format asks for."""
+    return tuple(runtimes.SUFFIXES) if config.format == "all" else (config.format,)
+
+
+def write(path: Path, form: str, check: "deploy.export.Check", source: str) -> None:
+    """Put one check into the model's record; those of its other formats stay, those of another model go.
+
+    Args:
+        source: SHA-256 of the saved model.
+    """
     earlier = atomic_io.read_json(path) if path.exists() else {}
-    rows = earlier.get("exports", {}) if earlier.get("source_sha256") == source else {}
-    row = {key: None if value != value else value for key, value in asdict(check).items() if key != "path"}  # NaN: None
-    rows = {**rows, form: row}
-    rows = {form: rows[form] for form in export.SUFFIXES if form in rows}
-    atomic_io.write_json(path, {"source_sha256": source, **backend.provenance(), "exports": rows})
+    found = earlier.get("exports", {}) if earlier.get("source_sha256") == source else {}
+    found[form] = {key: value for key, value in asdict(check).items() if key != "path"}
+    exports = {form: found[form] for form in runtimes.SUFFIXES if form in found}
+    atomic_io.write_json(path, {"schema": 1, "source_sha256": source, **backend.provenance(), "exports": exports})
 
 
-def line(check: export.Check) -> str:
-    """What one check found."""
+def line(check: "deploy.export.Check") -> str:
+    """One line about a check."""
     if check.failure:
         return f"FAILED, not kept: {check.path.name} {check.failure}"
+    validation = f"{check.validation_accuracy_before:.4f} before, {check.validation_accuracy_after:.4f} after"
+    test = f"{check.accuracy_before:.4f} before, {check.accuracy_after:.4f} after"
     return (
-        f"{check.path}: {check.megabytes:.1f} MB, differs from Keras by at most {check.difference:.1g}, "
-        f"test accuracy {check.accuracy_before:.4f} before, {check.accuracy_after:.4f} after"
+        f"{check.path}: {check.megabytes:.1f} MB, agrees with Keras on {check.agreement:.2%} of the images, "
+        f"probabilities differ by at most {check.difference:.1g}; accuracy on validation images {validation}, "
+        f"on test images {test}"
     )
 
 
@@ -93,12 +106,13 @@ def main(argv: list[str] | None = None) -> int:
     if keras.backend.backend() != "tensorflow":
         raise UserError("models are exported by TensorFlow: unset KERAS_BACKEND, or set it to tensorflow")
     backend.full_float32()
-    export.refuse_missing(export.SUFFIXES if config.format == "all" else (config.format,))
-    paths = [Path(model) for model in config.models] or saved_model.finished(Path(config.output_dir or "output"))
+    deploy.export.refuse_missing(formats(config))
+    finished = models.saved_model.finished
+    paths = [Path(model) for model in config.models] or finished(Path(config.output_dir or "output"))
     if config.output_dir and len({path.stem for path in paths}) < len(paths):
         raise UserError("models of the same name would overwrite each other's exports; leave --output-dir away")
     for path in paths:
-        saved_model.metadata(path)  # a wrong file ends it now, not after the others' exports
+        models.saved_model.metadata(path)  # a wrong file ends it now, not after the others' exports
     checks = [check for path in paths for check in export_model(path, config)]
     failed = [check.path.name for check in checks if check.failure]
     if failed:

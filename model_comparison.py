@@ -2,7 +2,7 @@
 
     python model_comparison.py                             # models in output/
     python model_comparison.py --output-dir output/demo    # those of the demo
-    python model_comparison.py my_model.h5 other.h5        # these, your own among them
+    python model_comparison.py my_model.h5 other.h5        # these, your own among them: results in output/demo/
 
 Each model runs in every runtime that is installed: Keras predict(), Keras' direct call, and what
 export_model.py wrote beside the model, in ONNX Runtime and LiteRT. Writes model_comparison.png, .csv
@@ -13,15 +13,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 
-from pipeline import atomic_io, backend, system
+from pipeline import atomic_io, backend, data, deploy, models, system
 from pipeline.config import flag, parse
 from pipeline.console import counter
-from pipeline.data import datasets
-from pipeline.deploy import comparison, latency, macs, runtimes
+from pipeline.deploy import runtimes
 from pipeline.errors import UserError, exit_code
-from pipeline.models import saved_model
 from pipeline.system import cores
 
 
@@ -33,113 +31,149 @@ class Config:
     rounds: int = flag(20, "turns of each runtime at each batch size", minimum=1)
     threads: int = flag(0, "processor threads of each runtime; 0: one per core", minimum=0)
     data_dir: str | None = flag(None)
-    output_dir: str = flag("output", "folder with the models and their exports, and for the results")
+    output_dir: str | None = flag(
+        None, "folder for the results, and with the models; default: output, and output/demo where MODELs are named"
+    )
 
 
-def runnable(path: Path) -> dict[str, Path]:
-    """Runtime -> file, for a model and its exports; says what is not there or not of this very model."""
-    fingerprint, found, absent = atomic_io.sha256(path), {}, []
+def output_folder(config: Config) -> Path:
+    """Where the results go: those of models that were named must not replace the ones of the finished models."""
+    if config.output_dir:
+        return Path(config.output_dir)
+    return Path("output/demo") if config.models else Path("output")
+
+
+def runnable(model: Path) -> dict[str, Path]:
+    """Runtime -> file, for a model and its exports; prints what is missing or was made from another model."""
+    found, missing = {}, []
     for runtime, (suffix, _) in runtimes.RUNTIMES.items():
-        file = path.with_name(path.stem + suffix)
+        file = model.with_name(model.stem + suffix)
         if not runtimes.installed(runtime):
             print(f"{runtime} is left out: not installed, see requirements-export.txt")
         elif not file.is_file():
-            absent.append(file.name)
-        elif suffix != ".h5" and source_of(file) != fingerprint:
-            print(f"{file} is left out: damaged, or not made from {path.name} as it is now; run export_model.py again")
+            missing.append(file.name)
+        elif suffix != ".h5" and not is_current(file):
+            print(f"{file} is left out: damaged, or not made from {model.name} as it is now; run export_model.py again")
         else:
             found[runtime] = file
-    if absent:
-        print(f"left out, since export_model.py has not made them: {', '.join(absent)}")
+    if missing:
+        print(f"left out, since export_model.py has not made them: {', '.join(missing)}")
     return found
 
 
-def source_of(export: Path) -> str | None:
-    """SHA-256 of the saved model that an export was made from, if the export can be read and says so."""
+def is_current(export: Path) -> bool:
+    """Whether an export can be opened and was made from the model beside it as it is now."""
     try:
-        return runtimes.open_model(export).about.get("source_sha256")
+        return not runtimes.is_outdated(export, runtimes.open_model(export).about)
     except UserError:
-        return None
+        return False
 
 
-def measure(path: Path, name: str, rounds: int, threads: int, data_dir: str | None) -> tuple[dict, dict, dict]:
+def correct_answers(saved: "models.saved_model.SavedModel", dataset, files: dict[str, Path]) -> dict[str, np.ndarray]:
+    """Runtime -> (n_test,) bool: which test images the model classifies correctly there."""
+    in_keras = models.probabilities.on_test_images(saved, dataset)
+    correct = {}
+    for runtime, file in files.items():
+        is_export = file != saved.path
+        probabilities = runtimes.predict(file, dataset.x_test, "test images") if is_export else in_keras
+        correct[runtime] = probabilities.argmax(axis=1) == dataset.y_test
+    return correct
+
+
+def timings(name: str, files: dict[str, Path], images: np.ndarray, threads: int, rounds: int) -> tuple[dict, dict]:
+    """Time one model in its runtimes, in turns with products of square matrices, the machine's peak.
+
+    Returns:
+        what latency.interleaved() gives, of the runtimes; arithmetic of a product -> its fastest GFLOP/s.
+    """
+    # Without the hardware bfloat16 is emulated, slowly.
+    sides = {"float32": 2048, "bfloat16": 2048 if system.cpu_has_bfloat16() else 256}
+    products = {f"matmul {kind}": side for kind, side in sides.items()}
+
+    def tell(done: int) -> None:
+        counter(done, rounds, f"rounds of timing {name}")
+
+    timed = deploy.latency.interleaved({**files, **products}, images, threads, rounds, tell)
+    peaks = {}
+    for kind, side in sides.items():
+        seconds = timed.pop(f"matmul {kind}")["seconds"].values()
+        peaks[kind] = 2 * side**3 / min(map(min, seconds)) / 1e9
+    return timed, peaks
+
+
+def measure(
+    saved: "models.saved_model.SavedModel", name: str, dataset, threads: int, rounds: int
+) -> tuple[dict, dict, dict]:
     """One model in every runtime, under the name that tables give it.
 
     Returns:
-        its entry in the results; runtime -> (n,) bool, which test images it got right; matrix
-        arithmetic -> fastest product in GFLOP/s, taken in the same turns.
+        its entry in the results; its correct_answers(); arithmetic -> fastest matrix product in GFLOP/s.
     """
-    about, model = saved_model.metadata(path), saved_model.load(path)
-    work, dataset = macs.multiply_accumulates(model), datasets.load(about["dataset"], data_dir)
-    sources = runnable(path)
-    found = {path: saved_model.predict(model, dataset.x_test, what=f"test images through {path.name}")}
-    found |= {file: runtimes.predict(file, dataset.x_test) for file in sources.values() if file != path}
-    right = {file: probabilities.argmax(axis=1) == dataset.y_test for file, probabilities in found.items()}
-    # The yardstick: products of square matrices of this side. Without the hardware bfloat16 is emulated, slowly.
-    sides = {"float32": 2048, "bfloat16": 2048 if system.cpu_has_bfloat16() else 256}
-    timings = latency.interleaved(
-        {**sources, **{f"matmul {kind}": side for kind, side in sides.items()}},
-        dataset.x_test,
-        threads,
-        rounds,
-        lambda done: counter(done, rounds, f"rounds of timing {name}"),
-    )
-    peaks = {}
-    for kind, side in sides.items():
-        seconds = timings.pop(f"matmul {kind}")["seconds"].values()
-        peaks[kind] = 2 * side**3 / min(map(min, seconds)) / 1e9
-    entry = {
-        "name": name,
-        "title": about["title"],
-        "file": path.name,
-        "dataset": about["dataset"],
-        "n_test": len(dataset.y_test),
-        "parameters": model.count_params(),
-        "multiply_accumulates": work,
-        "runtimes": [
+    files = runnable(saved.path)
+    correct = correct_answers(saved, dataset, files)
+    timed, peaks = timings(name, files, dataset.x_test, threads, rounds)
+    of_runtimes = []
+    for runtime, measured in timed.items():
+        file, seconds = files[runtime], measured["seconds"]
+        of_runtimes.append(
             {
                 "runtime": runtime,
-                "file": sources[runtime].name,
-                "file_megabytes": sources[runtime].stat().st_size / 1e6,
-                **comparison.accuracy(right[sources[runtime]]),
-                "peak_megabytes": timed["peak_megabytes"],
-                "batches": {str(batch): comparison.speed(batch, s) for batch, s in timed["seconds"].items()},
+                "file": file.name,
+                "file_megabytes": file.stat().st_size / 1e6,
+                **deploy.comparison.accuracy(correct[runtime]),
+                "peak_megabytes": measured["peak_megabytes"],
+                "batches": {str(batch): deploy.comparison.speed(batch, seconds[batch]) for batch in seconds},
             }
-            for runtime, timed in timings.items()
-        ],
+        )
+    entry = {
+        "name": name,
+        "title": saved.metadata["title"],
+        "file": saved.path.name,
+        "dataset": saved.metadata["dataset"],
+        "n_test": len(dataset.y_test),
+        "parameters": saved.model.count_params(),
+        "multiply_accumulates": deploy.macs.multiply_accumulates(saved.model),
+        "runtimes": of_runtimes,
     }
-    return entry, {runtime: right[file] for runtime, file in sources.items()}, peaks
+    return entry, correct, peaks
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure what is there, name what is missing."""
+    """Measure the models that are there; missing ones are named."""
     config = parse(Config, argv, about=__doc__)
-    backend.full_float32()
-    folder, threads = Path(config.output_dir), config.threads or cores()
+    folder, threads = output_folder(config), config.threads or cores()
     if threads > cores():
         raise UserError(f"--threads must be at most {cores()}, the cores there are, got {threads}")
-    paths = [Path(model) for model in config.models] or saved_model.finished(folder)
+    paths = [Path(model) for model in config.models] or models.saved_model.finished(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for path in paths:  # what cannot be measured ends it now, not after minutes of timing
-        datasets.load(saved_model.metadata(path)["dataset"], config.data_dir)
-        macs.multiply_accumulates(saved_model.load(path))
-    names = comparison.names(paths)
-    measured = [measure(*one, config.rounds, threads, config.data_dir) for one in zip(paths, names, strict=True)]
-    entries, right, peaks = (list(part) for part in zip(*measured, strict=True))
-    peak = {kind: max(one[kind] for one in peaks) for kind in peaks[0]}
+    # What cannot be measured ends it now, not after minutes of timing.
+    opened = [models.saved_model.open_model(path) for path in paths]
+    for saved in opened:
+        deploy.macs.multiply_accumulates(saved.model)
+    names = {saved.metadata["dataset"] for saved in opened}
+    datasets = {name: data.datasets.load(name, config.data_dir) for name in names}
+    backend.full_float32()
+    entries, correct, peak = [], [], {}
+    for saved, name in zip(opened, deploy.comparison.names(paths), strict=True):
+        dataset = datasets[saved.metadata["dataset"]]
+        entry, correct_by_runtime, fastest = measure(saved, name, dataset, threads, config.rounds)
+        entries.append(entry)
+        correct.append(correct_by_runtime)
+        peak = {kind: max(fastest[kind], peak.get(kind, 0)) for kind in fastest}
     for entry in entries:
-        comparison.add_ratios(entry, peak)
+        deploy.comparison.add_ratios(entry, peak)
     result = {
+        "schema": 1,
         "models": entries,
-        "differences": comparison.differences(entries, right),
+        "differences": deploy.comparison.differences(entries, correct),
         "matrix_peak_gflops": peak,
         "threads": threads,
         "rounds": config.rounds,
         **backend.provenance(),
     }
-    print(comparison.text(result))
-    atomic_io.write_csv(folder / "model_comparison.csv", pd.DataFrame(comparison.flat(entries)))
-    comparison.draw(result, folder / "model_comparison.png")
+    print(deploy.comparison.text(result))
+    atomic_io.write_csv(folder / "model_comparison.csv", deploy.comparison.table(entries))
+    deploy.comparison_plot.draw(result, folder / "model_comparison.png")
     atomic_io.write_json(folder / "model_comparison.json", result)
     print(f"{folder / 'model_comparison.png'}, .csv, .json")
     return 0

@@ -76,7 +76,7 @@ def heat_of(explain: explainer.Explainer, subject: tuple[str, str], images, targ
     if method == "random pixels":
         return faithfulness.random_pixels(*shape, seed + 1)
     if method == "gaussian":
-        return faithfulness.centred_gaussian(*shape)
+        return faithfulness.centered_gaussian(*shape)
     if method == STRETCHED:
         (activations,), (gradients,) = explain.capture(images.astype(np.float32), target, [layer])
         return cam.scale(cam.enlarge(np.maximum(cam.grad_cam(activations, gradients), 0), *shape[1:]))

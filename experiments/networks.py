@@ -1,6 +1,6 @@
-"""Variants of the network of recipe fast, DropBlock, channel attention, and a small Vision Transformer.
+"""Networks of the ablation study: recipe fast's with DropBlock, channel attention and more; a Vision Transformer.
 
-Every network takes raw pixels (n, h, w, 3) in [0, 255] of any size and returns probabilities.
+Every network takes raw pixels (n, h, w, 3) in [0, 255] of any size and returns probabilities (n, n_classes).
 """
 
 import math
@@ -8,9 +8,9 @@ import math
 import numpy as np
 
 from cifar100_cnn import MEAN, STD, build_fast
-from pipeline.backend import keras
+from pipeline.backend import keras, layers
 
-layers, ops = keras.layers, keras.ops
+ops = keras.ops
 
 
 def build(
@@ -24,16 +24,17 @@ def build(
     attention: bool = False,
     pool_padding: str = "valid",
 ) -> keras.Model:
-    """cifar100_cnn.build_fast, copied layer by layer with one thing changed.
+    """The network of cifar100_cnn.build_fast, copied layer by layer with one thing changed.
 
     Args:
         widths: filters per block.
-        shortcut: whether there is one.
-        activation: in the place of every ReLU.
-        dropout: share of the features set to zero before the last layer.
-        drop_block: share of the first two blocks' outputs dropped in squares of 3x3.
-        attention: whether each block's channels are weighed (squeeze_and_excite) before the shortcut is added.
-        pool_padding: "same" keeps the last row and column of an odd map: 16, 8, 4 cells for 15, 7, 3.
+        shortcut: whether each block has one.
+        activation: in place of every ReLU.
+        dropout: rate before the last layer.
+        drop_block: rate after the first two blocks, in squares of 3x3.
+        attention: whether each block has channel attention (squeeze_and_excite) before the shortcut is added.
+        pool_padding: of each pooling; "same" gives maps of side 16, 8, 4, "valid" of 15, 7, 3 without the last odd
+            row and column.
     """
     more = {"maximum": layers.Dropout(dropout, dtype="float32", name="dropout")} if dropout else {}
     if drop_block:
@@ -58,9 +59,10 @@ def build(
 
 
 def squeeze_and_excite(x, name: str, reduction: int = 8):
-    """The map (n, h, w, c) times a weight in (0, 1) per image and channel, computed from the channels' means.
+    """Channel attention: the map (n, h, w, c) times a weight in (0, 1) per image and channel.
 
-    Hu et al. 2018 (arXiv 1709.01507), section 3, with c / reduction units between; `name` begins its layers' names.
+    The weights come from the channels' means, through a layer of c / reduction units: squeeze and excitation, Hu et
+    al. 2018 (arXiv 1709.01507), section 3. `name` is the prefix of its layers' names.
     """
     channels = x.shape[-1]
     weights = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(x)
@@ -70,13 +72,13 @@ def squeeze_and_excite(x, name: str, reduction: int = 8):
 
 
 class DropBlock(layers.Layer):
-    """Dropout of squares of a feature map (Ghiasi et al. 2018, arXiv 1810.12890), in training only.
+    """DropBlock: dropout of squares of a feature map in training (Ghiasi et al. 2018, arXiv 1810.12890).
 
     What is left is scaled so that the mean of all features stays.
 
     Args:
-        rate: share to drop, in [0, 1); a little less is dropped, since squares overlap.
-        side: of the squares, at most the map's.
+        rate: fraction to drop, in [0, 1); a little less is dropped, since squares overlap.
+        side: of the squares in cells, at most the map's.
     """
 
     def __init__(self, rate: float, side: int = 3, **kwargs):
@@ -89,7 +91,7 @@ class DropBlock(layers.Layer):
             return inputs
         n, height, width, channels = (ops.shape(inputs)[axis] for axis in range(4))
         places = ops.cast((height - self.side + 1) * (width - self.side + 1), "float32")
-        # equation 1 of the paper: so many squares that their area is the share to drop
+        # equation 1 of the paper: so many squares that their area is the fraction to drop
         chance = self.rate / self.side**2 * ops.cast(height * width, "float32") / places
         shape = (n, height - self.side + 1, width - self.side + 1, channels)
         corners = ops.cast(keras.random.uniform(shape, seed=self.seed_generator) < chance, "float32")
@@ -107,18 +109,21 @@ class DropBlock(layers.Layer):
 
 
 class Positions(layers.Layer):
-    """Adds to each place of a map (n, h, w, d) sines and cosines of its row and column.
+    """Fixed position encoding: adds sines and cosines of row and column to a map (n, h, w, d).
 
-    As in Beyer et al. 2022 (arXiv 2205.01580): d / 4 wavelengths from 2 pi to 20,000 pi places, so that
-    nothing is learned and the map may have any size; d is a multiple of 4, at least 8.
+    As in Beyer et al. 2022 (arXiv 2205.01580): d / 4 wavelengths from 2 pi to 20,000 pi cells, for maps of any size;
+    d is a multiple of 4, at least 8.
     """
 
     def call(self, inputs):
         quarter = inputs.shape[-1] // 4
-        pace = ops.cast(10_000.0 ** (-np.arange(quarter) / (quarter - 1)), "float32")
-        rows, columns = (ops.cast(ops.arange(ops.shape(inputs)[axis]), "float32")[:, None] * pace for axis in (1, 2))
-        rows = ops.concatenate([ops.sin(rows), ops.cos(rows)], axis=-1)[:, None]
-        columns = ops.concatenate([ops.sin(columns), ops.cos(columns)], axis=-1)[None]
+        frequency = ops.cast(10_000.0 ** (-np.arange(quarter) / (quarter - 1)), "float32")
+
+        def waves(axis):
+            angles = ops.cast(ops.arange(ops.shape(inputs)[axis]), "float32")[:, None] * frequency
+            return ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
+
+        rows, columns = waves(1)[:, None], waves(2)[None]
         both = ops.concatenate([rows + 0 * columns, columns + 0 * rows], axis=-1)
         return inputs + ops.cast(both, inputs.dtype)
 
@@ -127,10 +132,14 @@ class Positions(layers.Layer):
 
 
 def build_transformer(classes: int, *, patch: int = 4, depth: int = 6, width: int = 192, heads: int = 3) -> keras.Model:
-    """A small Vision Transformer (Dosovitskiy et al. 2021, arXiv 2010.11929), about as many operations as recipe fast.
+    """Vision Transformer (Dosovitskiy et al. 2021, arXiv 2010.11929) with about as many operations as recipe fast.
 
-    Patches of patch x patch pixels, `depth` blocks with the normalization first, and, instead of a class
-    token, the mean of all tokens (Beyer et al. 2022, arXiv 2205.01580).
+    Pre-norm blocks, and the mean of all tokens instead of a class token (Beyer et al. 2022, arXiv 2205.01580).
+
+    Args:
+        patch: side of a patch in pixels.
+        depth: number of blocks.
+        width: features of a token; heads: of each attention.
     """
     pixels = keras.Input((None, None, 3), name="pixels")
     x = layers.Normalization(mean=MEAN, variance=np.square(STD), dtype="float32", name="normalize")(pixels)

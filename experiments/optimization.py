@@ -1,65 +1,68 @@
-"""Other starts, learning rates and optimizers for the network of recipe fast, and averaged weights.
+"""Initializations, learning rates and optimizers of the ablation study, and a moving average of the weights.
 
-The functions with_... stand in for cifar100_cnn.prepare_fast: they leave a compiled model.
+The functions with_... and without_... replace cifar100_cnn.prepare_fast: they initialize and compile a model.
 """
 
 import numpy as np
 
 import cifar100_cnn
-from pipeline.backend import keras
+from pipeline.backend import keras, layers
 from pipeline.train import recipe
 
-layers, ops = keras.layers, keras.ops
+ops = keras.ops
 
 
 def without_whitening(model: keras.Model, config, dataset) -> None:
-    """The first convolution starts at random and is trained, as any other."""
+    """No whitening: the first convolution is initialized at random and trained, as any other."""
     cifar100_cnn.prepare_fast(model, config, dataset)
     layer = model.get_layer("whiten")
     layer.kernel.assign(layer.kernel_initializer(layer.kernel.shape))
     layer.kernel.trainable = True
 
 
-def without_identity_start(model: keras.Model, config, dataset) -> None:
-    """The 3x3 convolutions keep their random start (Glorot & Bengio 2010)."""
+def without_dirac_initialization(model: keras.Model, config, dataset) -> None:
+    """No dirac initialization: the 3x3 convolutions keep their random one (Glorot & Bengio 2010)."""
     cifar100_cnn.prepare_fast(model, config, dataset)
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D) and layer.kernel_size == (3, 3):
             layer.kernel.assign(layer.kernel_initializer(layer.kernel.shape))
 
 
-def step_rate(peak: float, steps: int, at=(0.6, 0.85), factor: float = 0.1):
-    """A rate that is multiplied by `factor` after each of the shares `at` of all steps; no warm-up."""
+def step_decay(peak: float, steps: int, at=(0.6, 0.85), factor: float = 0.1):
+    """Learning rate multiplied by `factor` after each of the fractions `at` of all steps; no warm-up."""
     values = [peak * factor**n for n in range(len(at) + 1)]
-    return keras.optimizers.schedules.PiecewiseConstantDecay([int(share * steps) for share in at], values)
+    return keras.optimizers.schedules.PiecewiseConstantDecay([int(fraction * steps) for fraction in at], values)
 
 
-def with_step_rate(model: keras.Model, config, dataset, factor: float = 0.1) -> None:
-    """step_rate in place of one cycle; with factor 1 the rate is constant."""
+def with_step_decay(model: keras.Model, config, dataset, factor: float = 0.1) -> None:
+    """Step decay in place of one cycle; with factor 1 the learning rate is constant."""
     cifar100_cnn.prepare_fast(model, config, dataset)
     steps = config.epochs * recipe.steps_per_epoch(dataset, config)
-    model.optimizer.learning_rate = step_rate(config.learning_rate, steps, factor=factor)
+    model.optimizer.learning_rate = step_decay(config.learning_rate, steps, factor=factor)
 
 
 def compile_with(optimizer: keras.optimizers.Optimizer, model: keras.Model, config) -> None:
-    """Compile as recipe fast does, with another optimizer."""
+    """Compile as recipe fast does, with another optimizer; biases and BatchNorm have no weight decay."""
     optimizer.exclude_from_weight_decay(var_names=["beta", "gamma", "bias"])
-    loss = recipe.SmoothedCrossEntropy(config.label_smoothing)
-    model.compile(optimizer, loss=loss, metrics=["accuracy"], jit_compile=recipe.JIT)
+    recipe.compile_model(model, optimizer, recipe.SmoothedCrossEntropy(config.label_smoothing))
 
 
 def with_adamw(
-    model: keras.Model, config, dataset, peak: float = 2e-3, weight_decay: float = 0.05, starts: bool = True
+    model: keras.Model, config, dataset, peak: float = 2e-3, weight_decay: float = 0.05, initialize: bool = True
 ) -> None:
-    """AdamW (Loshchilov & Hutter 2019) with the recipe's cycle; `starts` only fit the recipe's own network."""
-    if starts:
+    """AdamW (Loshchilov & Hutter 2019) with the recipe's schedule.
+
+    Args:
+        initialize: whether to initialize as the recipe does, which only its own network allows.
+    """
+    if initialize:
         cifar100_cnn.prepare_fast(model, config, dataset)
     rate = recipe.one_cycle(peak, config.epochs * recipe.steps_per_epoch(dataset, config), config.warm_up)
     compile_with(keras.optimizers.AdamW(rate, weight_decay=weight_decay), model, config)
 
 
 def with_muon(model: keras.Model, config, dataset, ratio: float = 0.3) -> None:
-    """Muon for the convolutions, the recipe's SGD for the rest."""
+    """Muon for the convolutions, the recipe's SGD for all other weights."""
     cifar100_cnn.prepare_fast(model, config, dataset)
     steps = config.epochs * recipe.steps_per_epoch(dataset, config)
     rate = recipe.one_cycle(config.learning_rate, steps, config.warm_up)
@@ -68,10 +71,13 @@ def with_muon(model: keras.Model, config, dataset, ratio: float = 0.3) -> None:
 
 
 def orthogonal(matrix, steps: int = 3):
-    """A matrix with about orthonormal rows or columns, by Newton and Schulz' iteration.
+    """Approximate orthogonalization of a matrix U S V^T by Newton-Schulz iteration: S is brought towards 1.
 
-    Of U S V^T it keeps U and V and brings the singular values towards 1; coefficients from Jordan et al. 2024,
-    "Muon: an optimizer for hidden layers in neural networks", three steps as in his airbench94_muon.
+    Coefficients from Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; three steps as in
+    his airbench94_muon.
+
+    Args:
+        matrix: (rows, columns) float tensor.
     """
     tall = matrix.shape[0] > matrix.shape[1]
     x = ops.transpose(matrix) if tall else matrix
@@ -83,11 +89,11 @@ def orthogonal(matrix, steps: int = 3):
 
 
 class Muon(keras.optimizers.SGD):
-    """SGD whose updates of convolution kernels are made orthogonal (Jordan et al. 2024).
+    """Muon: SGD with orthogonalized updates of convolution kernels (Jordan et al. 2024).
 
-    Keras' own Muon leaves kernels of four axes to Adam. As in airbench94_muon, a kernel is a matrix of one
-    column per filter, scaled at each step so that a filter's mean square length is 1; behind a batch
-    normalization that changes nothing but makes the rate a relative one.
+    Keras' own Muon leaves kernels of four axes to Adam. As in airbench94_muon, a kernel is a matrix of one column per
+    filter, scaled at each step so that a filter's mean square length is 1; before a batch normalization that changes
+    no output, but makes the learning rate relative to the weights.
 
     Args:
         ratio: the kernels' learning rate over that of all other variables.
@@ -112,12 +118,12 @@ class Muon(keras.optimizers.SGD):
 
 
 class Average(keras.callbacks.Callback):
-    """Exponential moving average of all weights over the steps (Polyak & Juditsky 1992), batch statistics included.
+    """Exponential moving average of all weights over the steps (Polyak & Juditsky 1992), BatchNorm statistics included.
 
     Keras' use_ema puts the average into the model at the end of every fit(); here an epoch is a fit().
 
     Args:
-        decay: share of the old average that a step keeps, in (0, 1).
+        decay: weight of the old average in a step, in (0, 1).
     """
 
     def __init__(self, decay: float):

@@ -1,4 +1,4 @@
-"""What pretraining brings, as a picture: test accuracy against the number of training images."""
+"""Plot of the transfer experiment: test accuracy against the number of training images."""
 
 from pathlib import Path
 
@@ -7,13 +7,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.isotonic import isotonic_regression
 
+from experiments.transfer_setups import CONV4, CONV5, CUSTOM, PRETRAINED, RANDOM
 from pipeline.console import clock
-from pipeline.style import BLACK, BLUE, GREEN, GREY, INSIDE, NAVY, ORANGE, SKY, SMALL, accuracy_axis, heading, save
+from pipeline.style import BLACK, BLUE, GREEN, GREY, LIMITS, NAVY, ORANGE, SKY, SMALL, accuracy_axis, heading, save
 from pipeline.system import lacks_bfloat16
 
-SETUPS = ("random initialization", "pretrained", "frozen conv4", "frozen conv5", "custom CNN")
-RANDOM, PRETRAINED, CONV4, CONV5, CUSTOM = SETUPS
-# Colour, marker and line of each series, so that none is known by its colour alone.
+# Color, marker and line style of each series (setup, size), so that none is known by its color alone.
 STYLES = {
     (RANDOM, 32): (ORANGE, "s", "--"),
     (PRETRAINED, 32): (BLUE, "o", "-"),
@@ -26,77 +25,70 @@ STYLES = {
 GAP = 30  # points between two labels
 
 
-def name_of(setup: str, size: int, covers: str) -> str:
-    """What a series is called: where its weights come from, and what was trained."""
-    conv5 = "ImageNet's" if covers.endswith("conv5") else "random, a control"
-    return {
-        RANDOM: "ResNet50, random initialization, all trained",
-        PRETRAINED: f"ResNet50, ImageNet {covers}, fine-tuned",
-        CONV4: f"frozen at conv4, {size} px, head trained",
-        CONV5: f"frozen at conv5 ({conv5}), {size} px",
-        CUSTOM: "custom CNN, random initialization",
-    }[setup]
-
-
 def draw(table: pd.DataFrame, data: str, path: Path) -> None:
-    """Accuracy on a logit scale, images on a log scale; a bar from the worst draw to the best.
+    """Accuracy on a logit scale, images on a log scale; a bar from the worst subset to the best.
 
     Args:
-        table: a row per measurement: setup, size (px), images, seed, covers, weights, test_accuracy in [0, 1],
-            training_seconds, processor, cores.
+        table: a row per training: setup, size (px), label, images, weights, test_accuracy in [0, 1],
+            training_seconds, processor, cores, accelerator, bfloat16.
         data: name of the data set.
         path: .png to write.
     """
     figure = Figure(figsize=(12, 7))
-    draws = table.groupby(["setup", "size", "images"]).size()
-    spread = f"; bars: from the worst to the best of {draws.max()} draws" if draws.max() > 1 else ""
-    machine = " / ".join(sorted({f"{row.processor}, cores: {row.cores}" for row in table.itertuples()}))
-    weights = ", ".join(sorted(set(table["weights"]) - {"none"}))
+    subsets = table.groupby(["setup", "size", "images"]).size().max()
+    bars = f"; bars: from the worst to the best of {subsets} subsets" if subsets > 1 else ""
+    machines = sorted({f"{row.processor}, cores: {row.cores}" for row in table.itertuples()})
+    weights = sorted(set(table["weights"]) - {"none"})
     heading(
         figure,
-        f"What ImageNet weights bring on {data}: test accuracy against training images{spread}",
-        f"weights: {weights}; m:ss: training on all images ({machine})",
+        f"What ImageNet weights bring on {data}: test accuracy against training images{bars}",
+        f"weights: {', '.join(weights)}; m:ss: training on all images ({' / '.join(machines)})",
     )
     axes = figure.add_axes((0.07, 0.09, 0.6, 0.78))  # fixed: the labels beside it are placed by its measures
-    shown = table.assign(test_accuracy=table["test_accuracy"].clip(*INSIDE))
-    ends, order = [], [series for series in STYLES if (shown[["setup", "size"]] == list(series)).all(axis=1).any()]
-    for place, series in enumerate(order):
-        colour, marker, line = STYLES[series]
-        rows = shown[(shown["setup"] == series[0]) & (shown["size"] == series[1])]
-        groups = rows.groupby("images")["test_accuracy"]
-        mean, low, high = groups.mean(), groups.min(), groups.max()
-        x = mean.index.to_numpy() * 1.035 ** (place - (len(order) - 1) / 2)  # side by side, so that no bar hides
-        axes.errorbar(
-            x, mean, [mean - low, high - mean], color=colour, marker=marker, ls=line, ms=6, lw=1.6, capsize=3, mew=1.5
-        )
-        last = rows[rows["images"] == rows["images"].max()]
-        accuracy, seconds = last["test_accuracy"].mean(), last["training_seconds"].mean()
-        real = table.loc[last.index, "test_accuracy"].mean()
-        label = f"{name_of(*series, rows['covers'].iloc[0])}\n{real:.4f}, {clock(seconds)}"
-        label += " without bfloat16" if all(map(lacks_bfloat16, last.to_dict("records"))) else ""
-        ends.append((x[-1], accuracy, label, colour))
-    _axes(axes, shown)
+    groups = dict(list(table.groupby(["setup", "size"])))
+    series = [name for name in STYLES if name in groups]
+    ends = []
+    for place, name in enumerate(series):
+        aside = 1.035 ** (place - (len(series) - 1) / 2)  # side by side, so that no bar hides another
+        ends.append(_line(axes, groups[name], STYLES[name], aside))
+    _axes(axes, table)
     _label(axes, ends)
     save(figure, path)
 
 
-def _axes(axes, shown: pd.DataFrame) -> None:
-    images = sorted(shown["images"].unique())
+def _line(axes, rows: pd.DataFrame, style: tuple[str, str, str], aside: float) -> tuple[float, float, str, str]:
+    """Draw one series; the (x, y) of its last point, its label and its color."""
+    color, marker, line = style
+    accuracy = rows["test_accuracy"].clip(*LIMITS).groupby(rows["images"])
+    mean, low, high = accuracy.mean(), accuracy.min(), accuracy.max()
+    x = mean.index.to_numpy() * aside
+    axes.errorbar(
+        x, mean, [mean - low, high - mean], color=color, marker=marker, ls=line, ms=6, lw=1.6, capsize=3, mew=1.5
+    )
+    last = rows[rows["images"] == rows["images"].max()]
+    label = f"{rows['label'].iloc[0]}\n{last['test_accuracy'].mean():.4f}, {clock(last['training_seconds'].mean())}"
+    if all(lacks_bfloat16(row) for row in last.to_dict("records")):
+        label += " without bfloat16"
+    return x[-1], mean.iloc[-1], label, color
+
+
+def _axes(axes, table: pd.DataFrame) -> None:
+    images = sorted(table["images"].unique())
     axes.set(
         xscale="log",
         xlabel="training images (at the right: all but those held out for validation)",
         ylabel="test accuracy",
     )
     axes.set_xlim(images[0] / 1.4, images[-1] * 1.3)
-    accuracy_axis(axes, shown["test_accuracy"])
+    accuracy_axis(axes, table["test_accuracy"].clip(*LIMITS))
     axes.set_xticks(images, [f"{n:,}" for n in images])
     axes.xaxis.set_minor_formatter("")
     axes.minorticks_off()
     axes.grid(True)
 
 
-def _label(axes, ends: list[tuple]) -> None:
-    """Each series' name beside its last point, moved apart where they would lie on each other."""
+def _label(axes, ends: list[tuple[float, float, str, str]]) -> None:
+    """Write each series' label beside its last point, moved apart where labels would overlap."""
     point = axes.figure.dpi / 72
     heights = [axes.transData.transform((x, y))[1] / point for x, y, *_ in ends]
     order = np.argsort(heights)
@@ -104,7 +96,7 @@ def _label(axes, ends: list[tuple]) -> None:
     steps = GAP * np.arange(len(order))
     places = isotonic_regression(wanted - steps) + steps  # the nearest ones that are GAP apart
     for index, place, height in zip(order, places, wanted, strict=True):
-        x, y, text, colour = ends[index]
+        x, y, text, color = ends[index]
         to_the_edge = (axes.bbox.x1 - axes.transData.transform((x, y))[0]) / point
         axes.annotate(
             text,
@@ -114,6 +106,6 @@ def _label(axes, ends: list[tuple]) -> None:
             va="center",
             fontsize=SMALL,
             color=BLACK,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.8, "shrinkA": 0, "shrinkB": 4, "relpos": (0, 0.5)},
+            arrowprops={"arrowstyle": "-", "color": color, "lw": 0.8, "shrinkA": 0, "shrinkB": 4, "relpos": (0, 0.5)},
             annotation_clip=False,
         )

@@ -1,7 +1,7 @@
-"""One look for every picture: colours, sizes, font, title, images, and how a file is written.
+"""Style of every plot: colors, sizes, font, title, images, and how a file is written.
 
-A colour never stands alone for what it means: a marker, a line style or a label says it too, so that a picture
-can be read in grey. Text is black or grey, nine points at least, so that it can be read at half size.
+Color never encodes anything alone: a marker, a line style or a label says it, too, so that a plot can be read in
+grey. Text is black or grey, nine points at least, so that it can be read at half size.
 """
 
 import textwrap
@@ -9,17 +9,16 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-import seaborn
 from matplotlib.figure import Figure
 
 from pipeline.atomic_io import replacing
 
-# Okabe & Ito's colours (2008), told apart by colour-blind readers.
+# Okabe & Ito's colors (2008), told apart by color-blind readers.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, AMBER, BLACK = "#56B4E9", "#E69F00", "#000000"
 # Beside these: a dark purple and a dark blue, and two greys, for what stands back and for bands.
 WINE, NAVY, GREY, LIGHT = "#882255", "#003B5C", "#555555", "#D9D9D9"
-# Colours, markers and lines for any number of series: as pairs colours and markers repeat only after all 56.
+# Colors, markers and lines for any number of series: as pairs colors and markers repeat only after all 56.
 SERIES = (
     (BLUE, ORANGE, GREEN, PURPLE, BLACK, SKY, AMBER),
     ("o", "s", "^", "D", "v", "P", "X", "*"),
@@ -27,12 +26,12 @@ SERIES = (
 )
 TITLE, TEXT, SMALL = 12, 10, 9  # points
 TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)  # of accuracies on a logit axis
-INSIDE = (0.02, 0.9995)  # where a logit axis ends; what lies beyond is drawn there
-DARK = 70  # percent of seaborn's Blues from which white text is easier to read than black
+LIMITS = (0.02, 0.9995)  # of an accuracy axis; what lies beyond is drawn at its end
+DARK = 70  # percent of seaborn's Blues above which white text is easier to read than black
 
 matplotlib.rcParams.update(
     {
-        "font.family": "DejaVu Sans",  # comes with Matplotlib and has every sign that the pictures use
+        "font.family": "DejaVu Sans",  # comes with Matplotlib and has every sign that the plots use
         "font.size": TEXT,
         "axes.titlesize": TEXT,
         "axes.spines.top": False,
@@ -44,7 +43,7 @@ matplotlib.rcParams.update(
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure at 120 dots per inch, atomically."""
+    """Write a figure as PNG at 120 dots per inch, atomically."""
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120, bbox_inches="tight", facecolor="white")
 
@@ -55,13 +54,13 @@ def heading(figure, what: str, title: str, **place) -> None:
 
 
 def title_lines(what: str, title: str, inches: float) -> list[str]:
-    """What a picture shows, and below it what it was made on, in lines that fit its width."""
+    """Lines of a title that fit a width: what a plot shows, and below it what it was made on."""
     columns = int(11 * inches)  # a letter of a title is about a twelfth of an inch wide
     return [line for text in (what, title) for line in balanced(text, columns)]
 
 
 def balanced(text: str, columns: int) -> list[str]:
-    """As few lines of `columns` letters as will do, none of them much shorter than the others."""
+    """Text wrapped to as few lines of at most `columns` letters as possible, none much shorter than the others."""
     lines = textwrap.wrap(text, columns)
     while columns > 1 and len(narrower := textwrap.wrap(text, columns - 1)) == len(lines):
         lines, columns = narrower, columns - 1
@@ -69,19 +68,19 @@ def balanced(text: str, columns: int) -> list[str]:
 
 
 def show(axes, image: np.ndarray, **place) -> None:
-    """Draw raw pixels (h, w, 1 or 3) in [0, 255] without axes."""
+    """Draw an image of raw pixels (h, w, 1 or 3) in [0, 255], without axes."""
     axes.imshow(np.squeeze(image).astype(np.uint8), cmap="gray", vmin=0, vmax=255, interpolation="nearest", **place)
     axes.axis("off")
 
 
 def accuracy_axis(axes, accuracies) -> None:
-    """Draw accuracies on a logit axis: from 0.99 to 0.995 is as far as from 0.5 to 0.67, half the mistakes gone.
+    """Make the y axis a logit axis of accuracies: from 0.99 to 0.995 is as far as from 0.5 to 0.67.
 
     Args:
-        accuracies: all that are drawn, in [0, 1]; the axis goes a little beyond them, but ends at INSIDE, so that
-            whoever draws has to clip them to it.
+        accuracies: all that are drawn, in [0, 1]; the axis goes a little beyond them, but not beyond LIMITS,
+            to which the caller has to clip what it draws.
     """
-    low, high = np.clip([min(accuracies), max(accuracies)], *INSIDE)
+    low, high = np.clip([min(accuracies), max(accuracies)], *LIMITS)
     odds = np.array([low / (1 - low) / 1.4, high / (1 - high) * 1.6])
     axes.set(yscale="logit", ylim=odds / (1 + odds))
     axes.set_yticks([tick for tick in TICKS if axes.get_ylim()[0] <= tick <= axes.get_ylim()[1]])
@@ -89,8 +88,17 @@ def accuracy_axis(axes, accuracies) -> None:
     axes.yaxis.set_minor_formatter("")
 
 
-def percent_table(axes, percent: np.ndarray, cells: list[list[str]], label: str, **options) -> None:
-    """A table of shares in percent as colours, with a text in each cell; options are seaborn.heatmap's."""
+def percent_heatmap(axes, percent: np.ndarray, cells: list[list[str]], label: str, **options) -> None:
+    """Annotated heat map of percentages.
+
+    Args:
+        percent: (rows, columns) in [0, 100].
+        cells: text of each cell.
+        label: of the color bar.
+        options: of seaborn.heatmap().
+    """
+    import seaborn  # slow to import, and only this needs it
+
     seaborn.heatmap(
         percent,
         ax=axes,
@@ -103,6 +111,6 @@ def percent_table(axes, percent: np.ndarray, cells: list[list[str]], label: str,
         cbar_kws={"shrink": 0.5, "label": label},
         **options,
     )
-    for text, share in zip(axes.texts, percent.flat, strict=True):
-        text.set_color("white" if share > DARK else BLACK)
+    for text, value in zip(axes.texts, percent.flat, strict=True):
+        text.set_color("white" if value > DARK else BLACK)
     axes.tick_params(axis="y", rotation=0)

@@ -1,8 +1,11 @@
-"""What a user can mend ends in one line and a stable exit code; a bug keeps its traceback."""
+"""What a user can fix ends in one line and a stable exit code; a bug keeps its traceback."""
 
 import signal
+import subprocess
+import sys
 
 import pytest
+from conftest import PROJECT
 
 from pipeline import errors
 from pipeline.errors import UserError
@@ -26,7 +29,7 @@ def raising(error):
     ],
     ids=["bad input", "missing file", "full disk", "no number", "ctrl-c"],
 )
-def test_what_a_user_can_mend_is_one_line_on_stderr_and_a_stable_exit_code(error, code, says, capsys):
+def test_what_a_user_can_fix_is_one_line_on_stderr_and_a_stable_exit_code(error, code, says, capsys):
     assert errors.exit_code(raising(error)) == code
     out, err = capsys.readouterr()
     assert out == "" and len(err.strip().splitlines()) == 1 and says in err and err.endswith("\n")
@@ -46,3 +49,20 @@ def test_the_exit_code_of_main_is_passed_on(result, code, capsys):
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         errors.exit_code(lambda: 1 // 0)
+
+
+def test_debug_shows_the_traceback_of_an_error_that_is_one_line_otherwise(monkeypatch, capsys):
+    """A programming error may be an OSError, too."""
+    monkeypatch.setattr("sys.argv", ["script.py", "--debug"])
+    assert errors.exit_code(raising(FileNotFoundError(2, "No such file", "a.png"))) == 2
+    err = capsys.readouterr().err
+    assert "Traceback" in err and err.splitlines()[-1] == "error: No such file: a.png"
+
+
+def test_a_reader_that_has_gone_ends_a_script_quietly():
+    code = "from pipeline import errors; raise SystemExit(errors.exit_code(lambda: print('x' * 100_000)))"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.read(1)
+        process.stdout.close()
+        assert process.wait(60) == 141 and process.stderr.read() == b""

@@ -1,8 +1,9 @@
-"""Every picture in one look: text large enough, its colours readable, its signs in the font, its title inside."""
+"""Every plot in one style: text large enough, its colors readable, its signs in the font, its title inside."""
 
 import ast
 import itertools
 import re
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -22,27 +23,36 @@ from pipeline.deploy import comparison as comparison_plot
 from pipeline.evaluate import plots
 from pipeline.explain import plots as explain_plots
 
+NOWHERE = Path("nowhere.png")
 TITLE = "Some network with a rather long name on some data set (recipe default, 20 epochs, seed 0)"
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
 LABELS, GUESSES = np.arange(20) % 10, np.arange(20) // 2
 PROBABILITIES = np.eye(10)[GUESSES]
 CLASSES = cifar100_labels.CIFAR100_COARSE[:10]
-MACHINE = {"processor": "a processor", "cores": 2, "accelerator": "none"}
+MACHINE = {"processor": "a processor", "cores": 2, "accelerator": "none", "bfloat16": False}
 
 
 def history():
-    rows = ({"loss": 1 / n, "accuracy": 1 - 1 / n, "learning_rate": 0.1**n, "val_loss": 2 / n} for n in range(1, 6))
     return [
-        {**row, "val_accuracy": row["accuracy"] / 2, "phase": "head" if n < 3 else "tail"} for n, row in enumerate(rows)
+        {
+            "loss": 1 / n,
+            "accuracy": 1 - 1 / n,
+            "val_loss": 2 / n,
+            "val_accuracy": 1 - 2 / (n + 2),
+            "val_cross_entropy": 1.5 / n,
+            "learning_rate": 0.1**n,
+            "phase": "head" if n < 4 else "tail",
+        }
+        for n in range(1, 6)
     ]
 
 
 def comparison():
     def timed(name, ms):
         batch = {"median_ms": ms, "speedup": 40 / ms}
-        figures = {"test_accuracy": 0.9, "accuracy_low": 0.88, "accuracy_high": 0.92, "file_megabytes": ms}
-        return {"runtime": name, **figures, "batches": {"1": batch, "256": batch}}
+        accuracy = {"test_accuracy": 0.9, "accuracy_low": 0.88, "accuracy_high": 0.92}
+        return {"runtime": name, **accuracy, "file_megabytes": ms, "batches": {"1": batch, "256": batch}}
 
     ms = {"Keras predict": 40, "Keras call": 10, "ONNX Runtime": 2, "LiteRT float32": 2.1, "LiteRT int8": 0.5}
     entry = {"dataset": "mnist", "n_test": 1000, "runtimes": [timed(*pair) for pair in ms.items()]}
@@ -52,8 +62,8 @@ def comparison():
 
 def transfer():
     rows = [
-        {"way": way, "size": size, "images": images, "seed": seed, "test_accuracy": 0.5 + place / 40 + seed / 100}
-        for place, (way, size) in enumerate(transfer_plot.STYLES)
+        {"setup": setup, "size": size, "images": images, "seed": seed, "test_accuracy": 0.5 + place / 40 + seed / 100}
+        for place, (setup, size) in enumerate(transfer_plot.STYLES)
         for images in (100, 1000)
         for seed in (0, 1)
     ]
@@ -122,18 +132,20 @@ DRAWINGS = {
 MODULES = (plots, explain_plots, comparison_plot, transfer_plot, ablation_table)
 
 
-@pytest.fixture(params=DRAWINGS)
-def figure(request, monkeypatch, tmp_path):
-    """Each picture with made-up data, laid out as it is saved."""
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that are drawn, in place of the files that they would be saved to."""
     figures = []
     for module in MODULES:
         monkeypatch.setattr(module, "save", lambda figure, path: figures.append(figure))
-    DRAWINGS[request.param](tmp_path / "no.png")
-    FigureCanvasAgg(figures[0]).draw()
-    return figures[0]
+    return figures
 
 
-def test_text_can_be_read_at_half_size_and_in_grey_and_the_title_is_inside(figure):
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_text_can_be_read_at_half_size_and_in_grey_and_the_title_is_inside(drawn, name):
+    DRAWINGS[name](NOWHERE)
+    (figure,) = drawn
+    FigureCanvasAgg(figure).draw()
     texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
     assert min(text.get_fontsize() for text in texts) >= style.SMALL >= 9
     assert {to_hex(text.get_color()).upper() for text in texts} <= {style.BLACK, style.GREY, "#FFFFFF"}
@@ -153,42 +165,50 @@ def test_a_title_is_broken_into_lines_of_like_length():
     assert lines[0] == "What it shows" and " ".join(lines[1:]) == TITLE and len(lines) == 3
 
 
-def test_cells_have_the_text_colour_that_contrasts_more():
-    def luminance(colour):  # WCAG 2.2
-        value = np.asarray(matplotlib.colors.to_rgb(colour))
+def test_cells_have_the_text_color_that_contrasts_more():
+    def luminance(color):  # WCAG 2.2
+        value = np.asarray(matplotlib.colors.to_rgb(color))
         return np.dot(
             [0.2126, 0.7152, 0.0722], np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
         )
 
     axes = Figure().subplots()
     percent = np.linspace(0, 100, 21).reshape(3, 7)
-    style.percent_table(axes, percent, [["text"] * 7] * 3, "share (%)")
+    style.percent_heatmap(axes, percent, [["text"] * 7] * 3, "accuracy (%)")
     (cells, *_) = axes.collections
     for text, cell in zip(axes.texts, cells.get_facecolors(), strict=True):
         light, dark = sorted((luminance(text.get_color()), luminance(cell[:3])), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.1
 
 
-def test_no_recipe_is_left_out_of_time_to_accuracy_and_no_two_look_alike(monkeypatch, tmp_path):
-    figures = []
-    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
-    plots.time_to_accuracy({f"recipe {n}": [RUN] for n in range(12)}, "MNIST", tmp_path / "no.png")
-    handles, labels = figures[0].axes[0].get_legend_handles_labels()
+def test_the_validation_curve_is_plain_cross_entropy_where_the_history_has_it(drawn):
+    """The training loss function with label smoothing cannot stand beside a test loss."""
+    rows = history()
+    plots.training_curves(rows, TITLE, NOWHERE)
+    for row in rows:
+        del row["val_cross_entropy"]
+    plots.training_curves(rows, TITLE, NOWHERE)
+    for figure, factor, says in zip(drawn, (1.5, 2), ("plain cross-entropy", "training loss function"), strict=True):
+        training, validation, *_ = figure.axes[0].lines
+        np.testing.assert_allclose(training.get_ydata(), 1 / np.arange(1, 6))
+        np.testing.assert_allclose(validation.get_ydata(), factor / np.arange(1, 6))
+        assert says in validation.get_label() and "label smoothing" in training.get_label()
+
+
+def test_no_recipe_is_left_out_of_time_to_accuracy_and_no_two_look_alike(drawn):
+    plots.time_to_accuracy({f"recipe {n}": [RUN] for n in range(12)}, "MNIST", NOWHERE)
+    handles, labels = drawn[0].axes[0].get_legend_handles_labels()
     assert labels == [*(f"recipe {n}, n = 1" for n in range(12)), "hollow: without bfloat16"]
     assert len({(handle.get_color(), handle.get_marker()) for handle in handles[:12]}) == 12
 
 
-def test_a_run_without_bfloat16_is_marked_where_it_ends(monkeypatch, tmp_path):
-    figures = []
-    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
-    fast = RUN | {"curve": [[1.0, 0.5], [4.0, 0.8]], "processor": "a processor avx512_bf16"}
-    plots.time_to_accuracy({"fast": [fast, RUN]}, "MNIST", tmp_path / "no.png")
-    ends = {
-        line.get_xdata()[0]: line.get_markerfacecolor() == "white"
-        for line in figures[0].axes[0].lines
-        if len(line.get_xdata()) == 1
-    }
-    assert ends == {4.0: False, 9.0: True}
+def test_a_run_without_bfloat16_is_marked_where_it_ends(drawn):
+    runs = [RUN | {"bfloat16": True, "curve": [[1.0, 0.5], [4.0, 0.8]]}, RUN]
+    runs.append(RUN | {"accelerator": "a GPU", "curve": [[1.0, 0.5], [2.0, 0.8]]})
+    plots.time_to_accuracy({"fast": runs}, "MNIST", NOWHERE)
+    ends = [line for line in drawn[0].axes[0].lines if len(line.get_xdata()) == 1]
+    hollow = {line.get_xdata()[0]: line.get_markerfacecolor() == "white" for line in ends}
+    assert hollow == {4.0: False, 9.0: True, 2.0: False}
 
 
 def test_the_font_has_every_sign_that_is_used():
@@ -202,18 +222,18 @@ def test_the_font_has_every_sign_that_is_used():
     assert {"×", "±", "−"} <= used and used <= known
 
 
-def test_colours_and_sizes_are_set_in_one_place():
+def test_colors_and_sizes_are_set_in_one_place():
     own = re.compile(r"fontsize=\d|[\"']#[0-9A-Fa-f]{6}[\"']|rcParams|dpi=|frameon|import seaborn")
-    sources = [
-        path for folder in (".", "pipeline", "experiments", "benchmarks") for path in (PROJECT / folder).glob("*.py")
-    ]
+    packages = ("pipeline", "experiments", "benchmarks")
+    sources = [*PROJECT.glob("*.py"), *(path for name in packages for path in (PROJECT / name).rglob("*.py"))]
+    assert len(sources) > 50
     found = {path.name for path in sources if own.search(path.read_text(encoding="utf-8"))}
     assert found == {"style.py"}
 
 
-def test_labels_of_the_comparison_stay_in_their_panel_and_apart_however_close_the_times_are(monkeypatch, tmp_path):
-    result, drawn = comparison(), []
-    result["models"].append(result["models"][0] | {"name": "one's own"})  # named, its runtimes told by colour alone
+def test_labels_of_the_comparison_stay_in_their_panel_and_apart_however_close_the_times_are(drawn):
+    result = comparison()
+    result["models"].append(result["models"][0] | {"name": "one's own"})  # named, its runtimes told by color alone
     for model, accuracy in zip(result["models"], (1.0, 0.3, 0.2), strict=True):
         model["runtimes"] = [
             one
@@ -221,8 +241,7 @@ def test_labels_of_the_comparison_stay_in_their_panel_and_apart_however_close_th
             | {"batches": {batch: times | {"median_ms": 1 + n / 100} for batch, times in one["batches"].items()}}
             for n, one in enumerate(model["runtimes"])
         ]
-    monkeypatch.setattr(comparison, "save", lambda figure, path: drawn.append(figure))
-    comparison_plot.draw(result, tmp_path / "unused.png")
+    comparison_plot.draw(result, NOWHERE)
     FigureCanvasAgg(drawn[0]).draw()
     for axes in drawn[0].axes:
         panel = axes.get_window_extent()

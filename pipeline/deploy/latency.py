@@ -1,4 +1,4 @@
-"""How long a model takes to answer on the CPU."""
+"""Latency of a model's runtimes on the CPU, each in a process of its own, measured in turns."""
 
 import contextlib
 import json
@@ -17,7 +17,14 @@ CALLS = {1: 20, 32: 5, 256: 2}  # batch -> timed calls per turn
 
 
 class Worker:
-    """The near end of a pipeline.deploy.timing_worker process; starting it does not wait until it is ready."""
+    """A pipeline.deploy.timing_worker process; starting it does not wait until the model is loaded.
+
+    Args:
+        name: of the runtime, see timing_worker.
+        source: model file, or side of a matrix.
+        images: .npy file of raw pixels.
+        threads: processor threads.
+    """
 
     def __init__(self, name: str, source, images: Path, threads: int):
         self.name = name
@@ -59,11 +66,10 @@ class Worker:
 
 
 def interleaved(sources: dict, images: np.ndarray, threads: int, rounds: int, tell=lambda done: None) -> dict:
-    """Time several runtimes in turn (A B C, C B A, …), so that a machine that drifts favours none.
+    """Seconds per call of several runtimes, timed in turns (A B C, C B A, …): a drifting machine favors none.
 
-    Each runs in a process of its own with the same fixed number of threads, warmed up at every batch
-    size first. Nobody else's idle threads or memory are in it, and one call before each turn is not
-    counted.
+    Each runs in a process of its own with the same fixed number of threads, after a warm-up at every
+    batch size; no other runtime's threads or memory are in it. One call before each turn is not timed.
 
     Args:
         sources: runtime's name (see pipeline.deploy.timing_worker) -> model file, or side of a matrix.

@@ -1,4 +1,4 @@
-"""A saved or exported model as a function of images: Keras, ONNX Runtime or LiteRT on the CPU.
+"""Inference with a saved or exported model on the CPU: Keras, ONNX Runtime or LiteRT, all by the same interface.
 
 Nothing heavy is imported before a model is opened, and TensorFlow only for .h5, so that a program
 which runs an exported model starts at once.
@@ -14,32 +14,41 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.atomic_io import sha256
 from pipeline.console import counter
 from pipeline.errors import UserError
 from pipeline.system import cores, silence
 
-# What runs a model -> its file's name after the model's own, and the package that it needs.
+# Export format -> what follows the saved model's name in the export's.
+SUFFIXES = {
+    "onnx": ".onnx",
+    "float32": "_float32.tflite",
+    "float16": "_float16.tflite",
+    "int8": "_int8.tflite",
+    "saved_model": "_saved_model",
+}
+# Runtime -> suffix of the file that it runs, and the package that it needs.
 RUNTIMES = {
     "Keras predict": (".h5", "keras"),
     "Keras call": (".h5", "keras"),
-    "ONNX Runtime": (".onnx", "onnxruntime"),
-    "LiteRT float32": ("_float32.tflite", "ai_edge_litert"),
-    "LiteRT int8": ("_int8.tflite", "ai_edge_litert"),
+    "ONNX Runtime": (SUFFIXES["onnx"], "onnxruntime"),
+    "LiteRT float32": (SUFFIXES["float32"], "ai_edge_litert"),
+    "LiteRT int8": (SUFFIXES["int8"], "ai_edge_litert"),
 }
-# A larger batch goes through in parts whose activations fit the cache: measured against 256 at once, in
+# An export runs larger batches in parts whose activations fit the cache: measured against 256 at once, in
 # int8 and ONNX Runtime a tenth to a fifth faster on the two CNNs, on ResNet50 up to a tenth slower.
-CHUNK = 32
-AT_A_TIME = 2500  # images between two lines of progress
-ABOUT = "pipeline"  # metadata entry with what save_model stored beside the weights, as JSON
+BATCH = 32
+PROGRESS = 80  # batches between two lines of progress
+ABOUT = "pipeline"  # metadata entry of an export: the saved model's metadata and source_sha256, as JSON
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A model that is ready to answer.
+    """A model in its runtime.
 
     predict: raw pixels (n, h, w, c) float32 in [0, 255] -> probabilities (n, classes) float32.
     image_shape: (h, w, c).
-    about: class_names, dataset, title and more; class_names is always there.
+    about: its metadata: class_names, and dataset, title and more where this project made it.
     """
 
     predict: Callable[[np.ndarray], np.ndarray]
@@ -55,6 +64,26 @@ def installed(runtime: str) -> bool:
 def missing(package: str) -> UserError:
     """The line that says what to install."""
     return UserError(f"this needs {package}, which is not installed; run: pip install -r requirements-export.txt")
+
+
+def is_outdated(path: Path, about: dict) -> bool:
+    """Whether an export was made from another model than the .h5 file beside it is now, by SHA-256.
+
+    False where there is no such file, MODEL.h5 for MODEL.onnx or MODEL_int8.tflite; then nothing is hashed.
+
+    Args:
+        about: the export's metadata, see Opened.
+    """
+    saved = source_path(path)
+    return saved is not None and saved.is_file() and about.get("source_sha256") != sha256(saved)
+
+
+def source_path(path: Path) -> Path | None:
+    """Where the saved model of an export lies by the export's name; None where the name is not an export's."""
+    for suffix in SUFFIXES.values():
+        if path.name.endswith(suffix):
+            return path.with_name(path.name.removesuffix(suffix) + ".h5")
+    return None
 
 
 def open_model(path: str | Path, threads: int = 1, call: bool = False) -> Opened:
@@ -77,36 +106,47 @@ def open_model(path: str | Path, threads: int = 1, call: bool = False) -> Opened
     return _onnx(path, threads) if path.suffix == ".onnx" else _litert(path, threads)
 
 
-def predict(path: Path, images: np.ndarray) -> np.ndarray:
-    """Probabilities (n, classes) float32 of an export for raw pixels, in the runtime it is made for."""
-    if path.is_dir():
-        import tensorflow as tf
+def predict(path: Path, images: np.ndarray, what: str) -> np.ndarray:
+    """Probabilities (n, classes) float32 of an export for raw pixels (n, h, w, c), in the runtime it is made for.
 
-        loaded = tf.saved_model.load(str(path))
+    Args:
+        path: .onnx, .tflite or the folder of a SavedModel.
+        what: name of the images, in the lines of progress.
+    """
+    answer = _saved_model(path) if path.is_dir() else open_model(path, threads=cores()).predict
+    return _in_batches(answer, images, BATCH, f"{what} through {path.name}")
 
-        def answer(part):
-            return loaded.serve(part).numpy()
 
-    else:
-        answer = open_model(path, threads=cores()).predict
+def _in_batches(answer: Callable, images: np.ndarray, size: int, what: str = "") -> np.ndarray:
+    """Answers to all images, asked for `size` at a time; with a name for the images, progress is printed."""
     parts = []
-    for start in range(0, len(images), AT_A_TIME):
-        parts.append(answer(images[start : start + AT_A_TIME].astype(np.float32)))
-        counter(min(start + AT_A_TIME, len(images)), len(images), f"test images through {path.name}")
+    for start in range(0, len(images), size):
+        parts.append(answer(images[start : start + size].astype(np.float32, copy=False)))
+        done = min(start + size, len(images))
+        if what and (len(parts) % PROGRESS == 0 or done == len(images)):
+            counter(done, len(images), what)
     return np.concatenate(parts)
+
+
+def _saved_model(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    return lambda images: loaded.serve(images).numpy()
 
 
 def _keras(path: Path, call: bool) -> Opened:
     from pipeline.models import saved_model
 
-    model, about = saved_model.load(path), saved_model.metadata(path)
+    saved = saved_model.open_model(path)
+    model = saved.model
 
-    def predict(images):
+    def answer(images):
         if call:
             return np.asarray(model(images, training=False), np.float32)
         return np.asarray(model.predict(images, batch_size=len(images), verbose=0), np.float32)
 
-    return _checked(path, predict, model.input_shape, model.output_shape, about)
+    return _checked(path, answer, model.input_shape, model.output_shape, saved.metadata)
 
 
 def _onnx(path: Path, threads: int) -> Opened:
@@ -127,10 +167,10 @@ def _onnx(path: Path, threads: int) -> Opened:
         raise UserError(f"{path} takes {pixels.type}; an image classifier here takes raw pixels as float32")
     stored = session.get_modelmeta().custom_metadata_map.get(ABOUT, "{}")
 
-    def predict(images):
-        return _in_parts(lambda part: session.run(None, {pixels.name: part})[0], images)
+    def answer(images):
+        return session.run(None, {pixels.name: images})[0]
 
-    return _checked(path, predict, pixels.shape, scores.shape, _decoded(stored, path))
+    return _checked(path, _batched(answer, pixels.shape), pixels.shape, scores.shape, _decoded(stored, path))
 
 
 def _litert(path: Path, threads: int) -> Opened:
@@ -152,13 +192,13 @@ def _litert(path: Path, threads: int) -> Opened:
     shape = source["shape_signature"]
     size = [1]
 
-    def run(part):
-        if len(part) != size[0]:
-            interpreter.resize_tensor_input(source["index"], [len(part), *shape[1:]])
+    def answer(images):
+        if len(images) != size[0]:
+            interpreter.resize_tensor_input(source["index"], [len(images), *shape[1:]])
             with silence():
                 interpreter.allocate_tensors()
-            size[0] = len(part)
-        interpreter.set_tensor(source["index"], part)
+            size[0] = len(images)
+        interpreter.set_tensor(source["index"], images)
         interpreter.invoke()
         return interpreter.get_tensor(target["index"])
 
@@ -170,7 +210,7 @@ def _litert(path: Path, threads: int) -> Opened:
                     about = _decoded(archive.read(f"{ABOUT}.json"), path)
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
             raise UserError(f"{path} carries metadata that are damaged; export the model again") from error
-    return _checked(path, lambda images: _in_parts(run, images), shape, target["shape_signature"], about)
+    return _checked(path, _batched(answer, shape), shape, target["shape_signature"], about)
 
 
 def _one_each(path: Path, inputs: list, outputs: list) -> tuple:
@@ -179,10 +219,10 @@ def _one_each(path: Path, inputs: list, outputs: list) -> tuple:
     return inputs[0], outputs[0]
 
 
-def _in_parts(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
-    if len(images) <= CHUNK:
-        return run(images)
-    return np.concatenate([run(images[start : start + CHUNK]) for start in range(0, len(images), CHUNK)])
+def _batched(answer: Callable, input_shape) -> Callable[[np.ndarray], np.ndarray]:
+    """The same for any number of images; one by one where the model was made for single images."""
+    size = 1 if list(input_shape[:1]) == [1] else BATCH
+    return lambda images: _in_batches(answer, images, size)
 
 
 def _decoded(text: str | bytes, path: Path) -> dict:
@@ -196,7 +236,7 @@ def _decoded(text: str | bytes, path: Path) -> dict:
 
 
 def _checked(path: Path, predict, input_shape, output_shape, about: dict) -> Opened:
-    """Refuse what is no image classifier; classes without names are called by their number."""
+    """The opened model; classes without names get their numbers. UserError where it is no image classifier."""
     shape = tuple(input_shape[1:])
     if len(shape) != 3 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape) or shape[2] not in (1, 3):
         raise UserError(f"{path} takes {list(input_shape)}; an image classifier here takes (n, height, width, 1 or 3)")

@@ -13,36 +13,40 @@ from pipeline.models import saved_model
 
 
 def measure(model, dataset) -> tuple[dict, np.ndarray]:
-    """The figures of a model as it was saved; reads the test images once.
+    """Metrics of a finished model on validation and test images; reads the test images once.
 
     Args:
         model: Keras model, raw pixels to probabilities.
-        dataset: data.Dataset with a validation part.
+        dataset: data.datasets.Dataset with a validation part.
     Returns:
-        entries of metrics.json (accuracies and F1 in [0, 1], loss in nats per image, milliseconds per image on
-        this processor in batches of 32); probabilities on the test images, (n, classes) float32.
+        entries of metrics.json (accuracies and F1 scores in [0, 1]; losses are plain cross-entropy in nats per image;
+        milliseconds per image on the CPU in batches of 32); probabilities on the test images, (n, n_classes) float32.
     """
-    probabilities = saved_model.predict(model, dataset.x_test, what="test images evaluated")
-    held_out = saved_model.predict(model, dataset.x_validation).argmax(axis=1)
-    matrix = metrics.confusion_matrix(dataset.y_test, probabilities.argmax(axis=1), len(dataset.class_names))
-    found = {
-        "validation_accuracy": float(np.mean(held_out == dataset.y_validation)),
-        "test_accuracy": metrics.accuracy(matrix),
-        "test_loss": metrics.cross_entropy(probabilities, dataset.y_test),
+    validation = saved_model.predict(model, dataset.x_validation)
+    test = saved_model.predict(model, dataset.x_test, what="test images evaluated")
+    matrix = metrics.confusion_matrix(dataset.y_test, test.argmax(axis=1), len(dataset.class_names))
+    measured = {
+        "validation_accuracy": metrics.accuracy(validation, dataset.y_validation),
+        "validation_loss": metrics.cross_entropy(validation, dataset.y_validation),
+        "test_accuracy": metrics.accuracy(test, dataset.y_test),
+        "test_loss": metrics.cross_entropy(test, dataset.y_test),
         "macro_f1": metrics.macro_f1(matrix),
         "weighted_f1": metrics.weighted_f1(matrix),
         "cpu_ms_per_sample": milliseconds_per_sample(model, dataset.x_test, batch_size=32),
         "class_names": list(dataset.class_names),
         "confusion_matrix": matrix.tolist(),
     }
-    return found, probabilities
+    return measured, test
 
 
 def milliseconds_per_sample(model, images: np.ndarray, batch_size: int) -> float:
-    """Median milliseconds per image of a loaded Keras model at one batch size, CPU: 20 calls after three to warm up.
+    """Latency of a Keras model on the CPU: median milliseconds per image of 20 batches, after three to warm up.
 
-    The call is Keras' compiled predict_on_batch: the graph without the loop that predict() adds. It is a copy that is
-    timed, whose weights are the CPU's: those of a model that was loaded beside a GPU lie there.
+    A batch is one call of predict_on_batch: the compiled graph without the loop that predict() adds. It is called on a
+    copy whose weights lie on the CPU: those of a model that was loaded beside a GPU lie on the GPU.
+
+    Args:
+        images: (n, h, w, c) raw pixels, any dtype; repeated where they are fewer than a batch.
     """
     batch = np.resize(images, (batch_size, *images.shape[1:])).astype(np.float32)
     seconds = []
@@ -58,7 +62,7 @@ def milliseconds_per_sample(model, images: np.ndarray, batch_size: int) -> float
 
 
 def by_class(matrix: np.ndarray, class_names) -> pd.DataFrame:
-    """Precision, recall, F1 and test images of each class, from the confusion matrix (true, predicted)."""
+    """Precision, recall, F1 score and number of test images of each class, from the confusion matrix."""
     precision, recall, f1 = metrics.precision_recall_f1(matrix)
     return pd.DataFrame(
         {"class": class_names, "precision": precision, "recall": recall, "f1": f1, "images": matrix.sum(axis=1)}
@@ -66,62 +70,67 @@ def by_class(matrix: np.ndarray, class_names) -> pd.DataFrame:
 
 
 def draw(dataset, probabilities: np.ndarray, matrix: np.ndarray, title: str, confusion: Path, examples: Path) -> None:
-    """The confusion matrix, and the first ten test images that are right and the first ten that are wrong."""
-    names, right = dataset.class_names, probabilities.argmax(axis=1) == dataset.y_test
+    """Plots of the test images: confusion matrix, and the first ten classified correctly and the first ten wrongly.
+
+    Args:
+        probabilities: (n, n_classes) on the test images; matrix: their confusion matrix.
+        title: what the plots were made on.
+        confusion, examples: the PNG files.
+    """
+    names, correct = dataset.class_names, probabilities.argmax(axis=1) == dataset.y_test
     plots.confusion_matrix(matrix, names, title, confusion)
-    first = (np.flatnonzero(which)[:10] for which in (right, ~right))
-    plots.examples(dataset.x_test, dataset.y_test, probabilities, *first, names, title, examples)
+    first, first_wrong = (np.flatnonzero(which)[:10] for which in (correct, ~correct))
+    plots.examples(dataset.x_test, dataset.y_test, probabilities, first, first_wrong, names, title, examples)
 
 
-Views = Callable[[np.ndarray], list[np.ndarray]]
+# Test-time augmentation: images (n, h, w, c) -> augmented copies of all of them, each (n, h, w, c).
+Augmentations = Callable[[np.ndarray], list[np.ndarray]]
 
 
-def flip_views(images: np.ndarray) -> list[np.ndarray]:
+def mirrored(images: np.ndarray) -> list[np.ndarray]:
     """Each image (n, h, w, c) and its mirror image."""
     return [images, images[:, :, ::-1]]
 
 
-def flip_and_shift_views(images: np.ndarray) -> list[np.ndarray]:
-    """Six views: as it is and moved by a pixel along the diagonal, both ways, each with its mirror image.
+def mirrored_and_shifted(images: np.ndarray) -> list[np.ndarray]:
+    """Each image unchanged and shifted by one pixel along the diagonal, both ways; each of these mirrored, too.
 
     After airbench (Jordan 2024, arXiv 2404.00498, section 3.5), with equal weights.
     """
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
-    moved = (images, padded[:, :-2, :-2], padded[:, 2:, 2:])
-    return [view for images in moved for view in flip_views(images)]
+    shifted = (images, padded[:, :-2, :-2], padded[:, 2:, 2:])
+    return [copy for images in shifted for copy in mirrored(images)]
 
 
-TTA = {"flip": flip_views, "flip and shift": flip_and_shift_views}
+TTA: dict[str, Augmentations] = {"flip": mirrored, "flip and shift": mirrored_and_shifted}
 
 
-def predict_with_tta(model, images: np.ndarray, views: Views, what: str = "") -> np.ndarray:
-    """Mean probabilities (n, classes) over the views of raw pixels (n, h, w, c) in [0, 255]."""
-    return np.mean([saved_model.predict(model, view, what=what) for view in views(images)], axis=0)
+def tta_predict(model, images: np.ndarray, augmentations: Augmentations, what: str = "") -> np.ndarray:
+    """Probabilities with test-time augmentation: mean over the augmented copies, (n, n_classes) float32.
+
+    Args:
+        images: raw pixels (n, h, w, c) in [0, 255].
+        what: name of the images; if given, progress is printed.
+    """
+    return np.mean([saved_model.predict(model, copy, what=what) for copy in augmentations(images)], axis=0)
 
 
-def measure_tta(model, dataset, candidates: dict[str, Views]) -> dict:
-    """Accuracy with the views that do best on the validation images; only those ever see the test images.
+def choose_tta(model, dataset, candidates: dict[str, Augmentations]) -> dict:
+    """Test accuracy with the test-time augmentation of best validation accuracy; no other sees the test images.
 
     Args:
         model: finished model, raw pixels to probabilities.
         dataset: with a validation part.
-        candidates: name -> function that makes the views; "none" is tried as well.
+        candidates: name -> augmentations; "none" is a candidate as well.
     Returns:
-        chosen (name), validation_accuracy (name -> share), test_accuracy.
+        {"chosen": name, "validation_accuracy": {name: accuracy}, "test_accuracy": accuracy}
     """
     candidates = {"none": lambda images: [images], **candidates}
-    validation = {
-        name: _accuracy(predict_with_tta(model, dataset.x_validation, views), dataset.y_validation)
-        for name, views in candidates.items()
-    }
+    validation = {}
+    for name, augmentations in candidates.items():
+        probabilities = tta_predict(model, dataset.x_validation, augmentations)
+        validation[name] = metrics.accuracy(probabilities, dataset.y_validation)
     chosen = max(validation, key=validation.get)
-    probabilities = predict_with_tta(model, dataset.x_test, candidates[chosen], f"test images, views: {chosen}")
-    return {
-        "chosen": chosen,
-        "validation_accuracy": validation,
-        "test_accuracy": _accuracy(probabilities, dataset.y_test),
-    }
-
-
-def _accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    return float(np.mean(probabilities.argmax(axis=1) == labels))
+    probabilities = tta_predict(model, dataset.x_test, candidates[chosen], f"test images, augmentation: {chosen}")
+    test = metrics.accuracy(probabilities, dataset.y_test)
+    return {"chosen": chosen, "validation_accuracy": validation, "test_accuracy": test}

@@ -1,12 +1,12 @@
-"""Why this class: heat maps of a score before the softmax, whole batches at a time.
+"""Heat maps of a model: the evidence for a class at each place of an image, for whole batches.
 
-Capturing activations and gradients, enlarging and scaling maps is done here, once for all methods.
+One Explainer serves all methods: it captures activations and gradients, and enlarges and scales the maps.
 Gradients are TensorFlow's: Keras has no backend-neutral ones.
 """
 
 import numpy as np
 
-from pipeline.backend import keras
+from pipeline.backend import keras, layers
 from pipeline.errors import UserError
 from pipeline.explain import cam, receptive_field
 from pipeline.models import saved_model
@@ -14,39 +14,38 @@ from pipeline.models import saved_model
 METHODS = (*cam.METHODS, "score-cam", "occlusion")
 DEFAULT_METHOD = "grad-cam"
 SMALLEST_MAP = 3  # cells per side of the default layer
-FUSED = "fused"  # in the place of a layer's name: all stages together
-BATCH = 100  # images per captured batch; a few hundred megabytes for the widest layers
+FUSED = "fused"  # in place of a layer's name: all stages, fused
+BATCH_SIZE = 100  # images per captured batch; a few hundred megabytes for the widest layers
 
 
 def score_weights(classes, n_classes: int, against=None) -> np.ndarray:
-    """Weights (n, n_classes) float32 on the logits: the score to explain is their weighted sum.
+    """Score to explain, as weights (n, n_classes) float32 of the logits.
 
     Args:
-        classes: (n,) class that each image's map is for.
-        against: (n,) other class; then the score is the difference, "why this one and not that one".
+        classes: (n,) int, the class that each image's heat map is for.
+        against: (n,) int, another class; the score is then the difference of the logits: "why this one and not that".
     """
-    one = np.eye(n_classes, dtype=np.float32)
-    return one[classes] if against is None else one[classes] - one[against]
+    one_hot = np.eye(n_classes, dtype=np.float32)
+    return one_hot[classes] if against is None else one_hot[classes] - one_hot[against]
 
 
 def spatial_layers(model) -> list:
-    """Layers whose maps are activations, in order: ReLU and its like, and layers that end in one.
+    """Layers whose maps are activations, in order: ReLU and its variants, and layers with an activation of their own.
 
-    What a convolution gives before its activation can be negative all over; a weighted sum of such
-    maps, cut off below zero, is often zero everywhere.
+    The output of a convolution before its activation can be negative everywhere; a weighted sum of such maps,
+    clipped below zero, is often zero everywhere.
     """
-    rectifiers = keras.layers.ReLU | keras.layers.LeakyReLU | keras.layers.PReLU | keras.layers.ELU
+    rectifiers = layers.ReLU | layers.LeakyReLU | layers.PReLU | layers.ELU
     linear = keras.activations.linear
-    return [
-        layer
-        for layer in model.layers
-        if len(layer.output.shape) == 4
-        and (isinstance(layer, rectifiers) or getattr(layer, "activation", linear) is not linear)
-    ]
+
+    def is_activation(layer) -> bool:
+        return isinstance(layer, rectifiers) or getattr(layer, "activation", linear) is not linear
+
+    return [layer for layer in model.layers if len(layer.output.shape) == 4 and is_activation(layer)]
 
 
 def stages(model) -> list[str]:
-    """Names of the last activation of each map size, from large maps to small; a map of one cell says no place.
+    """Stages: names of the last activation of each map size, from large maps to small, those of one cell left out.
 
     Raises:
         UserError: the model has none.
@@ -59,10 +58,10 @@ def stages(model) -> list[str]:
 
 
 def default_layer(model) -> str:
-    """The deepest stage whose map has at least 3x3 cells; coarser ones are too few to say where.
+    """Name of the deepest stage whose map has at least 3x3 cells.
 
-    By benchmarks/faithfulness.py earlier stages are less faithful with Grad-CAM, and so is the fusion of
-    all; coarser ones do not beat random maps.
+    By benchmarks/faithfulness.py Grad-CAM is less faithful at earlier stages, and so is the fusion of all; at coarser
+    ones it does not beat random maps.
 
     Raises:
         UserError: the model has none.
@@ -76,18 +75,18 @@ def default_layer(model) -> str:
 
 
 class Explainer:
-    """One model, ready to explain; what it compiled for a layer serves all later batches.
+    """Heat maps of one model; what is compiled for a layer serves all later batches.
 
     Args:
-        model: functional model that ends in a softmax layer of its own.
+        model: functional model whose last layer is a Softmax.
     Raises:
-        UserError: another backend than TensorFlow, or no softmax layer at the end.
+        UserError: another backend than TensorFlow, or another last layer.
     """
 
     def __init__(self, model):
         if keras.backend.backend() != "tensorflow":
             raise UserError("explanations need the TensorFlow backend; run with KERAS_BACKEND=tensorflow")
-        if not isinstance(model.layers[-1], keras.layers.Softmax):
+        if not isinstance(model.layers[-1], layers.Softmax):
             raise UserError(f"{model.name} does not end in a softmax layer, so there is no score before it to explain")
         self.model, self.n_classes = model, model.output_shape[-1]
         self.logits = keras.Model(model.input, model.layers[-1].input)
@@ -95,15 +94,15 @@ class Explainer:
         self._captures = {}
 
     def __call__(self, images, target=None, method: str = DEFAULT_METHOD, layer: str | None = None) -> np.ndarray:
-        """Heat maps of the score before the softmax.
+        """Heat maps (n, h, w) float32 in [0, 1] of a score, a weighted sum of the logits.
+
+        Each map's maximum is 1; a map without positive evidence is zero everywhere.
 
         Args:
             images: raw pixels (n, h, w, c) in [0, 255].
-            target: (n, classes) weights on the logits, see score_weights(); None explains the predicted class.
+            target: (n, classes) weights of the logits, see score_weights(); None explains the predicted class.
             method: one of METHODS.
-            layer: name of a layer, or "fused"; None takes default_layer(). Occlusion has no use for it.
-        Returns:
-            (n, h, w) float32 in [0, 1], each map's maximum 1; a map without positive evidence is zero everywhere.
+            layer: name of a layer, or "fused"; None takes default_layer(). Occlusion does not use it.
         Raises:
             UserError: no such method or layer.
         """
@@ -111,71 +110,79 @@ class Explainer:
             raise UserError(f"there is no method {method}; there are {', '.join(METHODS)}")
         names = self.layers(method, layer)
         images = np.asarray(images, np.float32)
-        parts = []
-        for start in range(0, len(images), BATCH):
-            part = images[start : start + BATCH]
-            parts.append(self._maps(part, None if target is None else target[start : start + BATCH], method, names))
-        return np.concatenate(parts)
+        batches = []
+        for start in range(0, len(images), BATCH_SIZE):
+            batch = slice(start, start + BATCH_SIZE)
+            batches.append(self._maps(images[batch], None if target is None else target[batch], method, names))
+        return np.concatenate(batches)
 
     def layers(self, method: str, layer: str | None = None) -> list[str]:
-        """The layers that a map is made of: one, all stages, or none (occlusion); UserError where it does not exist."""
+        """Names of the layers that a heat map is made from: one, all stages, or none (occlusion).
+
+        Raises:
+            UserError: the model has no such layer with a map.
+        """
         if method == "occlusion":
             return []
         layer = layer or default_layer(self.model)
         if layer == FUSED:
             return stages(self.model)
-        known = [known.name for known in self.model.layers[1:] if len(known.output.shape) == 4]
+        known = [one.name for one in self.model.layers[1:] if len(one.output.shape) == 4]
         if layer not in known:
             raise UserError(f"{self.model.name} has no layer {layer} with a map; it has {FUSED}, {', '.join(known)}")
         return [layer]
 
     def _maps(self, images, target, method, names) -> np.ndarray:
+        if target is None and method not in cam.METHODS:
+            predicted = saved_model.predict(self.logits, images).argmax(axis=1)
+            target = score_weights(predicted, self.n_classes)
+
         def score(changed, rows):
             return (saved_model.predict(self.logits, changed) * target[rows]).sum(axis=1)
 
-        if target is None and method not in cam.METHODS:
-            target = np.eye(self.n_classes, dtype=np.float32)[saved_model.predict(self.logits, images).argmax(axis=1)]
         if method == "occlusion":
             return cam.scale(cam.occlusion(score, images))
         maps = []
         for name, activations, gradients in zip(names, *self.capture(images, target, names), strict=True):
             if method == "score-cam":
                 small = cam.score_cam(score, images, activations, self.cells.get(name))
-                small[~target.any(axis=1)] = 0  # a class against itself: equal scores would weigh all channels alike
+                small[~target.any(axis=1)] = 0  # a class against itself: equal scores would weight all channels alike
             else:
                 small = cam.METHODS[method](activations, gradients)
             maps.append(cam.enlarge(np.maximum(small, 0), *images.shape[1:3], self.cells.get(name)))
         return cam.scale(cam.fuse(maps) if len(maps) > 1 else maps[0])
 
     def capture(self, images, target, names) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Activations of the named layers and the score's gradients at them, each (n, h, w, channels), in one pass.
+        """Activations of layers and the gradients of the score with respect to them, each (n, h, w, channels).
 
-        Without a target that of the predicted class, found in the same pass; weights of NaN stand for it.
+        Args:
+            images: raw pixels (n, h, w, c) float32.
+            target: as in __call__; the predicted class is found in the same pass.
+            names: of the layers.
         """
         key = tuple(names)
         if key not in self._captures:
             self._captures[key] = self._compile(key)
         if target is None:
-            target = np.full((len(images), self.n_classes), np.nan, np.float32)
+            target = np.full((len(images), self.n_classes), np.nan, np.float32)  # stands for the predicted class
         activations, gradients = self._captures[key](images, target)
-        return [one.numpy() for one in activations], [one.numpy() for one in gradients]
+        return [maps.numpy() for maps in activations], [maps.numpy() for maps in gradients]
 
     def _compile(self, names):
         import tensorflow as tf
 
-        both = keras.Model(
-            self.model.input, [*(self.model.get_layer(name).output for name in names), self.logits.output]
-        )
+        outputs = [self.model.get_layer(name).output for name in names]
+        maps_and_logits = keras.Model(self.model.input, [*outputs, self.logits.output])
 
-        # Compiled, because a graph leaves out what nobody asked for: the gradients of all weights.
+        # Compiled, because a graph leaves out what is not needed: the gradients of all weights.
         @tf.function(
             input_signature=[tf.TensorSpec((None, *self.model.input_shape[1:])), tf.TensorSpec((None, self.n_classes))]
         )
         def capture(pixels, weights):
-            *maps, logits = both(pixels, training=False)
+            *maps, logits = maps_and_logits(pixels, training=False)
             predicted = tf.one_hot(tf.argmax(logits, axis=1), self.n_classes)
             weights = tf.where(tf.math.is_nan(weights), predicted, weights)
-            # Images of a batch do not influence each other, so the sum's gradient holds each one's own.
+            # The images of a batch do not influence each other, so the gradient of the sum holds that of each.
             return maps, tf.gradients(tf.reduce_sum(weights * logits), maps)
 
         return capture

@@ -21,15 +21,15 @@ OBJECTS, DEPTH = 20_000, 20
 
 
 class Refused(Exception):
-    """Says what is wrong with the file."""
+    """A file that must not be opened; the message says what is wrong with it."""
 
 
 class Reading:
-    """A file's content as one SHA-256, however it is laid out.
+    """SHA-256 of a file's content, `total`, whatever its layout on disk.
 
     Raises:
-        Refused: it leads out of the file, runs in a circle, is neither a number nor a text, or is
-            more than a model of small images has.
+        Refused: the content refers to another file or to itself, is neither numbers nor text, or is more
+            than a model of small images has.
     """
 
     def __init__(self, file: h5py.File):
@@ -39,7 +39,7 @@ class Reading:
         self.group(file, 0)
 
     def group(self, group: h5py.Group, depth: int) -> None:
-        """What a group holds, in the order of the names."""
+        """Add a group's members, in the order of their names."""
         if depth > DEPTH:
             raise Refused("holds groups in a circle or too deep")
         for name in sorted(group):
@@ -59,7 +59,7 @@ class Reading:
                 raise Refused(f"holds {name}, neither a group nor numbers")
 
     def attributes(self, node) -> None:
-        """Texts and numbers; anything else, a pickle for example, is not read at all."""
+        """Add a node's attributes, text and numbers; anything else, a pickle for example, is not read at all."""
         for name in sorted(node.attrs):
             if name == DIGEST and node.name == "/":
                 continue
@@ -74,7 +74,7 @@ class Reading:
             self.total.update(b"\0attribute " + name.encode() + b"\0" + written)
 
     def array(self, node: h5py.Dataset) -> None:
-        """Numbers, taken into memory only if the file really has them or, packed, they are not too many."""
+        """Add an array; it is read only if the file holds all of it or, compressed, if it is not too large."""
         if node.dtype.kind not in "fiub":
             raise Refused(f"holds an array, {node.name}, that is not of numbers")
         if node.external or node.is_virtual:

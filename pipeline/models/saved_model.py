@@ -4,22 +4,41 @@ The contract of a saved model: raw pixels float32 in [0, 255] in, probabilities 
 float32, uncompiled, stock Keras layers only; class names, data set and recipe are in the file.
 """
 
+import functools
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from pipeline import backend
-from pipeline.atomic_io import replacing
+from pipeline.atomic_io import replacing, sha256
 from pipeline.backend import keras, layers
 from pipeline.console import counter
 from pipeline.errors import UserError
 from pipeline.models import contract, h5_scan, untrusted
 
 ATTRIBUTE = "pipeline"
+MODELS_KEPT = 8  # open in one process
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A saved model, opened: all that a script needs of it.
+
+    path: its .h5 file.
+    model: uncompiled Keras model, as load() returns it. It is shared within the process: nobody changes its weights.
+    metadata: as metadata() returns it.
+    sha256: of the file, hex.
+    """
+
+    path: Path
+    model: Any
+    metadata: dict
+    sha256: str
 
 
 def inference_copy(model, image_shape: tuple[int, ...]):
@@ -67,7 +86,7 @@ def inference_copy(model, image_shape: tuple[int, ...]):
 
 
 def save(model, path: Path, *, image_shape, **about) -> None:
-    """Save an inference copy as .h5, atomically; `about` travels in the file.
+    """Save an inference copy as .h5, atomically; `about` is stored in the file.
 
     Args:
         image_shape: (h, w, c) of the pixels that it takes.
@@ -81,8 +100,27 @@ def save(model, path: Path, *, image_shape, **about) -> None:
             file.attrs[h5_scan.DIGEST] = h5_scan.digest(file)
 
 
+def open_model(path: str | Path) -> SavedModel:
+    """Open a saved model; a file that has not changed is opened once in a process.
+
+    Raises:
+        UserError: as metadata() and load() do.
+    """
+    path = Path(path)
+    metadata(path)  # refuses what is no file of this project before Keras is imported
+    status = path.stat()
+    return _opened(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(MODELS_KEPT)
+def _opened(path: Path, modified: int, size: int) -> SavedModel:
+    return SavedModel(path, load(path), metadata(path), sha256(path))
+
+
 def metadata(path: Path) -> dict:
-    """What save_model stored beside the weights: prefix, dataset, title, class_names, recipe, seed.
+    """What save() stored beside the weights: prefix, dataset, title, class_names, recipe, seed, validation.
+
+    validation is the fraction of the training images that was held out, see data.datasets.split().
 
     Raises:
         UserError: missing, damaged or foreign file, or an export.
@@ -100,7 +138,9 @@ def metadata(path: Path) -> dict:
     names = about.get("class_names") if isinstance(about, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError(f"{path} was not saved by this project: it names no classes")
-    if not all(isinstance(about.get(key), str) for key in ("prefix", "dataset", "title")):
+    named = all(isinstance(about.get(key), str) for key in ("prefix", "dataset", "title"))
+    fraction = about.get("validation", 0.1)
+    if not named or not isinstance(fraction, float) or not 0 < fraction < 1:
         raise UserError(f"{path} was not saved by this project: it does not say what it was trained on")
     if not re.fullmatch(r"[\w-]+", about["prefix"]):  # it becomes part of file names
         raise UserError(f"{path} was not saved by this project: its prefix is no name")
@@ -122,32 +162,32 @@ def finished(folder: Path) -> list[Path]:
             print(f"{path} is missing; {model.script} makes it", flush=True)
     if not there:
         first = next(iter(MODELS.values())).script
-        raise UserError(f"no saved model in {folder}; run {first} first, or mend --output-dir")
+        raise UserError(f"no saved model in {folder}; run {first} first, or choose another --output-dir")
     return there
 
 
 def load(path: Path):
-    """Load a saved model, uncompiled, after a look at the file by pipeline.models.untrusted.
+    """Uncompiled Keras model from an .h5 file, which pipeline.models.untrusted checks first.
 
     Raises:
-        UserError: missing, damaged or changed file, a Lambda layer, or a class that is not Keras' own.
-            The architecture is read as plain JSON first, so none of the file's code has run by then.
+        UserError: missing, damaged or changed file, a Lambda layer, or a class that is not Keras' own. The
+            architecture is read as plain JSON before, so no code in the file has run by then.
     """
     return without_xla(untrusted.load(Path(path)))
 
 
 def without_xla(model):
-    """The model, kept from XLA, which Keras gives every uncompiled model beside a GPU, anew for each batch size."""
+    """The same model, never compiled by XLA: beside a GPU Keras would do so by default, again for each batch size."""
     if keras.backend.backend() == "tensorflow" and not model.compiled:
         model.jit_compile = False
     return model
 
 
 def predict(model, images: np.ndarray, batch_size: int = 250, what: str = "") -> np.ndarray:
-    """Outputs (n, ...) float32 of a model for raw pixels (n, h, w, c) in [0, 255], whatever their dtype.
+    """Outputs (n, ...) float32 of a Keras model for raw pixels (n, h, w, c) in [0, 255] of any dtype.
 
     Args:
-        what: name of the images; if given, how far it has come is printed.
+        what: name of the images; if given, progress is printed.
     """
     # Batch by batch: predict() turns the whole array into one tensor, and its tf.data pipeline ends late
     # (see pipeline.data.batches).
@@ -164,14 +204,13 @@ def predict(model, images: np.ndarray, batch_size: int = 250, what: str = "") ->
 
 @dataclass(frozen=True)
 class Model:
-    """One model in the output folder.
+    """A finished model of this project, by its file in the output folder.
 
-    Args:
-        prefix: of the files beside it.
-        file: its name.
-        script: that makes it.
-        network, task: in tables.
-        recipe: whose seeds are counted; None where one run is all there is.
+    prefix: of the files beside it.
+    file: name of its file.
+    script: the training script that makes it.
+    network, task: their names in tables.
+    recipe: the recipe whose seeds are counted; None where there is a single run.
     """
 
     prefix: str

@@ -1,4 +1,4 @@
-"""Keras model files from anywhere: none of their code runs, and none takes the process with it."""
+"""Keras model files of unknown origin: no code in them runs, and none can crash the process."""
 
 import contextlib
 import functools
@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 import h5py
@@ -16,8 +17,8 @@ from pipeline import PROJECT
 from pipeline.backend import keras
 from pipeline.errors import UserError
 
-# The classes that a saved model may name are Keras' own in these modules, but for FORBIDDEN.
-ALLOWED = (keras.layers, keras.initializers, keras.regularizers, keras.constraints, keras.dtype_policies)
+# The classes that a saved model may name are Keras' own in these modules of Keras, but for FORBIDDEN.
+ALLOWED = ("layers", "initializers", "regularizers", "constraints", "dtype_policies")
 MODELS = {"Functional", "Model", "Sequential", "Policy"}  # Policy: Keras 2's DTypePolicy
 PLAIN = {"__keras_tensor__", "__tensor__", "__numpy__"}  # how Keras writes constants
 FORBIDDEN = {
@@ -89,11 +90,13 @@ def is_known(name: str) -> bool:
     """Whether a saved model may name this class of Keras."""
     if name in FORBIDDEN:
         return False
-    return name in MODELS | PLAIN or any(isinstance(getattr(module, name, None), type) for module in ALLOWED)
+    if name in MODELS | PLAIN:
+        return True
+    return any(isinstance(getattr(getattr(keras, module), name, None), type) for module in ALLOWED)
 
 
 def _refuse_foreign(node, path: Path) -> None:
-    """Walk a model's JSON; every class in it must be one that is known."""
+    """Raise UserError where a model's JSON names a class that is not Keras' own."""
     if isinstance(node, list):
         for item in node:
             _refuse_foreign(item, path)
@@ -115,10 +118,10 @@ def _refuse_foreign(node, path: Path) -> None:
 
 @contextlib.contextmanager
 def weights_at_most(numbers: int, path: Path):
-    """Let layers make so many weights and no more, all zero: they come from the file anyway.
+    """Context in which layers can make only so many weights in all, as zeros: their values come from the file.
 
     Raises:
-        UserError: before the memory for one more is taken.
+        UserError: a layer wants more, before memory for them is taken.
     """
     original, left = keras.Layer.add_weight, [numbers]
 
@@ -141,11 +144,16 @@ def weights_at_most(numbers: int, path: Path):
 
 
 def load(path: Path):
-    """A Keras model, uncompiled; see artifacts.load_model."""
+    """Keras model, uncompiled, of a file that was checked first; Keras' warnings of old formats are dropped.
+
+    Raises:
+        UserError: as check() and read_config() do, or Keras cannot build it, or it takes too much memory.
+    """
     check(path)
     read_config(path)
     try:
-        with weights_at_most(path.stat().st_size // 2, path):
+        with weights_at_most(path.stat().st_size // 2, path), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             model = keras.models.load_model(path, compile=False, safe_mode=True)
     except UserError:
         raise

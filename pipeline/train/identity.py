@@ -50,6 +50,13 @@ def differences(then: dict, now: dict) -> dict[str, str]:
     }
 
 
+def results_folder(output_dir: str | None, trial: bool) -> Path:
+    """Where experiments and benchmarks write: --output-dir where it is given; else output/demo for trials, output/."""
+    if output_dir:
+        return Path(output_dir)
+    return OUTPUT / "demo" if trial else OUTPUT
+
+
 def output_folder(config: RunConfig, prefix: str) -> Path:
     """Where a training run writes, so that trials never replace the results in output/ nor each other's.
 

@@ -175,7 +175,7 @@ class Run:
 
         Args:
             model: the trained model.
-            tta: test-time augmentations to choose from, reported beside the single pass; see evaluation.measure_tta.
+            tta: test-time augmentations to choose from, reported beside the single pass; see evaluation.choose_tta.
             extra: further plain entries of metrics.json.
         """
         with backend.without_distribution():
@@ -194,7 +194,7 @@ class Run:
         result = self._record(saved) | metrics | extra
         result["wall_seconds"] = round(self.wall_seconds(), 1)  # without test-time augmentation, which comes on top
         if tta:
-            result["tta"] = evaluation.measure_tta(saved, dataset, tta)
+            result["tta"] = evaluation.choose_tta(saved, dataset, tta)
             result["tta"]["seconds"] = round(self.wall_seconds() - result["wall_seconds"], 1)
         atomic_io.write_json(self.path("metrics.json"), result)
         for file in self.checkpoints():

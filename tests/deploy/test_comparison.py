@@ -1,6 +1,8 @@
-"""Intervals and tests against their definitions, counted operations, and fair timing in turns."""
+"""Intervals and tests against their definitions, counted operations, fair timing in turns, and where results go."""
 
+import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from PIL import Image
 import mnist_classification
 import model_comparison
 from pipeline.backend import keras
-from pipeline.deploy import comparison, latency, macs, runtimes
+from pipeline.deploy import comparison, comparison_plot, latency, macs, runtimes
 from pipeline.errors import UserError
 from pipeline.evaluate import metrics
 from pipeline.models import saved_model
@@ -105,14 +107,14 @@ def test_runtimes_take_turns_each_in_a_process_of_its_own(model_file, digits, mo
     for timed in found.values():
         assert {batch: len(seconds) for batch, seconds in timed["seconds"].items()} == {1: 6, 32: 4}
         assert min(min(seconds) for seconds in timed["seconds"].values()) > 0
-        assert 50 < timed["peak_megabytes"] < 50 + artifacts_of_this_process(ballast)
+        assert 50 < timed["peak_megabytes"] < 50 + megabytes_without(ballast)
     a, b = "Keras call", "matmul float32"
     expected = [(a, 1, 3), (b, 1, 3), (a, 32, 2), (b, 32, 2), (b, 1, 3), (a, 1, 3), (b, 32, 2), (a, 32, 2)]
     assert order[4:] == expected
 
 
-def artifacts_of_this_process(ballast):
-    """MB that this process holds, at least as many as the ballast."""
+def megabytes_without(ballast):
+    """MB that this process holds beside its ballast, and 100 more."""
     from pipeline.system import peak_megabytes
 
     peak = peak_megabytes()
@@ -167,7 +169,7 @@ def result():
         "matrix_peak_gflops": {"float32": 100.0, "bfloat16": 200.0},
         "threads": 2,
         "rounds": 3,
-        "hardware": {"processor": "a processor", "cores": 2, "accelerator": "none"},
+        "hardware": {"processor": "a processor", "cores": 2, "accelerator": "none", "bfloat16": False},
     }
 
 
@@ -195,9 +197,9 @@ def test_models_are_compared_on_their_own_data_set_alone(result):
 
 
 def test_a_row_for_every_model_runtime_and_batch(result):
-    rows = comparison.flat(result["models"])
-    assert len(rows) == 3 * 5 * 3 and len({(row["name"], row["runtime"], row["batch"]) for row in rows}) == 45
-    assert all(np.isscalar(value) for row in rows for value in row.values())
+    table = comparison.table(result["models"])
+    assert len(table) == 3 * 5 * 3 and not table.duplicated(["name", "runtime", "batch"]).any()
+    assert table.notna().all(axis=None) and all(np.isscalar(value) for value in table.to_numpy().ravel())
 
 
 def test_text_and_markdown_carry_the_measured_figures(result, monkeypatch):
@@ -212,13 +214,61 @@ def test_text_and_markdown_carry_the_measured_figures(result, monkeypatch):
                 entry_["name"] in row and timed["runtime"] in row and f"{one:.2f}" in row for row in text.splitlines()
             )
     assert len({row.count("|") for row in table.splitlines()}) == 1 and "bfloat16" not in table
-    monkeypatch.setitem(result["hardware"], "processor", "a processor amx_bf16")
+    result["hardware"].update(processor="a processor amx_bf16", bfloat16=True)
     assert "at 256: of the 200 GFLOP/s of bfloat16 products" in tables.comparison()
     assert "< 0.0001" in tests and "| 200 | 0 |" in tests and "100 GFLOP/s" in text
 
 
 @pytest.mark.parametrize("models", [1, 3])
-def test_the_picture_can_be_drawn_of_one_model_and_of_all(result, models, tmp_path):
-    comparison.draw({**result, "models": result["models"][:models]}, tmp_path / "a.png")
+def test_one_model_can_be_plotted_and_all(result, models, tmp_path):
+    comparison_plot.draw({**result, "models": result["models"][:models]}, tmp_path / "a.png")
     pixels = np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).astype(int)
     assert min(pixels.shape[:2]) > 400 and (np.ptp(pixels, axis=-1) > 60).sum() > 500
+
+
+@pytest.fixture
+def not_timed(monkeypatch):
+    """test_scripts.py times the real thing, which takes long."""
+
+    def timed(sources, *_):
+        return {name: {"seconds": {1: [0.02], 32: [0.1], 256: [0.5]}, "peak_megabytes": 9.0} for name in sources}
+
+    monkeypatch.setattr(latency, "interleaved", timed)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder"),
+    [(["{model}"], "output/demo"), (["{model}", "--output-dir", "there"], "there"), ([], "output")],
+)
+def test_named_models_never_replace_the_comparison_of_the_finished_ones(
+    arguments, folder, model_file, tmp_path, monkeypatch, not_timed
+):
+    monkeypatch.chdir(tmp_path)
+    Path("output").mkdir()
+    shutil.copy(model_file, "output/custom_cnn_model.h5")
+    Path("output/model_comparison.json").write_text("{}")
+    assert model_comparison.main([argument.format(model=model_file) for argument in arguments]) == 0
+    written = {path.parent for path in tmp_path.rglob("model_comparison.png")}
+    assert written == {tmp_path / folder}
+    result = json.loads((tmp_path / folder / "model_comparison.json").read_text())
+    assert result["schema"] == 1 and len(result["models"]) == 1
+    assert (Path("output/model_comparison.json").read_text() == "{}") == (folder != "output")
+
+
+def test_exports_of_an_earlier_model_are_left_out(model_file, tmp_path, monkeypatch, capsys):
+    model = tmp_path / "model.h5"
+    shutil.copy(model_file, model)
+    for name in ("model.onnx", "model_float32.tflite", "model_int8.tflite"):
+        (tmp_path / name).touch()
+    sources = {"model.onnx": runtimes.sha256(model), "model_float32.tflite": "another"}
+
+    def opened(path):
+        if path.name not in sources:
+            raise UserError("damaged")
+        return runtimes.Opened(None, (28, 28, 1), {"source_sha256": sources[path.name]})
+
+    monkeypatch.setattr(runtimes, "installed", lambda runtime: True)
+    monkeypatch.setattr(runtimes, "open_model", opened)
+    assert set(model_comparison.runnable(model)) == {"Keras predict", "Keras call", "ONNX Runtime"}
+    said = capsys.readouterr().out
+    assert "model_float32.tflite is left out" in said and "model_int8.tflite is left out" in said

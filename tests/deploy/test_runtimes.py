@@ -1,4 +1,4 @@
-"""Exported models from elsewhere: what is no image classifier is refused in a line."""
+"""Exported models: outdated ones are recognized, and what is no image classifier is refused in a line."""
 
 import numpy as np
 import pytest
@@ -12,6 +12,24 @@ for package in ("onnxruntime", "ai_edge_litert"):
     pytest.importorskip(package, reason="optional: pip install -r requirements-export.txt")
 
 layers = keras.layers
+
+
+@pytest.mark.parametrize("suffix", runtimes.SUFFIXES.values())
+def test_an_export_is_outdated_if_the_model_beside_it_is_not_the_one_that_it_was_made_from(suffix, tmp_path):
+    export, saved = tmp_path / f"a_model{suffix}", tmp_path / "a_model.h5"
+    saved.write_bytes(b"first")
+    about = {"source_sha256": runtimes.sha256(saved)}
+    assert not runtimes.is_outdated(export, about)
+    saved.write_bytes(b"second")
+    assert runtimes.is_outdated(export, about) and runtimes.is_outdated(export, {})
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "other.onnx", "model.tflite"])
+def test_nothing_is_hashed_where_no_saved_model_lies_beside_an_export(name, tmp_path, monkeypatch):
+    if name != "model.onnx":
+        (tmp_path / "model.h5").touch()
+    monkeypatch.setattr(runtimes, "sha256", lambda path: pytest.fail(f"{path} is hashed"))
+    assert not runtimes.is_outdated(tmp_path / name, {"source_sha256": "0"})
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.tflite"])
@@ -50,6 +68,30 @@ def test_an_onnx_model_that_is_no_image_classifier_is_bad_input(tmp_path, kind, 
     path.write_bytes(model.SerializeToString())
     with pytest.raises(UserError, match=rf"model.onnx.* {says}"):
         runtimes.open_model(path)
+
+
+@pytest.mark.parametrize(("batch", "parts"), [("n", [32, 8]), (1, [1] * 40)])
+def test_images_go_through_in_parts_and_one_by_one_where_the_model_takes_one(tmp_path, monkeypatch, batch, parts):
+    """An Identity over (n, 1, 1, 1) that is flattened: the answers are the pixels."""
+    pixels = onnx.helper.make_tensor_value_info("pixels", FLOAT, [batch, 1, 1, 1])
+    scores = onnx.helper.make_tensor_value_info("scores", FLOAT, [batch, 1])
+    nodes = [onnx.helper.make_node("Flatten", ["pixels"], ["scores"])]
+    graph = onnx.helper.make_graph(nodes, "g", [pixels], [scores])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    import onnxruntime
+
+    asked, run = [], onnxruntime.InferenceSession.run
+
+    def noted(session, names, fed):
+        asked.append(len(fed["pixels"]))
+        return run(session, names, fed)
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", noted)
+    images = np.arange(40, dtype=np.float32).reshape(40, 1, 1, 1)
+    found = runtimes.open_model(tmp_path / "model.onnx").predict(images)
+    assert asked == parts
+    np.testing.assert_array_equal(found, images.reshape(40, 1))
 
 
 def test_an_onnx_model_without_an_input_is_bad_input(tmp_path):

@@ -1,4 +1,4 @@
-"""The ablation: one change per variant, a table that survives an interruption, and what it says."""
+"""The ablation study: one change per variant, a table that survives an interruption, and its summary."""
 
 import dataclasses
 import json
@@ -7,10 +7,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import PROJECT
 
 import cifar100_cnn
 from experiments import ablation_table, cifar100_ablation, networks
-from experiments.variants import TTA, VARIANTS, Variant, change
+from experiments.variants import TTA_VARIANTS, VARIANTS, Variant, change, changes
+from pipeline import backend
 from pipeline.backend import keras
 from pipeline.data import datasets
 from pipeline.errors import UserError
@@ -29,9 +31,9 @@ def eagerly():
 
 
 @pytest.fixture(autouse=True)
-def few_images(shapes, monkeypatch):
-    """24 images of each part, wherever a script asks for data."""
-    few = datasets.shrink(datasets.split(shapes), 24)
+def few_images(synthetic, monkeypatch):
+    """12 images of each part, wherever a script asks for data."""
+    few = datasets.shrink(datasets.split(synthetic), 12)
     monkeypatch.setattr(datasets, "prepare", lambda config: few)
     return few
 
@@ -47,16 +49,22 @@ def smaller(variant):
     )
 
 
-def test_there_are_the_ideas_that_were_asked_for_each_with_a_change_of_its_own():
-    assert len(VARIANTS) + len(TTA) >= 15
-    changes = [change(variant) for variant in VARIANTS.values()]
-    assert all(changes) and len(set(changes)) == len(changes)
+def test_there_are_the_variants_that_were_asked_for_each_with_a_change_of_its_own():
+    assert len(VARIANTS) + len(TTA_VARIANTS) >= 15
+    described = changes()
+    assert described.pop("reference") == ""
+    assert all(described.values()) and len(set(described.values())) == len(VARIANTS) + len(TTA_VARIANTS)
     assert {variant.kind for variant in VARIANTS.values()} == set(ablation_table.KINDS)
-    assert change(Variant()) == ""
     assert change(VARIANTS["no label smoothing"]) == "label_smoothing=0.0"
     assert change(VARIANTS["CutMix"]) == "cutmix(alpha=1.0, probability=0.5)"
+    assert described["test-time flip"] == "tta=flip"
     known = {field.name for field in dataclasses.fields(cifar100_cnn.Config)}
     assert all(variant.settings.keys() <= known for variant in VARIANTS.values())
+
+
+def test_every_row_of_the_published_table_is_of_a_variant_of_today():
+    table = pd.read_csv(PROJECT / "output" / "cifar100_ablation.csv", keep_default_na=False)
+    assert set(zip(table["variant"], table["change"], strict=True)) <= set(changes().items())
 
 
 def test_the_reference_is_recipe_fast_at_the_short_budget():
@@ -68,38 +76,41 @@ def test_the_reference_is_recipe_fast_at_the_short_budget():
     assert without == cifar100_cnn.Config(epochs=5, shift=0)
 
 
-def test_every_idea_trains_and_changes_what_comes_out(eagerly, few_images):
-    def answers(variant):
-        """Probabilities after eight steps, half of them on small images, at a rate at which nothing diverges."""
-        short = cifar100_ablation.Config(dataset="synthetic", epochs=2, batch_size=6)
+def test_every_variant_trains_and_changes_what_comes_out(eagerly, few_images, monkeypatch):
+    # Clearing the session takes as long as the training here; it has a test of its own.
+    monkeypatch.setattr(backend, "fresh_session", keras.utils.set_random_seed)
+
+    def probabilities(variant):
+        """After six steps, half of them on small images, the first of them the warm-up, at a rate that is stable."""
+        short = cifar100_ablation.Config(dataset="synthetic", epochs=2, batch_size=4)
         config = dataclasses.replace(cifar100_ablation.settings(short, variant, 0), learning_rate=0.02)
-        model, seconds = cifar100_ablation.train(smaller(variant), config, few_images)
+        model, seconds = cifar100_ablation.fit(smaller(variant), config, few_images)
         assert seconds > 0
         return model.predict_on_batch(few_images.x_validation.astype(np.float32))
 
-    reference = answers(Variant())
+    reference = probabilities(Variant())
     assert reference.max() < 0.9
-    np.testing.assert_array_equal(answers(Variant()), reference)
+    np.testing.assert_array_equal(probabilities(Variant()), reference)
     for name, variant in VARIANTS.items():
-        found = answers(variant)
+        found = probabilities(variant)
         assert np.isfinite(found).all(), name
         assert not np.array_equal(found, reference), f"{name} changed nothing"
 
 
-def test_every_run_is_trained_in_the_chosen_arithmetic(eagerly, few_images):
+def test_every_run_is_trained_in_the_chosen_precision(eagerly, few_images):
     """Keras forgets the dtype policy when it clears a session."""
     keras.config.set_dtype_policy("mixed_bfloat16")
     short = cifar100_ablation.Config(dataset="synthetic", epochs=1, batch_size=12)
     for _ in range(2):
-        model, _ = cifar100_ablation.train(
+        model, _ = cifar100_ablation.fit(
             smaller(Variant()), cifar100_ablation.settings(short, Variant(), 0), few_images
         )
         assert model.get_layer("block1_conv1").dtype_policy.name == "mixed_bfloat16"
 
 
 @pytest.fixture
-def no_pictures(monkeypatch):
-    monkeypatch.setattr(ablation_table, "picture", lambda *_: None)
+def no_plots(monkeypatch):
+    monkeypatch.setattr(ablation_table, "plot", lambda *_: None)
 
 
 def run(folder, *flags):
@@ -111,8 +122,8 @@ def table_of(folder):
 
 
 def test_a_dry_run_goes_on_where_it_was_interrupted(eagerly, tmp_path, monkeypatch, capsys):
-    measure, train, done = cifar100_ablation.measure, cifar100_ablation.train, []
-    monkeypatch.setattr(cifar100_ablation, "train", lambda variant, *rest: train(smaller(variant), *rest))
+    measure, fit, done = cifar100_ablation.measure, cifar100_ablation.fit, []
+    monkeypatch.setattr(cifar100_ablation, "fit", lambda variant, *rest: fit(smaller(variant), *rest))
 
     def four_then_interrupted(name, *rest):
         if len(done) == 4:
@@ -126,14 +137,14 @@ def test_a_dry_run_goes_on_where_it_was_interrupted(eagerly, tmp_path, monkeypat
             run(tmp_path, "CutMix", "dropout")
     before = table_of(tmp_path)
     assert done == ["reference", "reference", "reference", "CutMix"]
-    assert list(before.variant) == [*["reference", *TTA] * 3, "CutMix"]
+    assert list(before.variant) == [*["reference", *TTA_VARIANTS] * 3, "CutMix"]
     assert not (tmp_path / "cifar100_ablation.lock").exists()
     assert run(tmp_path, "CutMix", "dropout") == 0
     assert "3 of 7 runs to do" in capsys.readouterr().out
     table = table_of(tmp_path)
     same = [column for column in table if column != "difference"]  # to a mean over five runs instead of three
     pd.testing.assert_frame_equal(table[same].iloc[:10], before[same], atol=1e-6)
-    assert list(table.variant[10:]) == [*["reference", *TTA] * 2, "dropout"]
+    assert list(table.variant[10:]) == [*["reference", *TTA_VARIANTS] * 2, "dropout"]
     assert list(table.columns[:4]) == ["variant", "accuracy", "difference", "seconds"]
     reference = table[table.variant == "reference"]
     assert sorted(reference.seed) == [0, 1, 2, 3, 4]
@@ -142,8 +153,9 @@ def test_a_dry_run_goes_on_where_it_was_interrupted(eagerly, tmp_path, monkeypat
         f"cifar100_ablation.{kind}" for kind in ("csv", "json", "png")
     }
     about = json.loads((tmp_path / "cifar100_ablation.json").read_text())
-    assert about["n_validation"] == 24 and about["settings"]["epochs"] == 1
-    assert [variant["n"] for variant in about["variants"] if variant["variant"] in TTA] == [5, 5]
+    assert about["schema"] == 1 and about["data_sha256"]
+    assert about["n_validation"] == 12 and about["settings"]["epochs"] == 1
+    assert [variant["n"] for variant in about["variants"] if variant["variant"] in TTA_VARIANTS] == [5, 5]
     monkeypatch.setattr(tables, "read", lambda name: json.loads((tmp_path / name).read_text()))
     lines = report.render("<!-- table ablation -->\n<!-- /table -->").splitlines()
     assert len(lines) == 2 + 2 + 1 + 4  # comments, head, reference, variants
@@ -154,9 +166,10 @@ def test_a_dry_run_goes_on_where_it_was_interrupted(eagerly, tmp_path, monkeypat
 def test_another_reference_is_refused_and_nothing_is_lost(tmp_path):
     folder = tmp_path
     rows = ablation_table.merged([], [row("reference", 0.7)])
-    ablation_table.write(folder / "cifar100_ablation.csv", rows, {"settings": {"epochs": 5}}, "a title")
+    about = {"settings": {"epochs": 5}, "data_sha256": "of other data"}
+    ablation_table.write(folder / "cifar100_ablation.csv", rows, about, "a title")
     before = (folder / "cifar100_ablation.csv").read_bytes()
-    with pytest.raises(UserError, match=r"epochs was 5 and is 1.*--output-dir"):
+    with pytest.raises(UserError, match=r"data was 'of other data'.*epochs was 5 and is 1.*--output-dir"):
         run(folder, "CutMix")
     assert (folder / "cifar100_ablation.csv").read_bytes() == before
     (folder / "cifar100_ablation.json").unlink()
@@ -174,7 +187,7 @@ def test_the_test_images_are_never_at_hand(tmp_path, monkeypatch):
         run(tmp_path)
 
 
-def test_an_idea_that_fails_is_named_and_does_not_stop_the_others(tmp_path, no_pictures, monkeypatch, capsys):
+def test_a_variant_that_fails_is_named_and_does_not_stop_the_others(tmp_path, no_plots, monkeypatch, capsys):
     def some_fail(name, variant, config, dataset):
         if name == "MixUp":
             raise UserError("the loss is nan")
@@ -193,7 +206,7 @@ def test_an_idea_that_fails_is_named_and_does_not_stop_the_others(tmp_path, no_p
         run(tmp_path / "other")
 
 
-def test_an_idea_whose_strength_has_changed_is_measured_again(tmp_path, no_pictures, monkeypatch, capsys):
+def test_a_variant_whose_strength_has_changed_is_measured_again(tmp_path, no_plots, monkeypatch, capsys):
     def answer(name, variant, config, dataset):
         ran.append(name)
         return [row(name, 0.5, seed=config.seed, change=change(variant))]
@@ -201,15 +214,15 @@ def test_an_idea_whose_strength_has_changed_is_measured_again(tmp_path, no_pictu
     ran = []
     monkeypatch.setattr(cifar100_ablation, "measure", answer)
     run(tmp_path, "cutout", "MixUp")
-    monkeypatch.setitem(cifar100_ablation.VARIANTS, "cutout", Variant("added", {"shift": 3}))
+    monkeypatch.setitem(VARIANTS, "cutout", Variant("added", {"shift": 3}))
     ran.clear()
     run(tmp_path, "cutout", "MixUp")
     assert ran == ["cutout"]
-    assert "left out, not the variant of today: cutout" in capsys.readouterr().out
+    assert "left out, because the variant has changed: cutout" in capsys.readouterr().out
     assert sorted(table_of(tmp_path).change) == [*[""] * 5, change(VARIANTS["MixUp"]), "shift=3"]
 
 
-def test_more_seeds_are_added_to_those_that_are_there(tmp_path, no_pictures, monkeypatch):
+def test_more_seeds_are_added_to_those_that_are_there(tmp_path, no_plots, monkeypatch):
     def answer(name, variant, config, dataset):
         ran.append((name, config.seed))
         return [row(name, 0.5, seed=config.seed, change=change(variant))]
@@ -222,7 +235,7 @@ def test_more_seeds_are_added_to_those_that_are_there(tmp_path, no_pictures, mon
     assert ran == [*[("cutout", seed) for seed in range(1, 5)], ("reference", 5), ("cutout", 5)]
 
 
-def test_an_unknown_idea_is_bad_input_that_lists_the_known_ones(tmp_path):
+def test_an_unknown_variant_is_bad_input_that_lists_the_known_ones(tmp_path):
     with pytest.raises(UserError, match=r"no variant is called magic; there are: RandAugment, .*test-time flip"):
         run(tmp_path, "magic")
     assert not list(tmp_path.iterdir())
@@ -252,18 +265,18 @@ def test_seconds_are_compared_with_the_reference_on_the_same_machine(tmp_path):
     rows = [row("reference", 0.7), row("cutout", 0.8, seconds=50.0, machine="two")]
     found = ablation_table.summary(ablation_table.merged([], rows))
     assert found["variants"][0]["relative_time"] is None
-    ablation_table.picture(ablation_table.merged([], rows), found, "a title", tmp_path / "picture.png")
+    ablation_table.plot(ablation_table.merged([], rows), found, "a title", tmp_path / "plot.png")
     rows.append(row("reference", 0.7, 1, seconds=25.0, machine="two"))
     found = ablation_table.summary(ablation_table.merged([], rows))
     assert found["variants"][0]["relative_time"] == pytest.approx(2.0)
 
 
-def test_the_picture_names_every_idea_its_points_and_the_band(tmp_path, monkeypatch):
+def test_the_plot_names_every_variant_its_points_and_the_band(tmp_path, monkeypatch):
     figures = []
     monkeypatch.setattr(ablation_table, "save", lambda figure, path: figures.append(figure))
     rows = [row("reference", value, seed) for seed, value in enumerate((0.74, 0.75, 0.76))]
     rows = ablation_table.merged(rows, [row("MixUp", 0.763), row("ViT", 0.5, kind="replaced", seconds=250.0)])
-    ablation_table.picture(rows, ablation_table.summary(rows), "a title", tmp_path / "no.png")
+    ablation_table.plot(rows, ablation_table.summary(rows), "a title", tmp_path / "no.png")
     axes = figures[0].axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == ["reference (3 seeds)", "ViT", "MixUp"]

@@ -1,4 +1,4 @@
-"""The ablation's distortions against Pillow, SciPy and loops."""
+"""Augmentations of the ablation study against Pillow, SciPy and loops."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from experiments import distortions
 
 @pytest.fixture
 def images():
-    """Four random images, one of few grey values, and one with a channel of a single value."""
+    """Four random images, one of few gray values, and one with a channel of a single value."""
     images = np.random.default_rng(3).integers(20, 230, (6, 24, 24, 3), dtype=np.uint8)
     images[4] = images[4] // 90 * 90
     images[5, :, :, 1] = 77
@@ -66,22 +66,22 @@ def test_equalize_and_autocontrast_are_pillows(images):
 @pytest.mark.parametrize(
     ("how", "matrix", "move"),
     [
-        ({"turn": 0.4}, [[np.cos(0.4), np.sin(0.4)], [-np.sin(0.4), np.cos(0.4)]], (0, 0)),
-        ({"slant_x": 0.3}, [[1, 0], [0.3, 1]], (0, 0)),
-        ({"slant_y": 0.3}, [[1, 0.3], [0, 1]], (0, 0)),
+        ({"rotation": 0.4}, [[np.cos(0.4), np.sin(0.4)], [-np.sin(0.4), np.cos(0.4)]], (0, 0)),
+        ({"shear_x": 0.3}, [[1, 0], [0.3, 1]], (0, 0)),
+        ({"shear_y": 0.3}, [[1, 0.3], [0, 1]], (0, 0)),
         ({"right": 2.5}, np.eye(2), (0, 2.5)),
         ({"down": -3}, np.eye(2), (-3, 0)),
     ],
 )
-def test_warps_are_scipys_about_the_centre(images, how, matrix, move):
+def test_warps_are_scipys_about_the_center(images, how, matrix, move):
     """SciPy takes (row, column): the matrix leads from an output place to the input place that it shows."""
     ours = distortions.warp(images.astype(np.float32), **{key: np.full(6, value) for key, value in how.items()})
-    matrix, centre = np.asarray(matrix), np.full(2, 11.5)
-    offset = centre - matrix @ centre + move
+    matrix, center = np.asarray(matrix), np.full(2, 11.5)
+    offset = center - matrix @ center + move
     for image, warped in zip(images.astype(float), ours, strict=True):
         for channel in range(3):
             plane = ndimage.affine_transform(
-                image[..., channel], matrix, offset, order=1, mode="grid-constant", cval=distortions.BEYOND
+                image[..., channel], matrix, offset, order=1, mode="grid-constant", cval=distortions.OUTSIDE
             )
             np.testing.assert_allclose(warped[..., channel], plane, atol=0.05)
 
@@ -121,15 +121,15 @@ def test_rand_augment_gives_each_image_one_of_the_operations_all_of_them_and_eit
     assert np.mean(unlike) > 0.5
 
 
-def test_colour_jitter_is_its_three_changes_one_after_the_other(images):
+def test_color_jitter_is_its_three_changes_one_after_the_other(images):
     rng = np.random.default_rng(5)
     expected = images.astype(np.float32)
     for enhance in (distortions.brightness, distortions.contrast, distortions.saturation):
         expected = enhance(expected, rng.uniform(0.6, 1.4, 6))
     np.testing.assert_allclose(
-        distortions.colour_jitter(images, np.random.default_rng(5), strength=0.4), expected, rtol=1e-6
+        distortions.color_jitter(images, np.random.default_rng(5), strength=0.4), expected, rtol=1e-6
     )
-    same = distortions.colour_jitter(images, np.random.default_rng(5), strength=0.0)
+    same = distortions.color_jitter(images, np.random.default_rng(5), strength=0.0)
     np.testing.assert_allclose(same, images, atol=1e-3)
 
 
@@ -142,9 +142,9 @@ def test_cutout_paints_one_square_per_image_that_may_reach_over_the_edge():
     rows, columns = holes.any(axis=2), holes.any(axis=1)
     np.testing.assert_array_equal(holes, rows[:, :, None] & columns[:, None, :])
     for spans, length in ((rows, 10), (columns, 12)):
-        assert set(spans.sum(axis=1)) == {2, 3, 4}  # a centre on the edge leaves two or three of four
+        assert set(spans.sum(axis=1)) == {2, 3, 4}  # a center on the edge leaves two or three of four
         assert (np.abs(np.diff(np.pad(spans, ((0, 0), (1, 1))).astype(int))).sum(axis=1) == 2).all()
-        # each centre is as likely as another, and a place is covered by four of them, fewer at the edge
+        # each center is as likely as another, and a place is covered by four of them, fewer at the edge
         expected = [len({*range(place - 1, place + 3)} & {*range(length)}) for place in range(length)]
-        share = spans.mean(axis=0) * length
-        np.testing.assert_allclose(share, expected, atol=0.5)
+        covered = spans.mean(axis=0) * length
+        np.testing.assert_allclose(covered, expected, atol=0.5)

@@ -1,4 +1,4 @@
-"""The ablation's networks: the reference itself, counted parameters, DropBlock and positions by hand."""
+"""Networks of the ablation study: the reference itself, counted parameters, DropBlock and positions by hand."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_variants_have_the_parameters_they_should(change, parameters):
     assert networks.build(20, **change).count_params() == parameters
 
 
-def test_a_third_convolution_brings_its_weights_and_three_numbers_of_batch_normalisation_per_block():
+def test_a_third_convolution_brings_its_weights_and_three_numbers_of_batch_normalization_per_block():
     deeper = cifar100_cnn.build_fast(20, convolutions=3)
     assert deeper.count_params() == 2_334_648 + sum(9 * f * f + 3 * f for f in (96, 256, 288))
 
@@ -75,14 +75,14 @@ def test_drop_block_drops_squares_keeps_the_mean_and_does_nothing_outside_traini
     assert out.mean() == pytest.approx(1, abs=1e-4)
     kept = out > 0
     assert np.ptp(out[kept]) < 1e-5
-    # every dropped place lies in a 3x3 square of dropped places within the map
+    # every dropped cell lies in a 3x3 square of dropped cells within the map
     squares = np.lib.stride_tricks.sliding_window_view(~kept, (3, 3), axis=(1, 2)).all(axis=(-2, -1))
     covered = np.zeros_like(kept)
     for row in range(3):
         for column in range(3):
             covered[:, row : row + 10, column : column + 7] |= squares
     np.testing.assert_array_equal(covered, ~kept)
-    # squares overlap: with c corners' chance each place in the middle stays with (1 - chance)^9
+    # squares overlap: with c corners' chance each cell in the middle stays with (1 - chance)^9
     chance = 0.2 / 9 * 12 * 9 / (10 * 7)
     assert kept[:, 2:-2, 2:-2].mean() == pytest.approx((1 - chance) ** 9, abs=0.02)
     assert kept[:, 0, 0].mean() == pytest.approx(1 - chance, abs=0.05)
@@ -115,8 +115,8 @@ def test_positions_are_sines_and_cosines_of_row_and_column():
     added = np.array(networks.Positions()(np.zeros((2, 3, 5, 16), np.float32)))
     np.testing.assert_array_equal(added[0], added[1])
     for row, column in np.ndindex(3, 5):
-        pace = [10_000.0 ** (-k / 3) for k in range(4)]
-        expected = [wave(place * p) for place in (row, column) for wave in (np.sin, np.cos) for p in pace]
+        frequencies = [10_000.0 ** (-k / 3) for k in range(4)]
+        expected = [wave(cell * f) for cell in (row, column) for wave in (np.sin, np.cos) for f in frequencies]
         np.testing.assert_allclose(added[0, row, column], expected, atol=1e-5)
 
 

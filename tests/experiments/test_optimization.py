@@ -1,4 +1,4 @@
-"""Starts, rates and optimizers of the ablation against formulas, SVDs and hand computations."""
+"""Initializations, rates and optimizers of the ablation study against formulas, SVDs and hand computations."""
 
 from types import SimpleNamespace
 
@@ -13,8 +13,8 @@ from pipeline.train import recipe
 
 
 @pytest.fixture(scope="module")
-def dataset(shapes):
-    return datasets.shrink(datasets.split(shapes), 64)
+def dataset(synthetic):
+    return datasets.shrink(datasets.split(synthetic), 64)
 
 
 def prepared(prepare, dataset, **settings):
@@ -37,8 +37,8 @@ def test_without_whitening_the_first_convolution_is_random_and_trains(dataset):
     assert not any(variable is kernel for variable in usual.trainable_variables)
 
 
-def test_without_identity_start_the_convolutions_are_random_and_the_rest_is_the_recipes(dataset):
-    model, _, start = prepared(optimization.without_identity_start, dataset)
+def test_without_dirac_initialization_the_convolutions_are_random_and_the_rest_is_the_recipes(dataset):
+    model, _, start = prepared(optimization.without_dirac_initialization, dataset)
     usual, _, _ = prepared(cifar100_cnn.prepare_fast, dataset)
     for ours, theirs in zip(model.weights, usual.weights, strict=True):
         is_conv = len(ours.shape) == 4 and ours.shape[0] == 3
@@ -46,16 +46,16 @@ def test_without_identity_start_the_convolutions_are_random_and_the_rest_is_the_
         assert not is_conv or not np.array_equal(ours, theirs)
 
 
-def test_the_step_rate_at_named_steps():
-    rate = optimization.step_rate(0.3, steps=100)
+def test_the_step_decay_at_named_steps():
+    rate = optimization.step_decay(0.3, steps=100)
     named = {0: 0.3, 59: 0.3, 61: 0.03, 84: 0.03, 86: 0.003, 99: 0.003}
     np.testing.assert_allclose([float(rate(step)) for step in named], list(named.values()), rtol=1e-5)
-    constant = optimization.step_rate(0.3, steps=100, factor=1.0)
+    constant = optimization.step_decay(0.3, steps=100, factor=1.0)
     np.testing.assert_allclose([float(constant(step)) for step in (0, 70, 99)], 0.3, rtol=1e-6)
 
 
-def test_the_optimiser_follows_the_step_rate(dataset):
-    model, config, _ = prepared(optimization.with_step_rate, dataset)
+def test_the_optimizer_follows_the_step_decay(dataset):
+    model, config, _ = prepared(optimization.with_step_decay, dataset)
     assert config.epochs * recipe.steps_per_epoch(dataset, config) == 40
     rates = {}
     for step in (0, 30, 39):
@@ -77,7 +77,7 @@ def test_adamw_has_the_recipes_cycle_and_spares_biases_its_decay(dataset):
 
 
 @pytest.mark.parametrize("shape", [(6, 20), (20, 6), (9, 9)])
-def test_orthogonalisation_changes_singular_values_alone_by_the_known_polynomial(shape):
+def test_orthogonalization_changes_singular_values_alone_by_the_known_polynomial(shape):
     matrix = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     u, values, vt = np.linalg.svd(matrix, full_matrices=False)
     values = values / np.linalg.norm(values)
@@ -86,7 +86,7 @@ def test_orthogonalisation_changes_singular_values_alone_by_the_known_polynomial
     np.testing.assert_allclose(optimization.orthogonal(matrix), u * values @ vt, atol=2e-4)
 
 
-def test_orthogonalisation_brings_singular_values_near_1():
+def test_orthogonalization_brings_singular_values_near_1():
     matrix = np.random.default_rng(0).normal(size=(32, 288)).astype(np.float32)
     values = np.linalg.svd(np.array(optimization.orthogonal(matrix)), compute_uv=False)
     assert values.min() > 0.5 and values.max() < 1.3

@@ -6,13 +6,12 @@ import pytest
 import cifar100_cnn
 import mnist_classification
 import resnet50_transfer_learning
-from pipeline.backend import keras
+from pipeline.backend import keras, layers
 from pipeline.errors import UserError
 from pipeline.explain import cam, explainer
 from pipeline.explain.explainer import Explainer, score_weights
 from pipeline.models import saved_model
 
-layers = keras.layers
 CLASSES = np.array([0, 1, 2, 2, 1, 0])
 TARGET = score_weights(CLASSES, 3)
 
@@ -48,6 +47,17 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (6, 8, 8, 2), dtype=np.uint8)
 
 
+@pytest.fixture(scope="module")
+def model():
+    return network()
+
+
+@pytest.fixture(scope="module")
+def explain(model):
+    """One for all tests that leave the weights alone: what it compiled serves them all."""
+    return Explainer(model)
+
+
 def assert_same(heat, expected):
     assert heat.dtype == np.float32 and heat.shape == (6, 8, 8)
     assert (expected.max(axis=(1, 2)) > 0).sum() >= 3, "maps of zeros would prove nothing"
@@ -55,9 +65,8 @@ def assert_same(heat, expected):
 
 
 @pytest.mark.parametrize("layer", ["relu", "relu2"])
-def test_activations_and_gradients_are_those_of_the_chain_rule(images, layer):
-    model = network()
-    (activations,), (gradients,) = Explainer(model).capture(images.astype(np.float32), TARGET, [layer])
+def test_activations_and_gradients_are_those_of_the_chain_rule(model, explain, images, layer):
+    (activations,), (gradients,) = explain.capture(images.astype(np.float32), TARGET, [layer])
     expected = by_hand(model, images, TARGET)[layer]
     np.testing.assert_allclose(activations, expected[0], rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(gradients, expected[1], rtol=1e-4, atol=1e-6)
@@ -65,24 +74,21 @@ def test_activations_and_gradients_are_those_of_the_chain_rule(images, layer):
 
 @pytest.mark.parametrize("method", cam.METHODS)
 @pytest.mark.parametrize("layer", ["relu", "relu2"])
-def test_a_heat_map_is_the_methods_map_of_these_cut_off_enlarged_and_scaled(images, method, layer):
-    model = network()
+def test_a_heat_map_is_the_methods_map_of_these_clipped_enlarged_and_scaled(model, explain, images, method, layer):
     small = cam.METHODS[method](*by_hand(model, images, TARGET)[layer])
     expected = cam.scale(cam.enlarge(np.maximum(small, 0), 8, 8))
-    assert_same(Explainer(model)(images, TARGET, method, layer), expected)
+    assert_same(explain(images, TARGET, method, layer), expected)
 
 
-def test_grad_cam_written_out(images):
+def test_grad_cam_written_out(model, explain, images):
     """Nothing of the project's own but the call: a channel's weight is the mean of its gradients."""
-    model = network()
     activations, gradients = by_hand(model, images, TARGET)["relu"]
     heat = np.maximum((activations * gradients.mean(axis=(1, 2), keepdims=True)).sum(axis=-1), 0)
     peak = heat.max(axis=(1, 2), keepdims=True)
-    assert_same(Explainer(model)(images, TARGET, "grad-cam", "relu"), heat / np.where(peak > 0, peak, 1))
+    assert_same(explain(images, TARGET, "grad-cam", "relu"), heat / np.where(peak > 0, peak, 1))
 
 
-def test_fused_layer_cam_takes_the_larger_of_its_stages(images):
-    model = network()
+def test_fused_layer_cam_takes_the_larger_of_its_stages(model, explain, images):
     stages = []
     for activations, gradients in by_hand(model, images, TARGET).values():
         heat = (activations * np.maximum(gradients, 0)).sum(axis=-1)
@@ -92,40 +98,36 @@ def test_fused_layer_cam_takes_the_larger_of_its_stages(images):
         stages.append(np.tanh(2 * cam.scale(heat)))
     expected = np.maximum(*stages)
     expected /= expected.max(axis=(1, 2), keepdims=True)
-    assert_same(Explainer(model)(images, TARGET, "layer-cam", "fused"), expected)
+    assert_same(explain(images, TARGET, "layer-cam", "fused"), expected)
 
 
-def test_without_a_target_the_predicted_class_is_explained(images):
-    model = network()
-    predicted = model.predict(images.astype(np.float32), verbose=0).argmax(axis=1)
+def test_without_a_target_the_predicted_class_is_explained(model, explain, images):
+    predicted = saved_model.predict(model, images).argmax(axis=1)
     assert len(set(predicted)) > 1
     for method in ("grad-cam", "occlusion", "score-cam"):
-        expected = Explainer(model)(images, score_weights(predicted, 3), method, "relu")
-        np.testing.assert_array_equal(Explainer(model)(images, None, method, "relu"), expected)
+        expected = explain(images, score_weights(predicted, 3), method, "relu")
+        np.testing.assert_array_equal(explain(images, None, method, "relu"), expected)
 
 
-def test_why_one_class_and_not_another_is_the_difference_of_their_evidence(images):
+def test_why_one_class_and_not_another_is_the_difference_of_their_evidence(model, explain, images):
     """HiResCAM is linear in the score, so its raw maps can be subtracted."""
-    model = network()
     other = (CLASSES + 1) % 3
     maps = [cam.hires_cam(*by_hand(model, images, score_weights(which, 3))["relu"]) for which in (CLASSES, other)]
     expected = cam.scale(maps[0] - maps[1])
-    assert_same(Explainer(model)(images, score_weights(CLASSES, 3, other), "hires-cam", "relu"), expected)
+    assert_same(explain(images, score_weights(CLASSES, 3, other), "hires-cam", "relu"), expected)
 
 
-def test_before_the_relu_only_the_positive_pixels_pass_a_gradient_on(images):
-    model = network()
+def test_before_the_relu_only_the_positive_pixels_pass_a_gradient_on(model, explain, images):
     kernel, bias, *_ = model.get_weights()
     before = images.astype(float) @ kernel[0, 0] + bias
     gradients = by_hand(model, images, TARGET)["relu"][1] * (before > 0)
-    assert_same(Explainer(model)(images, TARGET, "grad-cam", "conv"), cam.scale(cam.grad_cam(before, gradients)))
+    assert_same(explain(images, TARGET, "grad-cam", "conv"), cam.scale(cam.grad_cam(before, gradients)))
 
 
 @pytest.mark.parametrize("method", explainer.METHODS)
-def test_a_batch_gives_what_its_images_give_one_by_one(images, method, monkeypatch):
-    explain = Explainer(network())
+def test_a_batch_gives_what_its_images_give_one_by_one(explain, images, method, monkeypatch):
     single = [explain(images[i : i + 1], TARGET[i : i + 1], method, "relu")[0] for i in range(6)]
-    monkeypatch.setattr(explainer, "BATCH", 4)
+    monkeypatch.setattr(explainer, "BATCH_SIZE", 4)
     np.testing.assert_allclose(explain(images, TARGET, method, "relu"), single, atol=1e-4)
 
 
@@ -137,21 +139,26 @@ def test_a_map_without_positive_evidence_is_zero_and_not_nan(images):
     np.testing.assert_allclose(heat[[1, 4]].max(axis=(1, 2)), 1)
 
 
-@pytest.mark.parametrize("method", explainer.METHODS)
-def test_a_constant_shift_of_all_scores_changes_nothing(images, method):
-    """The softmax cannot see it, and neither may an explanation of one class."""
+@pytest.fixture(scope="module")
+def explain_shifted():
+    """The same network with 10 added to each logit."""
     model = network()
-    before = Explainer(model)(images, TARGET, method, "relu")
     weights, bias = model.get_layer("logits").get_weights()
     model.get_layer("logits").set_weights([weights, bias + 10])
-    np.testing.assert_allclose(Explainer(model)(images, TARGET, method, "relu"), before, atol=1e-3)
+    return Explainer(model)
 
 
 @pytest.mark.parametrize("method", explainer.METHODS)
-def test_explaining_changes_neither_weights_nor_images(images, method):
-    model, before = network(), images.copy()
-    weights = model.get_weights()
-    Explainer(model)(images, TARGET, method, "relu")
+def test_a_constant_shift_of_all_logits_changes_nothing(explain, explain_shifted, images, method):
+    """The softmax cannot see it, and neither may an explanation of one class."""
+    before = explain(images, TARGET, method, "relu")
+    np.testing.assert_allclose(explain_shifted(images, TARGET, method, "relu"), before, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", explainer.METHODS)
+def test_explaining_changes_neither_weights_nor_images(model, explain, images, method):
+    before, weights = images.copy(), model.get_weights()
+    explain(images, TARGET, method, "relu")
     for now, then in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(now, then)
     np.testing.assert_array_equal(images, before)
@@ -205,34 +212,40 @@ def test_the_default_layer_is_the_deepest_activation_with_at_least_3_by_3_cells(
 
 
 @pytest.fixture(scope="module")
-def resnet_twice(models, tmp_path_factory):
+def saved_resnet(models, tmp_path_factory):
+    """ResNet50 after an .h5 round trip."""
     path = tmp_path_factory.mktemp("resnet") / "resnet50_model.h5"
     saved_model.save(models["resnet"], path, image_shape=(28, 28, 1))
-    return Explainer(models["resnet"]), Explainer(saved_model.load(path))
+    return Explainer(saved_model.load(path))
 
 
-@pytest.mark.parametrize(("method", "layer"), [*((m, None) for m in explainer.METHODS), ("layer-cam", "fused")])
-def test_resnet50_is_explained_alike_after_an_h5_round_trip(resnet_twice, digits, method, layer):
+def test_resnet50_is_explained_alike_after_an_h5_round_trip(models, saved_resnet, digits):
+    """By activations and gradients of all stages; the methods are functions of these and of the predictions."""
     images, target = digits.x_test[:2], score_weights([1, 2], 10)
-    before, after = (explain(images, target, method, layer) for explain in resnet_twice)
-    assert after.shape == (2, 28, 28) and np.isfinite(after).all() and after.max() == 1
-    np.testing.assert_allclose(after, before, atol=1e-3)
+    before = Explainer(models["resnet"])(images, target, "layer-cam", "fused")
+    assert before.shape == (2, 28, 28) and np.isfinite(before).all() and before.max() == 1
+    np.testing.assert_allclose(saved_resnet(images, target, "layer-cam", "fused"), before, atol=1e-3)
 
 
-def test_on_resnet50_too_the_captured_gradients_are_those_written_down_by_hand(resnet_twice, digits):
+@pytest.mark.parametrize("method", explainer.METHODS)
+def test_every_method_explains_resnet50(saved_resnet, digits, method):
+    heat = saved_resnet(digits.x_test[:2], score_weights([1, 2], 10), method)
+    assert heat.shape == (2, 28, 28) and np.isfinite(heat).all() and heat.max() == 1
+
+
+def test_on_resnet50_too_the_captured_gradients_are_those_written_down_by_hand(saved_resnet, digits):
     """After the last stage come the average of its one cell and a dense layer, whose kernel is the gradient."""
-    explain, layer = resnet_twice[1], "conv5_block3_out"
     images, target = digits.x_test[:2], score_weights([1, 2], 10)
-    (activations,), (gradients,) = explain.capture(images.astype(np.float32), target, [layer])
+    (activations,), (gradients,) = saved_resnet.capture(images.astype(np.float32), target, ["conv5_block3_out"])
     assert activations.shape == (2, 1, 1, 2048)
-    kernel = explain.model.get_layer("logits").get_weights()[0]
+    kernel = saved_resnet.model.get_layer("logits").get_weights()[0]
     np.testing.assert_allclose(gradients[:, 0, 0], kernel[:, [1, 2]].T, atol=1e-6)
 
 
 @pytest.mark.parametrize("method", explainer.METHODS)
-def test_nothing_speaks_for_a_class_rather_than_itself(images, method):
+def test_nothing_speaks_for_a_class_rather_than_itself(explain, images, method):
     classes = np.array([1])
-    maps = Explainer(network())(images[:1], score_weights(classes, 3, against=classes), method, "relu2")
+    maps = explain(images[:1], score_weights(classes, 3, against=classes), method, "relu2")
     assert method == "eigen-cam" or not maps.any()
 
 
@@ -256,22 +269,21 @@ def test_any_kind_of_activation_can_be_explained_and_a_linear_layer_is_none(kind
     assert explainer.stages(model) == ["last"]
 
 
-def test_an_unknown_layer_is_bad_input_that_lists_the_ones_there_are(images):
+def test_an_unknown_layer_is_bad_input_that_lists_the_ones_there_are(explain, images):
     with pytest.raises(UserError, match=r"no layer convv.*conv"):
-        Explainer(network())(images, TARGET, "grad-cam", "convv")
+        explain(images, TARGET, "grad-cam", "convv")
 
 
 @pytest.mark.parametrize("layer", ["input", "logits", "average", "softmax"])
-def test_a_layer_without_a_map_is_bad_input(images, layer):
-    model = network()
+def test_a_layer_without_a_map_is_bad_input(model, explain, images, layer):
     name = next(known.name for known in model.layers if known.name.startswith(layer))
     with pytest.raises(UserError, match=name):
-        Explainer(model)(images, TARGET, "grad-cam", name)
+        explain(images, TARGET, "grad-cam", name)
 
 
-def test_an_unknown_method_is_bad_input_that_lists_the_ones_there_are(images):
+def test_an_unknown_method_is_bad_input_that_lists_the_ones_there_are(explain, images):
     with pytest.raises(UserError, match=r"no method cam.*grad-cam.*occlusion"):
-        Explainer(network())(images, TARGET, "cam")
+        explain(images, TARGET, "cam")
 
 
 def test_a_model_whose_softmax_is_hidden_in_another_layer_is_bad_input():

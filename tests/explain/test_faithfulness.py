@@ -22,7 +22,7 @@ def maps():
     return np.random.default_rng(0).random((4, 6, 5)).astype(np.float32)
 
 
-def test_ranks_are_those_of_a_sort_and_ties_fall_to_the_second_map(maps):
+def test_ranks_are_those_of_a_sort_and_the_second_map_decides_ties(maps):
     heat = np.round(maps, 1)
     heat[3] = 0
     for one, tie, ranks in zip(heat, maps, faithfulness.ranks(heat, maps), strict=True):
@@ -68,7 +68,7 @@ def test_the_true_map_beats_chance_and_its_opposite_loses():
         image[row - 1 : row + 2, column - 1 : column + 2] = 1
 
     def predict(changed):
-        """Sees bright pixels only: the share of the nine that are whole."""
+        """Sees bright pixels only: the fraction of the nine that is left."""
         seen = (changed[..., 0] > 0.9).sum(axis=(1, 2)) / 9
         return np.stack([seen, 1 - seen], axis=1)
 
@@ -120,7 +120,7 @@ def test_a_map_of_one_value_is_like_nothing_and_has_nothing_to_be_like(maps):
 
 def test_controls_have_their_shapes_and_ranges():
     smooth, pixels = faithfulness.random_maps(40, 32, 28, 0), faithfulness.random_pixels(40, 32, 28, 0)
-    gauss = faithfulness.centred_gaussian(2, 32, 28)
+    gauss = faithfulness.centered_gaussian(2, 32, 28)
     for heat in (smooth, pixels, gauss):
         assert heat.shape[1:] == (32, 28) and heat.dtype == np.float32 and heat.min() >= 0 and heat.max() <= 1
     neighbours = [np.corrcoef(heat[:, :, 1:].ravel(), heat[:, :, :-1].ravel())[0, 1] for heat in (smooth, pixels)]
@@ -130,7 +130,7 @@ def test_controls_have_their_shapes_and_ranges():
     assert not np.array_equal(smooth[0], smooth[1])
 
 
-def test_randomising_keeps_each_tensors_numbers_and_changes_their_places():
+def test_randomizing_keeps_each_tensors_numbers_and_changes_their_places():
     layer = keras.layers.Dense(20)
     layer.build((None, 30))
     layer.set_weights([np.arange(600.0).reshape(30, 20), np.arange(20.0)])
@@ -149,13 +149,13 @@ def test_grad_cam_is_also_measured_stretched_where_that_puts_it_elsewhere():
     assert benchmark.STRETCHED not in dict(benchmark.subjects(even))
     images, target = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8), score_weights([3] * 4, 20)
     logits = model.get_layer("logits")
-    logits.set_weights([np.abs(kernel) for kernel in logits.get_weights()])  # evidence, whatever the random start
+    logits.set_weights([np.abs(kernel) for kernel in logits.get_weights()])  # evidence, whatever the initialization
     explain = Explainer(model)
     own, heat = (
         benchmark.heat_of(explain, row, images, target, 0) for row in (("grad-cam", "block3_relu2"), stretched)
     )
     assert np.abs(own - heat).max() > 0.1
-    explain.cells = {}  # it knows of no place, and stretches
+    explain.cells = {}  # without them it stretches
     np.testing.assert_allclose(heat, explain(images, target, "grad-cam", "block3_relu2"), atol=1e-5)
 
 

@@ -6,16 +6,14 @@ import pytest
 import cifar100_cnn
 import mnist_classification
 import resnet50_transfer_learning
-from pipeline.backend import keras
+from pipeline.backend import keras, layers
 from pipeline.explain import receptive_field
 from pipeline.explain.explainer import METHODS, Explainer, score_weights
 from pipeline.models import saved_model
 
-layers = keras.layers
-
 
 def transparent(model, side):
-    """The same windows on a larger picture, where all that a cell sees changes it: means for maxima, no ReLU."""
+    """The same windows on a larger image, where all that a cell sees changes it: means for maxima, no ReLU."""
 
     def clone(layer):
         if isinstance(layer, layers.MaxPooling2D):
@@ -34,7 +32,7 @@ def transparent(model, side):
 
 
 def seen(model, name, cell):
-    """First and last row and column of the picture on which a cell's value depends."""
+    """First and last row and column of the image on which a cell's value depends."""
     import tensorflow as tf
 
     part = keras.Model(model.input, model.get_layer(name).output)
@@ -51,13 +49,14 @@ def seen(model, name, cell):
 def models():
     keras.utils.set_random_seed(0)
     cifar, resnet = cifar100_cnn.Config, resnet50_transfer_learning.Config
-    return {
+    built = {
         "baseline": (cifar100_cnn.build_model(cifar(recipe="baseline")), 96),
         "fast": (saved_model.inference_copy(cifar100_cnn.build_model(cifar()), (32, 32, 3)), 96),
         "best": (saved_model.inference_copy(cifar100_cnn.build_model(cifar(recipe="best")), (32, 32, 3)), 128),
         "mnist": (mnist_classification.build_model(mnist_classification.Config()), 64),
         "resnet": (resnet50_transfer_learning.build_model(resnet(image_size=256)), 224),  # enlarged as 28 to 32
     }
+    return {which: transparent(*of_script) for which, of_script in built.items()}
 
 
 @pytest.mark.parametrize(
@@ -78,12 +77,11 @@ def models():
     ],
 )
 def test_a_cells_place_is_the_middle_of_what_its_value_depends_on(models, which, name, cell, reach):
-    model, side = models[which]
-    larger = transparent(model, side)
-    (first, last), columns = seen(larger, name, cell)
-    assert first > 0 and last < side - 1, "the picture's border hides nothing"
+    model = models[which]
+    (first, last), columns = seen(model, name, cell)
+    assert first > 0 and last < model.input_shape[1] - 1, "the image's border hides nothing"
     assert last - first + 1 == pytest.approx(reach, abs=2)
-    (start, step), horizontal = receptive_field.cell_axes(larger)[name]
+    (start, step), horizontal = receptive_field.cell_axes(model)[name]
     assert start + cell * step == pytest.approx((first + last) / 2, abs=0.6 if which == "resnet" else 1e-6)
     assert horizontal == (start, step) and (columns == (first, last)).all()
 
@@ -112,7 +110,7 @@ def test_a_layer_that_resizes_or_stands_behind_one_called_twice_spreads_its_cell
         layers.AveragePooling2D(4, name="smaller")(shared(layers.ZeroPadding2D(2)(shared(pixels))))
     )
     found = receptive_field.cell_axes(keras.Model(pixels, x))
-    assert found["smaller"] == ((1, 3), (1, 3)), "4 x 4 cells of a padded map of 16 x 16, of a picture of 12 x 12"
+    assert found["smaller"] == ((1, 3), (1, 3)), "4 x 4 cells of a padded map of 16 x 16, of an image of 12 x 12"
     assert found["larger"] == ((0.25, 1.5), (0.25, 1.5))
 
 

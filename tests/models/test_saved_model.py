@@ -19,7 +19,7 @@ from pipeline.models import saved_model, untrusted
 
 layers = keras.layers
 ABOUT = {"prefix": "tiny", "dataset": "digits", "title": "a tiny one", "recipe": "default", "seed": 3}
-ABOUT["class_names"] = ["nought", "one"]
+ABOUT |= {"class_names": ["nought", "one"], "validation": 0.1}
 
 
 def tiny():
@@ -91,6 +91,27 @@ def test_class_names_and_origin_travel_in_the_file(saved):
     assert saved_model.metadata(saved) == ABOUT
 
 
+def test_a_file_is_opened_once_and_again_where_it_has_changed(trained, saved, monkeypatch):
+    opened, load_model = [], keras.models.load_model
+
+    def load(path, **options):
+        opened.append(path)
+        return load_model(path, **options)
+
+    monkeypatch.setattr(keras.models, "load_model", load)
+    first = saved_model.open_model(saved)
+    assert saved_model.open_model(str(saved)) is first and len(opened) == 1
+    assert (first.path, first.metadata, first.sha256) == (saved, ABOUT, atomic_io.sha256(saved))
+    saved_model.save(trained, saved, image_shape=(8, 8, 1), **{**ABOUT, "title": "another"})
+    second = saved_model.open_model(saved)
+    assert len(opened) == 2 and second.metadata["title"] == "another" and second.sha256 != first.sha256
+
+
+def test_a_file_of_another_project_is_refused_before_keras_opens_it(tmp_path, nothing_is_loaded):
+    with pytest.raises(UserError, match="not saved by this project"):
+        saved_model.open_model(plain_h5(tmp_path / "foreign.h5"))
+
+
 def test_predict_gives_float32_rows_for_pixels_of_any_type_and_number(saved, images):
     model = saved_model.load(saved)
     rows = saved_model.predict(model, images, batch_size=2)
@@ -157,7 +178,15 @@ def test_a_class_from_another_module_is_refused_wherever_it_stands(tmp_path, pla
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("dataset", None), ("title", 3), ("prefix", "../up"), ("class_names", ["a", 1])]
+    ("key", "value"),
+    [
+        ("dataset", None),
+        ("title", 3),
+        ("prefix", "../up"),
+        ("class_names", ["a", 1]),
+        ("validation", "all"),
+        ("validation", 1.5),
+    ],
 )
 def test_a_file_that_does_not_say_what_it_is_is_bad_input(trained, tmp_path, key, value):
     saved_model.save(trained, tmp_path / "odd.h5", image_shape=(8, 8, 1), **ABOUT | {key: value})
@@ -243,7 +272,7 @@ def test_replacing_shows_the_new_file_only_when_it_is_whole(tmp_path):
 
 def test_a_model_is_read_however_much_address_space_its_reader_holds_already(saved):
     """NumPy reserves 40 MB for every core that it sees."""
-    code = "import mmap, sys; held = mmap.mmap(-1, 2 << 30); from pipeline import probe; probe.main()"
+    code = "import mmap, sys; held = mmap.mmap(-1, 2 << 30); from pipeline.models import h5_scan; h5_scan.main()"
     done = subprocess.run([sys.executable, "-c", code, str(saved)], cwd=PROJECT, capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, "")
 

@@ -1,0 +1,52 @@
+"""Test probabilities of a saved model, stored beside it: the scripts that analyze a model predict its test set once."""
+
+import contextlib
+import hashlib
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.atomic_io import replacing
+from pipeline.errors import UserError
+from pipeline.models import saved_model
+
+
+def on_test_images(saved: saved_model.SavedModel, dataset) -> np.ndarray:
+    """Probabilities (n_test, n_classes) float32 of a saved model in Keras, in the order of the test images.
+
+    They are read from MODEL_test_probabilities.npz beside the model where that was made with this very file and these
+    very images (SHA-256 of both); else they are computed, and stored where the folder can be written to.
+
+    Args:
+        dataset: data.datasets.Dataset that the model is for.
+    """
+    path = saved.path.with_name(f"{saved.path.stem}_test_probabilities.npz")
+    key = {"model_sha256": saved.sha256, "images_sha256": _digest(dataset.x_test)}
+    probabilities = _stored(path, key)
+    if probabilities is None:
+        what = f"test images through {saved.path.name}"
+        probabilities = saved_model.predict(saved.model, dataset.x_test, what=what)
+        _store(path, key, probabilities)
+    return probabilities
+
+
+def _digest(images: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
+
+
+def _stored(path: Path, key: dict[str, str]) -> np.ndarray | None:
+    """The stored probabilities; None where there are none, or damaged ones, or those of another model or data set."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if all(str(archive[name]) == value for name, value in key.items()):
+                return archive["probabilities"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        pass
+    return None
+
+
+def _store(path: Path, key: dict[str, str], probabilities: np.ndarray) -> None:
+    with contextlib.suppress(UserError), replacing(path) as temporary:  # a read-only folder or a full disk is no error
+        np.savez(temporary, probabilities=probabilities, **key)
