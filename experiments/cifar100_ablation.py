@@ -162,8 +162,8 @@ def up_to_date(path: Path, found: list[dict]) -> list[dict]:
 
 def describe(config: Config, dataset: Dataset) -> dict:
     """What the table was made on: the reference's settings, its data, this machine."""
-    reference = identity.recorded(settings(config, experiments.variants.Variant(), 0))
-    del reference["seed"]
+    recorded = identity.recorded(settings(config, experiments.variants.Variant(), 0))
+    reference = {name: value for name, value in recorded.items() if name not in ("seed", "tta")}  # in the rows
     reference["precision"] = backend.use_precision(config.precision)
     return {
         "settings": reference,
@@ -217,7 +217,7 @@ def main(argv: list[str] | None = None) -> int:
     trial = config.dataset != "cifar100" or config.limit is not None or config.dry_run
     path = identity.results_folder(config.output_dir, trial) / "cifar100_ablation.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_io.lock(path.with_suffix(".lock")):
+    with atomic_io.lock(path.with_name(f".{path.stem}.lock")):
         failed = fill(path, config, runs)
     return 1 if failed else 0
 

@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = identity.results_folder(config.output_dir, trial=config.dry_run or config.dataset != "mnist")
     path = folder / "resnet50_transfer.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_io.lock(path.with_suffix(".lock")):
+    with atomic_io.lock(path.with_name(f".{path.stem}.lock")):
         failed = fill(path, config, dataset, file)
     print(f"{path}, {path.with_suffix('.png')}")
     return 1 if failed else 0

@@ -48,17 +48,17 @@ def synthetic():
     return datasets.load("synthetic")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def folder(digits, tmp_path_factory):
     return page_folder.fill(tmp_path_factory.mktemp("output"), digits)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pictures(digits, tmp_path_factory):
     return page_folder.twenty_digits(tmp_path_factory.mktemp("pictures"), digits)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bad_pictures(tmp_path_factory):
     return page_folder.bad_files(tmp_path_factory.mktemp("bad"))
 

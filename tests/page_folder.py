@@ -76,6 +76,6 @@ def bad_files(folder: Path) -> dict[str, Path]:
 
 
 def expected(folder: Path, path: Path) -> np.ndarray:
-    """(10,) probabilities, by the shortest way."""
+    """Probabilities (10,) of the digit in a picture, without ui."""
     pixels, _ = pictures.read_digit(path)
     return saved_model.predict(saved_model.load(folder / "first.h5"), pixels[None])[0]

@@ -16,10 +16,10 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from experiments import ablation_table, transfer_plot, variants
+from experiments import ablation_table, transfer_plot, transfer_setups, variants
 from pipeline import style
 from pipeline.data import cifar100_labels, toy
-from pipeline.deploy import comparison as comparison_plot
+from pipeline.deploy import comparison_plot
 from pipeline.evaluate import plots
 from pipeline.explain import plots as explain_plots
 
@@ -62,12 +62,19 @@ def comparison():
 
 def transfer():
     rows = [
-        {"setup": setup, "size": size, "images": images, "seed": seed, "test_accuracy": 0.5 + place / 40 + seed / 100}
+        {
+            "setup": setup,
+            "size": size,
+            "label": transfer_setups.label_of(setup, size, "conv1-conv4"),
+            "images": images,
+            "seed": seed,
+            "test_accuracy": 0.5 + place / 40 + seed / 100,
+        }
         for place, (setup, size) in enumerate(transfer_plot.STYLES)
         for images in (100, 1000)
         for seed in (0, 1)
     ]
-    return pd.DataFrame(rows).assign(covers="conv1 to conv4", weights="some.h5", training_seconds=60.0, **MACHINE)
+    return pd.DataFrame(rows).assign(weights="some.h5", training_seconds=60.0, **MACHINE)
 
 
 def ablation():
@@ -127,7 +134,7 @@ DRAWINGS = {
     "faithfulness": lambda path: explain_plots.faithfulness(*faithfulness(), TITLE, path),
     "comparison": lambda path: comparison_plot.draw(comparison(), path),
     "transfer": lambda path: transfer_plot.draw(transfer(), "MNIST", path),
-    "ablation": lambda path: ablation_table.picture(ablation(), ablation_table.summary(ablation()), TITLE, path),
+    "ablation": lambda path: ablation_table.plot(ablation(), ablation_table.summary(ablation()), TITLE, path),
 }
 MODULES = (plots, explain_plots, comparison_plot, transfer_plot, ablation_table)
 

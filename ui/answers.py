@@ -1,4 +1,4 @@
-"""From a picture and a saved model to an answer: probabilities, heat map, milliseconds. Knows nothing of the page."""
+"""The answer of a saved model to a picture: probabilities, heat map, latency. Knows nothing of the page."""
 
 import contextlib
 import functools
@@ -22,7 +22,7 @@ _turn = threading.Lock()
 
 @dataclass(frozen=True)
 class Answer:
-    """What one model says of one picture."""
+    """Answer of one model to one picture."""
 
     title: str
     class_names: tuple[str, ...]
@@ -30,10 +30,10 @@ class Answer:
     seen: np.ndarray  # (h, w, c) uint8, the picture as the model takes it
     digit: bool  # the picture was laid out as MNIST's digits are
     inverted: bool  # and was dark on light before
-    # (h, w) float32 in [0, 1], evidence for the most probable class (Eigen-CAM: for none); None: nothing explains
-    # such a model
+    # (h, w) float32 in [0, 1], evidence for the most probable class (Eigen-CAM: for none); None where no method
+    # explains such a model
     heat: np.ndarray | None
-    milliseconds: float  # of the model alone, one picture
+    milliseconds: float  # latency of the model alone, one picture
 
     def top(self, n: int = 5) -> dict[str, float]:
         """The n most probable classes, best first."""
@@ -42,7 +42,11 @@ class Answer:
 
 
 class Classifier:
-    """One saved model, warmed up, with what its file says of it; UserError where that does not fit together."""
+    """One saved model, warmed up, with the metadata of its file.
+
+    Raises:
+        UserError: missing, damaged or foreign file, or metadata that do not fit the model.
+    """
 
     def __init__(self, path: Path):
         about = saved_model.metadata(path)
@@ -53,7 +57,7 @@ class Classifier:
             raise UserError(f"{path} does not turn one picture into a probability per class; train it again")
         try:
             self.explainer = explainer.Explainer(self.model)
-        except UserError:  # a vote, or fine labels added up: no score before the probabilities; or another backend
+        except UserError:  # an ensemble, or fine labels added up, has no logits; or another backend
             self.explainer = None
         saved_model.predict(self.model, np.zeros((1, *self.image_shape), np.uint8))
 
@@ -65,7 +69,7 @@ class Classifier:
         milliseconds = 1000 * (time.perf_counter() - start)
         heat = None
         if self.explainer:
-            with contextlib.suppress(UserError):  # no map fine enough to say where; the answer stands
+            with contextlib.suppress(UserError):  # all its maps are too coarse; the answer stands
                 heat = self.explainer(seen[None], method=method)[0]
         return Answer(self.title, self.class_names, probabilities, seen, digit, inverted, heat, milliseconds)
 
@@ -98,7 +102,7 @@ def _classifier(model: Path, changed: int) -> Classifier:
 
 
 def models(folder: Path) -> dict[str, Path]:
-    """The .h5 files in a folder and in its demo/, by what they say they are.
+    """Models of a folder and of its demo/: title -> .h5 file.
 
     Raises:
         UserError: there is none.
@@ -108,12 +112,12 @@ def models(folder: Path) -> dict[str, Path]:
         label = str(about(path).get("title") or f"{path.name}, not a model of this project")
         found[label if label not in found else f"{label}, {path.relative_to(folder)}"] = path
     if not found:
-        raise UserError(f"no model in {folder} or {folder / 'demo'}; run make demo first, or mend --output-dir")
+        raise UserError(f"no model in {folder} or {folder / 'demo'}; run make demo first, or fix --output-dir")
     return found
 
 
 def about(model: Path) -> dict:
-    """What a model's file says of itself; {} where it says nothing."""
+    """Metadata of a model's file; {} where it is no model of this project."""
     try:
         return saved_model.metadata(model)
     except UserError:
@@ -122,13 +126,13 @@ def about(model: Path) -> dict:
 
 @functools.lru_cache
 def examples(dataset: str, data_dir: str | None, folder: Path) -> tuple[str, list[tuple[Path, str]]]:
-    """The first test picture of each class, so that nobody picked it; nothing is downloaded.
+    """Test images to try: the first of each class, so that nobody picked them; nothing is downloaded.
 
     Args:
         dataset: name of a data set; where MNIST's file is not on this computer, the embedded digits stand in.
-        folder: where the pictures are written, as PNG.
+        folder: where the images are written, as PNG.
     Returns:
-        the data set's title, and (file, class name) of each picture; none where there are no data.
+        the data set's title, and (file, class name) of each image; none where there are no data.
     Raises:
         UserError: a damaged data file.
     """
@@ -140,9 +144,9 @@ def examples(dataset: str, data_dir: str | None, folder: Path) -> tuple[str, lis
     if missing:
         return datasets.TITLES[dataset], []
     loaded = datasets.load(dataset, data_dir)
-    pictures = []
+    images = []
     for k, class_name in enumerate(loaded.class_names):
         path = folder / f"{dataset}-{k}.png"
         Image.fromarray(loaded.x_test[np.argmax(loaded.y_test == k)].squeeze()).save(path)
-        pictures.append((path, class_name))
-    return loaded.title, pictures
+        images.append((path, class_name))
+    return loaded.title, images

@@ -1,4 +1,4 @@
-"""Where the page listens, and that it calls nobody."""
+"""The page's network: where it listens, and that it calls no other computer."""
 
 import socket
 import sys

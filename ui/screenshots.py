@@ -1,8 +1,8 @@
-"""Takes the pictures of the page in docs/: a drawn 7, on a desk's screen in light and on a phone's in dark.
+"""Screenshots of the page for docs/: a drawn 7, on a desktop's screen in light and on a phone's in dark.
 
     python ui/screenshots.py
 
-Needs requirements-dev.txt and Chromium, and the trained models in output/; takes the flags of ui/app.py.
+Needs pip install -e ".[dev]", Chromium and the trained models in output/; takes the flags of ui/app.py.
 """
 
 import contextlib
@@ -73,7 +73,7 @@ def browser():
     try:
         from playwright.sync_api import Error, sync_playwright
     except ModuleNotFoundError as error:
-        raise UserError("this needs Playwright; pip install -r requirements-dev.txt") from error
+        raise UserError('this needs Playwright; run: pip install -e ".[dev]"') from error
     with sync_playwright() as playwright:
         try:
             # --no-sandbox: Chromium refuses to start as root (in a container) with it. It sees our page alone.
@@ -101,7 +101,7 @@ def draw(page, corners=SEVEN) -> float:
 
 
 def take(one, address: str, path: Path, **context) -> None:
-    """One picture of the page after a 7 was drawn."""
+    """One screenshot of the page after a 7 was drawn."""
     page = one.new_page(**context)
     page.goto(address)
     page.locator("#draw canvas").first.wait_for()

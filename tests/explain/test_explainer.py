@@ -1,7 +1,11 @@
 """Explanations of models whose gradients can be written down by hand, and of the scripts' own models."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from conftest import PROJECT
 
 import cifar100_cnn
 import mnist_classification
@@ -12,6 +16,13 @@ from pipeline.explain import cam, explainer
 from pipeline.explain.explainer import Explainer, score_weights
 from pipeline.models import saved_model
 
+# In gradcam.py's --help stand the methods.
+WITHOUT_KERAS = """
+import sys
+sys.modules.update(dict.fromkeys(("keras", "tensorflow", "scipy", "matplotlib", "pandas")))
+from pipeline.evaluate import metrics
+from pipeline.explain import cam, explainer, faithfulness, receptive_field
+"""
 CLASSES = np.array([0, 1, 2, 2, 1, 0])
 TARGET = score_weights(CLASSES, 3)
 
@@ -297,3 +308,8 @@ def test_a_model_without_a_map_large_enough_is_bad_input():
     model = keras.Model(pixels, layers.Softmax()(layers.Dense(2)(x)))
     with pytest.raises(UserError, match="3x3"):
         Explainer(model)(np.zeros((1, 2, 2, 1)))
+
+
+def test_methods_and_metrics_are_known_before_keras_scipy_and_matplotlib_are_imported():
+    done = subprocess.run([sys.executable, "-c", WITHOUT_KERAS], cwd=PROJECT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

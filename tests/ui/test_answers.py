@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from page_folder import FIRST, FOREIGN, SECOND, TEXT, WORDS, expected
 
-pytest.importorskip("gradio", reason="optional: pip install -r requirements-ui.txt")
+pytest.importorskip("gradio", reason='optional: pip install -e ".[ui]"')
 from pipeline.backend import keras
 from pipeline.errors import UserError
 from pipeline.explain import explainer
 from pipeline.models import h5_scan, saved_model
-from ui import answers, canvas, cards
+from ui import answer_html, answers, canvas
 
 
 def test_an_answer_is_the_models_own(folder, pictures):
@@ -23,7 +23,7 @@ def test_an_answer_is_the_models_own(folder, pictures):
         maps = explainer.Explainer(saved_model.load(folder / "first.h5"))
         np.testing.assert_allclose(answer.heat, maps(answer.seen[None], method="layer-cam")[0], atol=1e-5)
         assert answer.seen.shape == (28, 28, 1) and answer.milliseconds > 0
-        shown = cards.overlay(answer)
+        shown = answer_html.overlay(answer)
         assert np.array_equal(shown[answer.heat == 0], answer.seen.repeat(3, axis=2)[answer.heat == 0])
         assert (shown[answer.heat == 1] != answer.seen.repeat(3, axis=2)[answer.heat == 1]).any()
 
@@ -35,30 +35,31 @@ def test_models_of_both_folders_are_named_by_what_they_say_they_are(folder):
 
 
 def test_every_method_is_explained_in_words():
-    assert list(cards.METHODS) == list(explainer.METHODS)
+    assert list(answer_html.METHODS) == list(explainer.METHODS)
 
 
-def test_what_a_file_says_of_itself_is_text_and_never_markup(folder, pictures):
+def test_what_a_file_says_of_itself_is_text_and_never_markup(folder, pictures, tmp_path):
     with h5py.File(folder / "first.h5") as file:
         content = file.attrs["pipeline"]
-    evil = folder.parent / "evil.h5"
+    evil = tmp_path / "evil.h5"
     evil.write_bytes((folder / "first.h5").read_bytes())
     with h5py.File(evil, "a") as file:
         file.attrs["pipeline"] = content.replace(FIRST, "<script>").replace('"0"', '"<img>"').replace('"7"', '"<img>"')
         file.attrs[h5_scan.DIGEST] = h5_scan.digest(file)
     answer = answers.answer(evil, pictures[0])
-    shown = cards.heading(answer) + cards.pictures(answer, "grad-cam") + cards.message("<script>", alert=True)
+    shown = answer_html.heading(answer) + answer_html.explanation(answer, "grad-cam")
+    shown += answer_html.message("<script>", alert=True)
     assert "<script>" not in shown and "<img>" not in shown and "&lt;script&gt;" in shown
 
 
-def test_a_vote_of_models_is_answered_without_a_heat_map(folder, pictures, tmp_path):
+def test_an_ensemble_is_answered_without_a_heat_map(folder, pictures, tmp_path):
     one = saved_model.load(folder / "first.h5")
-    vote = keras.Model(one.input, keras.layers.Average()([one.output, one.output]), name="vote")
-    about = {"prefix": "vote", "title": "Vote", "dataset": "digits", "class_names": WORDS}
-    saved_model.save(vote, tmp_path / "vote.h5", image_shape=(28, 28, 1), **about)
-    answer = answers.answer(tmp_path / "vote.h5", pictures[0])
+    ensemble = keras.Model(one.input, keras.layers.Average()([one.output, one.output]), name="ensemble")
+    about = {"prefix": "ensemble", "title": "Ensemble", "dataset": "digits", "class_names": WORDS}
+    saved_model.save(ensemble, tmp_path / "ensemble.h5", image_shape=(28, 28, 1), **about)
+    answer = answers.answer(tmp_path / "ensemble.h5", pictures[0])
     np.testing.assert_allclose(answer.probabilities, expected(folder, pictures[0]), atol=1e-6)
-    shown = cards.pictures(answer, "grad-cam")
+    shown = answer_html.explanation(answer, "grad-cam")
     assert "No heat map" in shown and shown.count("<figure>") == 1
 
 
@@ -68,14 +69,15 @@ def test_a_model_without_a_fine_map_is_answered_and_explained_by_occlusion_alone
     about = {"prefix": "flat", "title": "Flat", "dataset": "digits", "class_names": WORDS}
     model = keras.Model(pixels, keras.layers.Softmax()(logits))
     saved_model.save(model, tmp_path / "flat.h5", image_shape=(28, 28, 1), **about)
-    assert "No heat map" in cards.pictures(answers.answer(tmp_path / "flat.h5", pictures[0]), "grad-cam")
+    assert "No heat map" in answer_html.explanation(answers.answer(tmp_path / "flat.h5", pictures[0]), "grad-cam")
     assert answers.answer(tmp_path / "flat.h5", pictures[0], method="occlusion").heat.any()
 
 
 def test_a_method_that_knows_of_no_class_is_not_shown_as_a_reason_for_one(folder, pictures):
     answer = answers.answer(folder / "first.h5", pictures[0], method="eigen-cam")
-    assert "whatever the class" in cards.pictures(answer, "eigen-cam")
-    assert "evidence" not in cards.pictures(answer, "eigen-cam") and "evidence" in cards.pictures(answer, "grad-cam")
+    without_class, with_class = (answer_html.explanation(answer, method) for method in ("eigen-cam", "grad-cam"))
+    assert "whatever the class" in without_class and "evidence" not in without_class
+    assert "evidence" in with_class
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_a_method_that_knows_of_no_class_is_not_shown_as_a_reason_for_one(folder
         ("cut.png", "damaged"),
     ],
 )
-def test_a_bad_picture_is_answered_with_words_that_name_it_without_its_folder(folder, bad_pictures, name, says):
+def test_a_bad_picture_is_answered_with_a_message_that_names_it_without_its_folder(folder, bad_pictures, name, says):
     with pytest.raises(UserError, match=says) as problem:
         answers.answer(folder / "first.h5", bad_pictures[name])
     assert name in str(problem.value) and "/" not in str(problem.value)

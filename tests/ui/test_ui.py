@@ -3,9 +3,6 @@
 import base64
 import json
 import os
-import socket
-import subprocess
-import sys
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,11 +13,10 @@ from conftest import PROJECT
 from page_folder import FIRST, FOREIGN, GONE, SECOND, TEXT, WORDS, expected
 from PIL import Image
 
-pytest.importorskip("gradio", reason="optional: pip install -r requirements-ui.txt")
+pytest.importorskip("gradio", reason='optional: pip install -e ".[ui]"')
 from gradio_client import Client, handle_file
 
-from pipeline.errors import UserError
-from ui import app, screenshots
+from ui import screenshots
 
 CHOSEN = (FIRST, SECOND, "hires-cam")
 # Writes the name of every computer that the process looks up or connects to.
@@ -67,42 +63,6 @@ def bars(answer) -> list[tuple[str, float]]:
 def message(answer) -> str:
     said = answer[0]
     return said["value"] if said["visible"] else ""
-
-
-def test_a_port_in_use_is_bad_input():
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError, match="--port"):
-        app.main(["--port", str(taken.getsockname()[1])])
-
-
-def test_a_process_that_stays_home_reaches_itself_and_nobody_else():
-    code = """
-import asyncio, socket
-from ui import network
-network.stay_home("127.0.0.1")
-with socket.create_server(("127.0.0.1", 0)) as server:
-    socket.create_connection(("localhost", server.getsockname()[1])).close()
-def refused(call):
-    try: call()
-    except PermissionError: return True
-async def later(): await asyncio.open_connection("192.0.2.1", 80)
-assert refused(lambda: socket.create_connection(("192.0.2.1", 80), 1))
-assert refused(lambda: socket.getaddrinfo("example.invalid", 80))
-assert refused(lambda: asyncio.run(later()))
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_a_page_may_call_itself_by_the_number_that_its_name_stands_for():
-    code = """
-import socket
-from ui import network
-network.stay_home("127.2")  # stands for 127.0.0.2, as the name of a computer for 127.0.1.1
-with socket.create_server(("127.2", 0)) as server:
-    socket.create_connection(("127.2", server.getsockname()[1])).close()
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_twenty_at_once_each_get_their_own_answer(page, folder, pictures):
@@ -160,7 +120,7 @@ def test_a_file_above_the_limit_is_refused(client, tmp_path):
 
 @pytest.fixture(scope="module")
 def browser():
-    pytest.importorskip("playwright", reason="optional: pip install -r requirements-dev.txt")
+    pytest.importorskip("playwright", reason='optional: pip install -e ".[dev]"')
     if screenshots.chromium() is None:
         pytest.skip("no Chromium on this computer: apt-get install chromium")
     with screenshots.browser() as browser:
@@ -198,13 +158,13 @@ def test_in_a_browser_a_7_is_drawn_explained_and_a_bad_photo_named(
 
     Image.fromarray(digits.x_test[np.argmax(digits.y_test == 4)][..., 0]).save(tmp_path / "four.png")
     best = np.argmax(expected(folder, tmp_path / "four.png"))
-    tab.get_by_role("tab", name="Test picture").click()
+    tab.get_by_role("tab", name="Test image").click()
     tab.locator("#tests button").nth(4).focus()
     tab.keyboard.press("Enter")
     tab.locator("#answer2", has_text=f"says {WORDS[best]}").wait_for()
     tab.get_by_role("tab", name="How good are the models?").click()
     tab.get_by_role("heading", name="Confusion matrix").wait_for()
-    tab.get_by_text("This picture is not in the model's folder.").first.wait_for()
+    tab.get_by_text("This plot is not in the model's folder.").first.wait_for()
     tab.close()
     assert not complaints
     assert all(url.startswith((page[0], "data:", "blob:")) for url in asked), asked
@@ -222,7 +182,7 @@ def test_the_page_fits_a_phone_in_light_and_dark(page, browser, scheme):
         tab.locator(where).first.evaluate(f"element => getComputedStyle(element).{what}")
         for where, what in (("#answer1 h3", "color"), ("body", "backgroundColor"))
     )
-    brightness = [sum(map(float, colour.removeprefix("rgb(").rstrip(")").split(","))) for colour in (text, ground)]
+    brightness = [sum(map(float, color.removeprefix("rgb(").rstrip(")").split(","))) for color in (text, ground)]
     assert (brightness[0] < brightness[1]) == (scheme == "light") and abs(np.diff(brightness)) > 300
     tab.close()
 

@@ -1,4 +1,4 @@
-"""An answer in HTML and plain words: what the model sees, and what spoke for its class."""
+"""An answer in HTML and plain words: what the model sees, and the evidence for its class; and the page's CSS."""
 
 import base64
 import html
@@ -10,26 +10,20 @@ from PIL import Image
 
 from ui.answers import Answer
 
-COLORS = matplotlib.colormaps["inferno"]  # as in the pictures of gradcam.py
-OPAQUE = 0.7  # of the heat map's maximum on the picture
+COLORS = matplotlib.colormaps["inferno"]  # as in the plots of gradcam.py
+OPACITY = 0.7  # of the heat map's maximum on the picture
 # Name on the page, and what a bright place means.
 METHODS = {
     "grad-cam": ("Grad-CAM", "The parts of the picture whose features raise the score of the class most on average."),
     "grad-cam++": ("Grad-CAM++", "Like Grad-CAM, counting only what raises the score, and every place for itself."),
-    "hires-cam": ("HiResCAM", "Each place's own share in the score: how strong its features are, times their weight."),
+    "hires-cam": (
+        "HiResCAM",
+        "Each place's own contribution to the score: its features times their weights.",
+    ),
     "layer-cam": ("LayerCAM", "Like HiResCAM, leaving out all that lowers the score."),
     "eigen-cam": ("Eigen-CAM", "Where the model reacts most strongly, for whatever class; it may miss the reason."),
     "score-cam": ("Score-CAM", "Shows the model parts of the picture and keeps those it still scores highly. Slow."),
     "occlusion": ("Occlusion", "Covers one patch after the other; bright where the score falls most. Slow."),
-}
-# The figures of a model's folder, and what they show.
-FIGURES = {
-    "{prefix}_confusion_matrix.png": "### Confusion matrix\nWhich class was taken for which: a row per true class, "
-    "a column per predicted one. A perfect model has everything on the diagonal.",
-    "{prefix}_training_curves.png": "### Training curves\nHow loss and accuracy went from epoch to epoch. Where "
-    "training goes on improving and validation does not, the model learns its pictures by heart.",
-    "model_comparison.png": "### All models of this folder side by side\nHow often they are right, how large they "
-    "are and how long they take.",
 }
 CSS = """
 #try {display: grid; grid-template-columns: 2fr 3fr; grid-template-rows: auto 1fr}
@@ -52,40 +46,40 @@ CSS = """
 
 
 def message(text: str, alert: bool = False) -> str:
-    """A hint, or what went wrong; screen readers read the latter out."""
+    """Message box: a hint, or what went wrong; screen readers read the latter out."""
     kind = 'class="message alert" role="alert"' if alert else 'class="message" role="status"'
     return f"<p {kind}>{html.escape(text)}</p>"
 
 
 def overlay(answer: Answer) -> np.ndarray:
-    """The heat map over the picture, (h, w, 3) uint8."""
+    """Heat map over the picture, (h, w, 3) uint8."""
     picture = np.broadcast_to(answer.seen, (*answer.seen.shape[:2], 3)) / 255
-    share = OPAQUE * answer.heat[..., None]
-    return (255 * (picture * (1 - share) + COLORS(answer.heat)[..., :3] * share)).round().astype(np.uint8)
+    alpha = OPACITY * answer.heat[..., None]
+    return (255 * (picture * (1 - alpha) + COLORS(answer.heat)[..., :3] * alpha)).round().astype(np.uint8)
 
 
 def heading(answer: Answer) -> str:
-    """Which model said what, and how fast."""
+    """Head of an answer's card: the model, its most probable class, and how fast it was."""
     (best, probability), *_ = answer.top(1).items()
     words = f"says <b>{html.escape(best)}</b> ({probability:.1%}) after {answer.milliseconds:.1f} milliseconds"
     title = html.escape(answer.title).replace("_", "_<wbr>")  # file names are long for a phone
     return f'<div class="card"><h3>{title}</h3><p>{words}</p></div>'
 
 
-def pictures(answer: Answer, method: str) -> str:
-    """What the model sees and the overlay, each with a sentence."""
+def explanation(answer: Answer, method: str) -> str:
+    """Body of an answer's card: what the model sees, and the heat map over it, each with a sentence."""
     best, name = html.escape(next(iter(answer.top(1)))), METHODS[method][0]
     height, width = answer.seen.shape[:2]
     seen = f"What the model sees: {height} x {width} pixels"
     if answer.digit:
-        seen += ", white on black and centred, as in MNIST" + (" (it was dark on light)" if answer.inverted else "")
+        seen += ", white on black and centered, as in MNIST" + (" (it was dark on light)" if answer.inverted else "")
     figures = _figure(answer.seen, "the picture as the model takes it", seen)
-    note = f"{name} finds nothing in the picture that spoke for {best}."
+    note = f"{name} finds no evidence for {best} in the picture."
     if answer.heat is None:
         note = "No heat map: that needs TensorFlow, one softmax at the model's end, and maps of 3 x 3 cells or more."
     elif answer.heat.any():
         shown, alt = "evidence", f"heat map of the evidence for {best}"
-        why = f"Why {best}: the brighter and yellower a place, the more it spoke for {best} ({name})"
+        why = f"Why {best}: the brighter and yellower a place, the stronger its evidence for {best} ({name})"
         if method == "eigen-cam":  # knows of no class
             shown, alt = "reaction", "heat map of the model's reaction"
             why = f"The brighter and yellower a place, the more the model reacts to it, whatever the class ({name})"
