@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.backend import keras, layers
 from pipeline.evaluate import evaluation
+from pipeline.models import saved_model
 
 
 def left_or_right():
@@ -32,7 +33,8 @@ def test_losses_are_plain_cross_entropy_of_the_finished_model_on_both_parts():
         y_test=np.array([0, 1, 0]),
         class_names=("left", "right"),
     )
-    measured, probabilities = evaluation.measure(model, dataset)
+    probabilities = saved_model.predict(model, dataset.x_test)
+    measured = evaluation.measure(model, dataset, probabilities)
 
     def negative_log_likelihood(margin):  # of the true class, by how much its logit is above the other one
         return np.log(1 + np.exp(-margin))

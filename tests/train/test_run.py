@@ -73,7 +73,9 @@ def test_an_interrupted_run_in_the_folder_of_its_recipe_and_seed_is_not_overwrit
         run.lock.release()
         return finished
 
-    with pytest.raises(UserError, match=r"state\.npz belongs to another run: seed was .* and is 9; .*--output-dir"):
+    with pytest.raises(
+        UserError, match=r"checkpoint\.npz belongs to another run: seed was .* and is 9; .*--output-dir"
+    ):
         begin(seed=9)
     assert state.read_bytes() == whole
     assert begin() is False, "the same settings may begin again"
@@ -113,7 +115,7 @@ def test_an_interrupted_run_is_resumed_by_its_own_settings_and_backend_alone_wha
         return finished
 
     assert resume() is False
-    with pytest.raises(UserError, match=r"kernel3_state\.npz belongs to another run: seed was 0 and is 3; "):
+    with pytest.raises(UserError, match=r"kernel3_checkpoint\.npz belongs to another run: seed was 0 and is 3; "):
         resume("--seed", "3")
     monkeypatch.setattr("pipeline.train.run.keras.backend.backend", lambda: "jax")
     with pytest.raises(UserError, match="backend was 'tensorflow' and is 'jax'"):
@@ -132,7 +134,7 @@ def test_a_run_removes_what_a_killed_one_was_writing_and_nothing_of_others(tmp_p
     for name in own + others:
         (tmp_path / name).touch()
     start(tmp_path)
-    assert {path.name for path in tmp_path.glob(".*")} == set(others)
+    assert {path.name for path in tmp_path.glob(".*")} == {*others, ".tiny_run.lock"}
 
 
 def test_a_checkpoint_whose_newer_file_was_being_written_when_the_run_was_killed_is_still_there(tmp_path):
