@@ -4,7 +4,7 @@
     python export_model.py output/custom_cnn_model.h5 --format onnx
     python export_model.py --output-dir output/demo                  # every finished model there
 
-Needs the packages of requirements-export.txt. For a model MODEL.h5 it writes MODEL.onnx,
+Needs the extra export: pip install -e .[export]. For a model MODEL.h5 it writes MODEL.onnx,
 MODEL_float32.tflite, MODEL_float16.tflite, MODEL_int8.tflite and the folder MODEL_saved_model. An export
 that fails its check on the validation images is not kept, and the exit code is 1; MODEL_exports.json says
 what was measured, on the test images as well. BatchNorm is folded into the layers before it.

@@ -10,7 +10,7 @@ from conftest import PROJECT
 from pipeline import errors
 from pipeline.config import parse
 
-hypothesis = pytest.importorskip("hypothesis", reason="pip install -r requirements-dev.txt")
+hypothesis = pytest.importorskip("hypothesis", reason="pip install -e .[dev]")
 st = hypothesis.strategies
 
 SCRIPTS = sorted(path.stem for path in PROJECT.glob("*.py"))

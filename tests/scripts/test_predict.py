@@ -46,8 +46,8 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def onnx_file(models):
-    pytest.importorskip("tf2onnx", reason="optional: pip install -r requirements-export.txt")
-    pytest.importorskip("onnxruntime", reason="optional: pip install -r requirements-export.txt")
+    pytest.importorskip("tf2onnx", reason="optional: pip install -e .[export]")
+    pytest.importorskip("onnxruntime", reason="optional: pip install -e .[export]")
     path, about = models
     graph = export.fold_batch_norm(saved_model.load(path))
     export.convert(graph, "onnx", path.with_suffix(".onnx"), None)
@@ -57,7 +57,7 @@ def onnx_file(models):
 
 @pytest.fixture(scope="module")
 def tflite_file(models):
-    pytest.importorskip("ai_edge_litert", reason="optional: pip install -r requirements-export.txt")
+    pytest.importorskip("ai_edge_litert", reason="optional: pip install -e .[export]")
     path, about = models
     export.convert(export.fold_batch_norm(saved_model.load(path)), "float32", path.with_suffix(".tflite"), None)
     export.describe(path.with_suffix(".tflite"), "float32", about)
