@@ -48,6 +48,12 @@ def test_losses_are_plain_cross_entropy_of_the_finished_model_on_both_parts():
     np.testing.assert_allclose(probabilities[:, 0], 1 / (1 + np.exp([-3.0, 1, 1])), rtol=1e-5)
 
 
+def test_latency_is_per_image_and_not_per_batch(monkeypatch):
+    ticks = iter(range(1000))
+    monkeypatch.setattr(evaluation.time, "perf_counter", lambda: next(ticks))
+    assert evaluation.milliseconds_per_sample(left_or_right(), pairs((1, 0)), batch_size=8) == 1000 / 8
+
+
 def test_mirroring_gives_the_image_and_its_mirror_image():
     images = np.arange(12, dtype=np.uint8).reshape(1, 2, 3, 2)
     same, mirror = evaluation.mirrored(images)

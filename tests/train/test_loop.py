@@ -310,3 +310,15 @@ def test_a_run_for_tensorboard_leaves_scalars_and_the_confusion_matrix(tmp_path)
     tags = log.Tags()["tensors"] + log.Tags()["images"] + log.Tags()["scalars"]
     assert {"loss", "val_accuracy", "val_cross_entropy", "confusion matrix"} <= set(tags)
     assert [event.step for event in log.Tensors("val_accuracy")] == [1, 2]
+
+
+def test_after_training_a_signal_finds_the_handler_that_was_there_before(tmp_path):
+    seen, before = [], signal.signal(signal.SIGTERM, lambda *_: seen.append(1))
+    try:
+        with DeferredSignals():
+            signal.raise_signal(signal.SIGTERM)
+            assert seen == []
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [1]
