@@ -1,1 +1,1 @@
-"""Benchmarks: how fast, how large, how faithful; each a script that prints what it measures and keeps it in output/."""
+"""Benchmarks: speed, memory, the cost of explanations and their faithfulness; each script writes a result file."""

@@ -1,23 +1,23 @@
 """Which explanations are faithful: every method and layer on test images, beside controls.
 
     python benchmarks/faithfulness.py                    # all models in output/, 500 images each
-    python benchmarks/faithfulness.py --model output/custom_cnn_model.h5    # one; the others' rows stay
+    python benchmarks/faithfulness.py --model output/custom_cnn_model.h5    # one; the rows of others stay
     python benchmarks/faithfulness.py --images 60        # a first look
 
-For each model, method and layer, with the predicted class as target: deletion and insertion curves and
-their areas (Petsiuk et al. 2018), average drop and increase in confidence (Chattopadhay et al. 2018),
-the share of maps that are zero everywhere, and the sanity check of Adebayo et al. (2018, arXiv
-1810.03292): how alike a map stays when layers are randomized from the top. A blanked pixel takes its
-image's mean colour. The controls are smooth noise ("random"), noise pixel by pixel and a centred
-Gaussian; a method beats "random" in deletion or insertion if the 95 % interval of the paired difference
-of areas lies on the right side of 0. Whoever wants to change the default method or layer on the ground
-of what comes out: DEFAULT_METHOD and default_layer() in pipeline/explain/explainer.py.
+For each model, method and layer, with the predicted class as target: deletion and insertion curves and their areas
+(Petsiuk et al. 2018), average drop and increase in confidence (Chattopadhay et al. 2018), the fraction of maps that are
+zero everywhere, and the model randomization test of Adebayo et al. (2018, arXiv 1810.03292): the rank correlation of a
+map with itself when layers are randomized from the top. A blanked pixel takes its image's mean color. The controls are
+smooth noise ("random"), noise pixel by pixel and a centered Gaussian; a method beats "random" in deletion or insertion
+if the 95 % interval of the paired difference of areas lies on the better side of 0. The default method and layer, which
+these results may speak for or against, are DEFAULT_METHOD and default_layer() in pipeline/explain/explainer.py.
 
-Writes gradcam_faithfulness.csv (a row per model, method and layer) and <prefix>_faithfulness.png to the
-models' folder; where flags ask for less or something else, to output/demo/.
+Writes gradcam_faithfulness.csv (a row per model, method and layer) and <prefix>_faithfulness.png; trials, or one model
+of another folder, to output/demo/.
 """
 
-import dataclasses
+from __future__ import annotations
+
 import sys
 import time
 from dataclasses import dataclass
@@ -25,18 +25,16 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import faithfulness_table
-from pipeline import atomic_io
+from benchmarks import faithfulness_table, results
+from pipeline import atomic_io, data, explain, models
 from pipeline.config import flag, parse
 from pipeline.console import clock, counter
-from pipeline.data import datasets
 from pipeline.errors import exit_code
-from pipeline.explain import cam, explainer, faithfulness, plots, receptive_field
-from pipeline.models import saved_model
+from pipeline.train.identity import OUTPUT
 
 CONTROLS = ("random", "random pixels", "gaussian")
-STRETCHED = "grad-cam stretched"  # over the picture, as is usual, not to where its cells look
-CASCADE = (0.0, 1 / 3, 2 / 3, 1.0)  # share of the layers with weights, from the top; 0 is the logits' alone
+STRETCHED = "grad-cam stretched"  # over the whole image, as is usual, not to where its cells look
+CASCADE = (0.0, 1 / 3, 2 / 3, 1.0)  # fractions of the layers with weights, from the top; 0: the logits' alone
 
 
 @dataclass(frozen=True)
@@ -45,110 +43,135 @@ class Config:
 
     images: int = flag(500, "test images per model, drawn at random", minimum=2)
     steps: int = flag(6, "equal parts in which an image's pixels are deleted or inserted", minimum=2)
-    sanity_images: int = flag(50, "of these images, how many the sanity check explains again", minimum=1)
+    sanity_images: int = flag(50, "of these images, how many the randomization test explains again", minimum=1)
     seed: int = flag(0, "random seed of the choice of images, the controls and the randomized weights", minimum=0)
-    model: str | None = flag(None, "one saved .h5 model; default: all in the output folder")
-    data_dir: str | None = flag(None)
-    output_dir: str | None = flag(None, "folder with the models, and for the results; default: output/, see above")
+    model: str | None = flag(None, "one saved .h5 model; default: all in the output folder", recorded=False)
+    data_dir: str | None = flag(None, recorded=False)
+    output_dir: str | None = flag(
+        None, "folder with the models, and for the results; else output/, trials: output/demo/", recorded=False
+    )
 
 
 def subjects(model) -> list[tuple[str, str]]:
     """(method, layer) of every row of a model: gradient methods at every stage, two of them fused over all.
 
-    Score-CAM and occlusion take dozens of passes per image, so they get one row each. Where the cells of the
-    default layer do not share the picture evenly, Grad-CAM's map is also stretched, to show what that costs.
+    Score-CAM and occlusion take dozens of passes per image, so they get one row each. Where the cells of the default
+    layer do not divide the image evenly, Grad-CAM's map is also stretched, to show what that costs.
     """
-    stages, default = explainer.stages(model), explainer.default_layer(model)
-    rows = [(method, stage) for method in cam.METHODS for stage in stages]
-    rows += [(method, explainer.FUSED) for method in ("grad-cam", "layer-cam")]
+    stages, default = explain.explainer.stages(model), explain.explainer.default_layer(model)
+    rows = [(method, stage) for method in explain.cam.METHODS for stage in stages]
+    rows += [(method, explain.explainer.FUSED) for method in ("grad-cam", "layer-cam")]
     sides = zip(model.get_layer(default).output.shape[1:3], model.input_shape[1:3], strict=True)
-    if receptive_field.cell_axes(model)[default] != tuple(cam.tiling(*side) for side in sides):
+    even = tuple(explain.cam.tiling(cells, pixels) for cells, pixels in sides)
+    if explain.receptive_field.cell_axes(model)[default] != even:
         rows.append((STRETCHED, default))
     return [*rows, ("score-cam", default), ("occlusion", "")]
 
 
-def heat_of(explain: explainer.Explainer, subject: tuple[str, str], images, target, seed: int) -> np.ndarray:
-    """One row's maps (n, h, w); a control's do not look at the image."""
+def heat_of(explainer, subject: tuple[str, str], images: np.ndarray, target: np.ndarray, seed: int) -> np.ndarray:
+    """Maps (n, h, w) of one row, a method's or a control's.
+
+    Args:
+        explainer: pipeline.explain.explainer.Explainer of the model.
+        subject: (method, layer); a control's maps do not depend on the images.
+        images: (n, h, w, c) raw pixels; target: (n, n_classes) weights of the logits.
+    """
     method, layer = subject
     shape = images.shape[:3]
     if method == "random":
-        return faithfulness.random_maps(*shape, seed + 1)
+        return explain.faithfulness.random_maps(*shape, seed + 1)
     if method == "random pixels":
-        return faithfulness.random_pixels(*shape, seed + 1)
+        return explain.faithfulness.random_pixels(*shape, seed + 1)
     if method == "gaussian":
-        return faithfulness.centered_gaussian(*shape)
+        return explain.faithfulness.centered_gaussian(*shape)
     if method == STRETCHED:
-        (activations,), (gradients,) = explain.capture(images.astype(np.float32), target, [layer])
-        return cam.scale(cam.enlarge(np.maximum(cam.grad_cam(activations, gradients), 0), *shape[1:]))
-    return explain(images, target, method, layer or None)
+        (activations,), (gradients,) = explainer.capture(images.astype(np.float32), target, [layer])
+        maps = np.maximum(explain.cam.grad_cam(activations, gradients), 0)
+        return explain.cam.scale(explain.cam.enlarge(maps, *shape[1:]))
+    return explainer(images, target, method, layer or None)
 
 
-def likeness(explain, rows, images, target, originals, seed: int, what: str) -> np.ndarray:
-    """Mean rank correlation of each row's maps with the original's, (rows, len(CASCADE)).
+def randomization_test(explainer, rows, images, target, originals, seed: int, what: str) -> np.ndarray:
+    """Mean rank correlation of each row's maps with the original ones, (n_rows, len(CASCADE)); NaN without an order.
 
     The layers are randomized in place, one stage of the cascade after the other, and restored at the end.
+
+    Args:
+        rows: (method, layer) of each row; originals: their maps, each (n, h, w), by the trained weights.
     """
-    model = explain.model
+    model = explainer.model
     layers = [layer for layer in reversed(model.layers) if layer.weights]
-    learned, found, done = model.get_weights(), np.full((len(rows), len(CASCADE)), np.nan), 0
+    trained, correlations, done = model.get_weights(), np.full((len(rows), len(CASCADE)), np.nan), 0
     try:
-        for stage, share in enumerate(CASCADE):
-            upto = max(1, round(share * len(layers)))
-            for index in range(done, upto):
-                faithfulness.randomize(layers[index], seed + index)
-            done = upto
+        for stage, fraction in enumerate(CASCADE):
+            end = max(1, round(fraction * len(layers)))
+            for index in range(done, end):
+                explain.faithfulness.randomize(layers[index], seed + index)
+            done = end
             for i, row in enumerate(rows):
-                now = heat_of(explain, row, images, target, seed)
-                alike = faithfulness.rank_correlation(originals[i], now)
-                found[i, stage] = np.nan if np.isnan(alike).all() else np.nanmean(alike)
+                maps = heat_of(explainer, row, images, target, seed)
+                correlation = explain.faithfulness.rank_correlation(originals[i], maps)
+                if not np.isnan(correlation).all():
+                    correlations[i, stage] = np.nanmean(correlation)
             counter(stage + 1, len(CASCADE), f"randomizations of {what}")
     finally:
-        model.set_weights(learned)
-    return found
+        model.set_weights(trained)
+    return correlations
+
+
+def map_size(model, layer: str) -> str:
+    """Size of a layer's map, "8x8"; empty for several layers, or none."""
+    if layer in ("", explain.explainer.FUSED):
+        return ""
+    height, width = model.get_layer(layer).output.shape[1:3]
+    return f"{height}x{width}"
 
 
 def measure(path: Path, config: Config) -> tuple[list[dict], dict, str]:
-    """All rows of one model, and what its picture needs besides: mean curves by (method, layer), a title."""
-    started = time.monotonic()
-    about, model = saved_model.metadata(path), saved_model.load(path)
-    dataset, explain = datasets.load(about["dataset"], config.data_dir), explainer.Explainer(model)
+    """All rows of one model, and what its plot needs besides: mean curves by (method, layer), and a title."""
+    metrics, started = explain.faithfulness, time.monotonic()
+    about, model = models.saved_model.metadata(path), models.saved_model.load(path)
+    dataset, explainer = data.datasets.load(about["dataset"], config.data_dir), explain.explainer.Explainer(model)
     n = min(config.images, len(dataset.x_test))
     chosen = np.random.default_rng(config.seed).choice(len(dataset.x_test), n, replace=False)
     images = dataset.x_test[chosen]
 
     def predict(changed):
-        return saved_model.predict(model, changed)
+        return models.saved_model.predict(model, changed)
 
-    before = predict(images)
-    classes = before.argmax(axis=1)
-    target = explainer.score_weights(classes, before.shape[1])
-    whole = faithfulness.of_class(before, classes)
-    empty = faithfulness.of_class(predict(np.broadcast_to(cam.blank(images), images.shape)), classes)
-    ties = faithfulness.random_maps(*images.shape[:3], config.seed + 2)
+    probabilities = predict(images)
+    classes = probabilities.argmax(axis=1)
+    target = explain.explainer.score_weights(classes, probabilities.shape[1])
+    whole = metrics.of_class(probabilities, classes)
+    blank = np.broadcast_to(explain.cam.blank(images), images.shape)
+    empty = metrics.of_class(predict(blank), classes)
+    ties = metrics.random_maps(*images.shape[:3], config.seed + 2)
     print(f"{about['title']}: {n} images, blank images keep {empty.mean():.3f} of {whole.mean():.3f}", flush=True)
 
-    names = [*((control, "") for control in CONTROLS), *subjects(model)]
-    rows, areas, shapes, originals, few = [], {}, {}, [], min(config.sanity_images, n)
-    for done, (method, layer) in enumerate(names, 1):
-        heat = heat_of(explain, (method, layer), images, target, config.seed)
-        originals.append(heat[:few])
-        deletion, insertion = faithfulness.curves(predict, images, classes, heat, ties, (whole, empty), config.steps)
-        shapes[method, layer] = deletion.mean(axis=0), insertion.mean(axis=0)
-        areas[method, layer] = faithfulness.area(deletion), faithfulness.area(insertion)
-        seen = faithfulness.of_class(predict(cam.masked(images, heat)), classes)
-        one_map = layer not in ("", explainer.FUSED)
+    methods = subjects(model)
+    names = [*((control, "") for control in CONTROLS), *methods]
+    rows, areas, curves, originals = [], {}, {}, {}
+    few = min(config.sanity_images, n)
+    for done, name in enumerate(names, 1):
+        method, layer = name
+        heat = heat_of(explainer, name, images, target, config.seed)
+        originals[name] = heat[:few]
+        deletion, insertion = metrics.curves(predict, images, classes, heat, ties, (whole, empty), config.steps)
+        curves[name] = deletion.mean(axis=0), insertion.mean(axis=0)
+        areas[name] = metrics.area(deletion), metrics.area(insertion)
+        masked = metrics.of_class(predict(explain.cam.masked(images, heat)), classes)
         rows.append(
             {
                 "model": about["prefix"],
                 "dataset": about["dataset"],
                 "method": method,
                 "layer": layer,
-                "map": "x".join(map(str, model.get_layer(layer).output.shape[1:3])) if one_map else "",
+                "map": map_size(model, layer),
                 "images": n,
-                "deletion_area": areas[method, layer][0].mean(),
-                "insertion_area": areas[method, layer][1].mean(),
-                "average_drop_percent": faithfulness.average_drop(whole, seen),
-                "increase_in_confidence_percent": faithfulness.increase_in_confidence(whole, seen),
+                "deletion_area": areas[name][0].mean(),
+                "insertion_area": areas[name][1].mean(),
+                "average_drop_percent": metrics.average_drop(whole, masked),
+                "increase_in_confidence_percent": metrics.increase_in_confidence(whole, masked),
                 "zero_maps_percent": 100 * np.mean(~heat.any(axis=(1, 2))),
             }
         )
@@ -156,32 +179,31 @@ def measure(path: Path, config: Config) -> tuple[list[dict], dict, str]:
     for row, name in zip(rows, names, strict=True):
         row |= faithfulness_table.gains(areas[name], areas["random", ""], "random")
         row |= faithfulness_table.gains(areas[name], areas["gaussian", ""], "gaussian")
-    tested, skip = names[len(CONTROLS) :], len(CONTROLS)
-    alike = likeness(explain, tested, images[:few], target[:few], originals[skip:], config.seed, path.name)
-    for row, values in zip(rows[skip:], alike, strict=True):
-        row |= {f"likeness_{100 * share:.0f}_percent_random": v for share, v in zip(CASCADE, values, strict=True)}
+    unchanged = [originals[name] for name in methods]
+    correlations = randomization_test(explainer, methods, images[:few], target[:few], unchanged, config.seed, path.name)
+    for row, values in zip(rows[len(CONTROLS) :], correlations, strict=True):
+        for fraction, value in zip(CASCADE, values, strict=True):
+            row[f"likeness_{100 * fraction:.0f}_percent_random"] = value
         if np.isfinite(values[-1]):  # else no map had an order to keep
-            row["loses_likeness"] = "yes" if abs(values[-1]) < faithfulness.ALIKE else "no"
+            row["loses_likeness"] = "yes" if abs(values[-1]) < metrics.ALIKE else "no"
     print(f"{path.name} took {clock(time.monotonic() - started)}", flush=True)
-    return rows, shapes, f"{about['title']}, {n} test images"
+    return rows, curves, f"{about['title']}, {n} test images"
 
 
 def main(argv: list[str] | None = None) -> int:
     """Measure one model or all; what is measured is written after each."""
     config = parse(Config, argv, about=__doc__)
-    models = Path(config.output_dir or "output")
-    paths = [Path(config.model)] if config.model else saved_model.finished(models)
-    usual = dataclasses.replace(config, data_dir=None, model=None) == Config() and paths[0].parent == models
-    folder = models if config.output_dir or usual else models / "demo"
-    folder.mkdir(parents=True, exist_ok=True)
-    table = folder / "gradcam_faithfulness.csv"
+    folder = Path(config.output_dir or OUTPUT)
+    paths = [Path(config.model)] if config.model else models.saved_model.finished(folder)
+    destination = results.folder(config, trial=paths[0].parent != folder)
+    table = destination / "gradcam_faithfulness.csv"
     for path in paths:
         rows, curves, title = measure(path, config)
         print(faithfulness_table.summary(rows), flush=True)
-        picture = folder / f"{rows[0]['model']}_faithfulness.png"
-        plots.faithfulness(rows, curves, title, picture)
+        plot = destination / f"{rows[0]['model']}_faithfulness.png"
+        explain.plots.faithfulness(rows, curves, title, plot)
         atomic_io.write_csv(table, faithfulness_table.merged(table, rows))
-        print(f"{table}, {picture}", flush=True)
+        print(f"{table}, {plot}", flush=True)
     return 0
 
 

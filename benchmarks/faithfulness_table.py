@@ -1,53 +1,79 @@
-"""The table of faithfulness.py: gains over a control, one model's rows as text, and among other models'."""
+"""Table of the faithfulness benchmark: gains over the controls, a summary of one model, and its rows among others'."""
+
+from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
+import numpy as np
 
+from pipeline import explain
 from pipeline.errors import UserError
-from pipeline.explain import faithfulness
+
+if TYPE_CHECKING:
+    import pandas
+
+Areas = tuple[np.ndarray, np.ndarray]  # of the deletion and the insertion curve of each image, (n,) and (n,)
 
 
-def gains(own, control, name: str) -> dict:
-    """How much better than a control: smaller deletion and larger insertion area, each with its 95 % half-width."""
-    deletion, deletion_error = faithfulness.mean_and_error(control[0] - own[0])
-    insertion, insertion_error = faithfulness.mean_and_error(own[1] - control[1])
-    better = [
-        what
-        for what, gain, error in (("deletion", deletion, deletion_error), ("insertion", insertion, insertion_error))
-        if gain > error
-    ]
+def gains(own: Areas, control: Areas, name: str) -> dict:
+    """Columns of a row: deletion and insertion gain over a control, each with the half-width of its 95 % interval.
+
+    A gain is the mean difference of areas per image, positive where the method is better than the control.
+    """
+    deletion, deletion_error = explain.faithfulness.mean_and_error(control[0] - own[0])
+    insertion, insertion_error = explain.faithfulness.mean_and_error(own[1] - control[1])
     return {
         f"deletion_gain_over_{name}": deletion,
         f"deletion_gain_over_{name}_error": deletion_error,
         f"insertion_gain_over_{name}": insertion,
         f"insertion_gain_over_{name}_error": insertion_error,
-        f"beats_{name}": {0: "no", 1: f"in {''.join(better)} alone", 2: "yes"}[len(better)],
+        f"beats_{name}": verdict(deletion > deletion_error, insertion > insertion_error),
     }
 
 
+def verdict(deletion: bool, insertion: bool) -> str:
+    """Whether a method beats a control, from whether it does in deletion and in insertion."""
+    if deletion and insertion:
+        return "yes"
+    if deletion:
+        return "in deletion alone"
+    return "in insertion alone" if insertion else "no"
+
+
 def summary(rows: list[dict]) -> str:
-    """The rows of one model as aligned text, best first; what does not beat a control is named as such."""
-    head = f"{'method':<19}{'layer':<21}{'deletion':>9}{'insertion':>10}{'zero maps':>10}  "
-    lines = [head + f"{'beats random':<20}{'beats gaussian':<20}likeness with random weights"]
+    """The rows of one model as aligned text, best first."""
+    line = "{:<19}{:<21}{:>9}{:>10}{:>10}  {:<20}{:<20}{}"
+    head = ("method", "layer", "deletion", "insertion", "zero maps", "beats random", "beats gaussian")
+    lines = [line.format(*head, "likeness with random weights")]
     for row in sorted(rows, key=lambda row: row["deletion_area"] - row["insertion_area"]):
-        likeness = f"{row['likeness_100_percent_random']:.2f}" if "loses_likeness" in row else ""
-        lines.append(
-            f"{row['method']:<19}{row['layer']:<21}{row['deletion_area']:>9.3f}{row['insertion_area']:>10.3f}"
-            f"{row['zero_maps_percent']:>9.1f}%  {row['beats_random']:<20}{row['beats_gaussian']:<20}{likeness}"
-            + (" (stays alike)" if row.get("loses_likeness") == "no" else "")
-        )
+        likeness = ""
+        if "loses_likeness" in row:
+            likeness = f"{row['likeness_100_percent_random']:.2f}"
+            likeness += " (stays alike)" if row["loses_likeness"] == "no" else ""
+        areas = f"{row['deletion_area']:.3f}", f"{row['insertion_area']:.3f}"
+        zero = f"{row['zero_maps_percent']:.1f}%"
+        verdicts = row["beats_random"], row["beats_gaussian"]
+        lines.append(line.format(row["method"], row["layer"], *areas, zero, *verdicts, likeness))
     return "\n".join(lines)
 
 
-def merged(table: Path, rows: list[dict]) -> pd.DataFrame:
-    """The table with one model's rows, in the place of its earlier ones; other models' stay as they were."""
+def merged(table: Path, rows: list[dict]) -> pandas.DataFrame:
+    """The table at a path with one model's rows in place of its earlier ones; those of other models stay.
+
+    Raises:
+        UserError: the table is damaged.
+    """
+    import pandas as pd
+
     new = pd.DataFrame(rows)
     if not table.exists():
         return new
     try:
-        had = pd.read_csv(table)
-        others = had[had["model"] != new["model"][0]]
+        earlier = pd.read_csv(table)
+        others = earlier[earlier["model"] != new["model"][0]]
     except (KeyError, ValueError) as error:
         raise UserError(f"{table} is damaged; delete it or choose another --output-dir") from error
-    return pd.concat([others, new]).sort_values("model", kind="stable") if len(others) else new
+    if not len(others):
+        return new
+    return pd.concat([others, new]).sort_values("model", kind="stable")

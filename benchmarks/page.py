@@ -1,54 +1,63 @@
-"""How long the page takes to answer a drawn digit, from lifting the pen to the pictures on the screen.
+"""How long the page takes to answer a drawn digit, from lifting the pen to the plots on the screen.
 
-    python benchmarks/page.py            # about half a minute; takes the flags of ui/app.py
+    python benchmarks/page.py            # about half a minute
 
-A 7 is drawn again and again in Chromium, on the page as it opens: the first two digit models of
-output/ side by side with Grad-CAM. The first drawing, which loads the models, is told apart. Writes
-output/benchmark_page.json.
+A 7 is drawn again and again in Chromium, on the page as it opens: the first two digit models of output/ side by side
+with Grad-CAM. The first drawing, which loads the models, is reported apart. Writes benchmark_page.json.
 """
+
+from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from pipeline import PROJECT, atomic_io, backend
+from benchmarks import results
+from pipeline.config import flag, parse
 from pipeline.errors import exit_code
-from ui import screenshots
+from pipeline.train.identity import OUTPUT
 
 ROUNDS = 20
 
 
-def main() -> int:
-    """Draw, wait for the answer, clear, and again."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(__doc__)
-        return 0
+@dataclass(frozen=True)
+class Config:
+    """Settings; each is a flag, see --help."""
+
+    output_dir: str | None = flag(None, "folder with the models, and for the result; else output/", recorded=False)
+
+
+def measure(models: Path) -> list[float]:
+    """Milliseconds of each answer; the first one loads the models."""
+    from ui import screenshots
+
     milliseconds = []
-    with screenshots.server(*sys.argv[1:]) as address, screenshots.browser() as browser:
+    with screenshots.server("--output-dir", str(models.resolve())) as address, screenshots.browser() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(120_000)  # milliseconds; the first answer loads the models
         page.goto(address)
         page.locator("#draw canvas").wait_for()
-        pictures = page.locator(".card figure").last
+        plots = page.locator(".card figure").last
         for _ in range(1 + ROUNDS):
             lifted = screenshots.draw(page)
-            pictures.wait_for()
+            plots.wait_for()
             milliseconds.append(1000 * (time.perf_counter() - lifted))
             page.locator("#draw button").click()
-            pictures.wait_for(state="detached")
-    first, *later = milliseconds
-    result = {
-        "first_ms": first,
-        "median_ms": float(np.median(later)),
-        "slowest_ms": max(later),
-        "rounds": ROUNDS,
-        **backend.provenance(),
-    }
-    path = PROJECT / "output" / "benchmark_page.json"
-    atomic_io.write_json(path, result)
-    print(f"first {first:.0f} ms, then median {result['median_ms']:.0f} ms, slowest {max(later):.0f} ms")
-    print(path)
+            plots.wait_for(state="detached")
+    return milliseconds
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Draw, wait for the answer, clear, and again."""
+    config = parse(Config, argv, about=__doc__)
+    first, *later = measure(Path(config.output_dir or OUTPUT))
+    median, slowest = float(np.median(later)), max(later)
+    print(f"first {first:.0f} ms, then median {median:.0f} ms, slowest {slowest:.0f} ms")
+    result = {"first_ms": first, "median_ms": median, "slowest_ms": slowest, "rounds": ROUNDS}
+    results.write("benchmark_page.json", config, result)
     return 0
 
 

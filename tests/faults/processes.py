@@ -10,8 +10,6 @@ from conftest import PROJECT
 
 SMALL = ("--dataset", "digits", "--limit", "256", "--filters", "2", "--batch-size", "32")
 NOBODY = 65534
-
-
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 
 
@@ -62,6 +60,11 @@ def history(folder):
     """Rows of the history, without the seconds."""
     with open(folder / "custom_cnn_history.csv", newline="") as file:
         return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+def leftovers(folder):
+    """Temporary files; the lock is none."""
+    return [path for path in folder.glob(".*") if path.suffix != ".lock"]
 
 
 def one_line(err, *words):

@@ -1,6 +1,5 @@
 """Whatever stands on the command line: a valid config, or one line and exit code 2."""
 
-import dataclasses
 import importlib
 import sys
 
@@ -8,9 +7,9 @@ import pytest
 from conftest import PROJECT
 
 from pipeline import errors
-from pipeline.config import parse
+from pipeline.config import parse, settings_of
 
-hypothesis = pytest.importorskip("hypothesis", reason="pip install -e .[dev]")
+hypothesis = pytest.importorskip("hypothesis", reason='pip install -e ".[dev]"')
 st = hypothesis.strategies
 
 SCRIPTS = sorted(path.stem for path in PROJECT.glob("*.py"))
@@ -44,7 +43,7 @@ VALUES = st.one_of(
 
 def command_lines(config_class):
     """Lists of this script's flags, known and unknown, with values of every kind."""
-    names = [field.name for field in dataclasses.fields(config_class) if not field.metadata["positional"]]
+    names = [field.name for field in settings_of(config_class) if not field.metadata["positional"]]
     flags = st.sampled_from(["--" + name.replace("_", "-") for name in names] + ["--nonsense", "-x"])
     pair = st.tuples(flags, VALUES).map(list)
     return st.lists(
@@ -54,23 +53,22 @@ def command_lines(config_class):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_command_line_is_a_valid_config_or_one_line_and_exit_code_2(script, capsys, monkeypatch, tried):
-    module = importlib.import_module(script)
+    Config = importlib.import_module(script).Config
     codes = []
     monkeypatch.setattr(sys, "argv", [script])
 
     @hypothesis.settings(max_examples=150, deadline=None, database=None, derandomize=True)
-    @hypothesis.given(words=command_lines(module.Config))
+    @hypothesis.given(words=command_lines(Config))
     def drive(words):
         argv = [word for part in words for word in part]
         config = []
-        recipes = getattr(module, "RECIPES", None)
-        code = errors.exit_code(lambda: config.append(parse(module.Config, argv, recipes=recipes, about="x")))
+        code = errors.exit_code(lambda: config.append(parse(Config, argv, about="x")))
         codes.append(code)
         out, err = capsys.readouterr()
         assert out == ""
         if code == 0:
-            assert err == "" and isinstance(config[0], module.Config)
-            for field in dataclasses.fields(config[0]):
+            assert err == "" and isinstance(config[0], Config)
+            for field in settings_of(Config):
                 value, low = getattr(config[0], field.name), field.metadata["minimum"]
                 assert not isinstance(value, (int, float)) or low is None or low <= value <= 10**10
         else:

@@ -77,11 +77,11 @@ def test_a_backend_without_data_parallel_says_so_in_one_line(tmp_path, capsys, t
     if keras.backend.backend() == "jax":
         pytest.skip("this backend can")
     flags = ["--dataset", "digits", "--dry-run", "--output-dir", str(tmp_path), "--devices"]
-    for devices, said in (
-        ("2", "needs the JAX backend"),
-        ("all", "needs the JAX backend"),
-        ("two", "must be a number"),
+    for devices, words in (
+        ("2", ("--devices 2", "needs the JAX backend")),
+        ("all", ("--devices all", "needs the JAX backend")),
+        ("two", ("--devices", "must be a number")),
     ):
         assert errors.exit_code(lambda devices=devices: mnist_classification.main([*flags, devices])) == 2
-        assert one_line(capsys.readouterr().err, f"--devices {devices}" if devices != "two" else "--devices", said)
+        assert one_line(capsys.readouterr().err, *words)
     tried("more than one device on a backend that cannot", times=3, refused=3)
