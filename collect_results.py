@@ -15,17 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 import cifar100_cnn
 import mnist_classification
-from pipeline import atomic_io
+from pipeline import atomic_io, evaluate, models, train
 from pipeline.config import RunConfig, flag, parse
 from pipeline.errors import UserError, exit_code
-from pipeline.evaluate import plots
-from pipeline.evaluate.metrics import over_seeds
-from pipeline.models.saved_model import MODELS
-from pipeline.train import identity, run
 
 CONFIGS = {"cifar100": cifar100_cnn.Config, "custom_cnn": mnist_classification.Config}
 SHIPPED = {"cifar100": ("fast", "best"), "custom_cnn": ("default",)}
@@ -47,7 +42,7 @@ class Config:
 
 def decisive(config: dict) -> dict:
     """A run's recorded settings, but for those in which runs of the same result may differ."""
-    ignored = identity.REPEATS | FREE.get(config["recipe"], set())
+    ignored = train.identity.REPEATS | FREE.get(config["recipe"], set())
     return {name: value for name, value in config.items() if name not in ignored}
 
 
@@ -59,12 +54,14 @@ def differing(config: dict, script: type[RunConfig]) -> dict:
         script: the Config of the script that has the recipe.
     """
     recipe, own = config["recipe"], decisive(config)
-    usual = decisive(identity.recorded(script(**{**script.recipes[recipe], "recipe": recipe})))
-    return {name: own.get(name) for name in identity.differences(own, usual)}
+    usual = decisive(train.identity.recorded(script(**{**script.recipes[recipe], "recipe": recipe})))
+    return {name: own.get(name) for name in train.identity.differences(own, usual)}
 
 
 def entry(path: Path, metrics: dict) -> dict:
     """One seed's metrics, with its validation accuracy against seconds of training."""
+    import pandas as pd  # here: --help needs none
+
     history = pd.read_csv(path.with_name(path.name.replace("_metrics.json", "_history.csv")))
     seconds = np.cumsum(history["seconds"]).round(1)
     kept = ["seed", "test_accuracy", "test_loss", "macro_f1", "validation_accuracy", "epochs", "n_train", "parameters"]
@@ -78,10 +75,11 @@ def entry(path: Path, metrics: dict) -> dict:
     return found
 
 
-def plateau(history: pd.DataFrame) -> dict:
-    """Where the baseline stopped getting better, when its rate fell, and how far train and validation part there.
+def plateau(history) -> dict:
+    """Best epoch of the baseline, the epochs before which its rate fell, and its metrics in the best and last epoch.
 
-    Training accuracy is that of the training steps, with augmentation and dropout.
+    Args:
+        history: DataFrame, a row per epoch; its training accuracy has augmentation and dropout.
     """
     rates, best = history["learning_rate"].to_numpy(), int(history["val_loss"].to_numpy().argmin())
     columns = ["accuracy", "loss", "val_accuracy", "val_loss", "val_cross_entropy"]
@@ -102,9 +100,9 @@ def summary(group: dict) -> dict:
     """
     runs = [group["runs"][seed] for seed in sorted(group["runs"])]
     best = max(runs, key=lambda run: run["validation_accuracy"])["seed"]
-    over = {name: over_seeds([run[name] for run in runs]) for name in ("test_accuracy", "macro_f1")}
+    over = {name: evaluate.metrics.over_seeds([run[name] for run in runs]) for name in ("test_accuracy", "macro_f1")}
     if all("tta" in run for run in runs):
-        over["tta_accuracy"] = over_seeds([run["tta"]["test_accuracy"] for run in runs])
+        over["tta_accuracy"] = evaluate.metrics.over_seeds([run["tta"]["test_accuracy"] for run in runs])
     named = {name: group[name] for name in ("recipe", "settings")}
     return {**named, **over, "best_on_validation": best, "config": group["config"], "runs": runs}
 
@@ -122,7 +120,7 @@ def earlier(path: Path, script: type[RunConfig]) -> dict[str, dict]:
     """The groups that a results file has, by label, without those that ran with other settings than today's."""
     groups = {}
     for result in atomic_io.read_json(path)["results"] if path.exists() else []:
-        label = identity.named(result["recipe"], result["settings"])
+        label = train.identity.named(result["recipe"], result["settings"])
         if result["recipe"] not in script.recipes or differing(result["config"], script) != result["settings"]:
             print(f"{label}: earlier seeds dropped, they ran with other settings than the recipe of today")
             continue
@@ -153,7 +151,7 @@ def collect(prefix: str, folder: Path) -> tuple[dict[str, dict], dict[tuple[str,
             if settings not in COLLECTED:
                 print(f"{file.parent}: left out, other settings than recipe {recipe}: {', '.join(settings)}")
                 continue
-            label = identity.named(recipe, settings)
+            label = train.identity.named(recipe, settings)
             new = {"recipe": recipe, "settings": settings, "config": decisive(config), "runs": {}}
             groups.setdefault(label, new)["runs"][seed] = entry(file, metrics)
             files[label, seed] = file
@@ -181,8 +179,8 @@ def ship(recipe: str, results: dict, files: dict, folder: Path) -> None:
 def others_of(metrics: Path) -> list[Path]:
     """What a finished run has left beside its metrics.json, and no file of another run in that folder."""
     prefix = metrics.name.removesuffix("_metrics.json")
-    model = MODELS[prefix].file
-    names = [*(f"{prefix}_{name}" for name in run.FILES), model, f"best_{model}"]
+    model = models.saved_model.MODELS[prefix].file
+    names = [*(f"{prefix}_{name}" for name in train.run.FILES), model, f"best_{model}"]
     found = [metrics.with_name(name) for name in names]
     return [file for file in found if file.exists() and file != metrics]
 
@@ -201,7 +199,7 @@ def main(argv: list[str] | None = None) -> int:
         plain = {result["recipe"]: result["runs"] for result in results.values() if not result["settings"]}
         if plain:
             path = folder / f"{prefix}_time_to_accuracy.png"
-            plots.time_to_accuracy(plain, TITLES[prefix], path, GOALS.get(prefix))
+            evaluate.plots.time_to_accuracy(plain, TITLES[prefix], path, GOALS.get(prefix))
         for recipe in SHIPPED[prefix]:
             ship(recipe, results, files, folder)
         for label, result in results.items():

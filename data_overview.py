@@ -6,6 +6,8 @@
 Writes <data set>_data.png. Validation images are held out as by the script that trains on the data set.
 """
 
+from __future__ import annotations
+
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +16,9 @@ import numpy as np
 
 import cifar100_cnn
 import mnist_classification
+from pipeline import data, evaluate
 from pipeline.config import flag, parse
-from pipeline.data import datasets
 from pipeline.errors import UserError, exit_code
-from pipeline.evaluate import plots
 
 SHOWN = 10  # samples of each class
 # Data set -> the script whose validation part is counted.
@@ -38,7 +39,7 @@ class Config:
     output_dir: str = flag("output", "folder for the plots")
 
 
-def samples(dataset: datasets.Dataset) -> np.ndarray:
+def samples(dataset: data.datasets.Dataset) -> np.ndarray:
     """(classes, SHOWN) indices of the first training images of each class, as many of each of its fine classes."""
     kinds = dataset.y_train if dataset.fine_train is None else dataset.fine_train
     rows = []
@@ -48,9 +49,9 @@ def samples(dataset: datasets.Dataset) -> np.ndarray:
     return np.stack(rows)
 
 
-def draw(dataset: datasets.Dataset, script, path: Path) -> None:
+def draw(dataset: data.datasets.Dataset, script, path: Path) -> None:
     """Draw one data set, with the validation part that a training script holds out."""
-    parts = datasets.split(dataset, script.Config().validation)
+    parts = data.datasets.split(dataset, script.Config().validation)
     labels = {"training": parts.y_train, "validation": parts.y_validation, "test": parts.y_test}
     counts = {part: np.bincount(y, minlength=len(dataset.class_names)) for part, y in labels.items()}
     height, width, channels = dataset.image_shape
@@ -62,7 +63,7 @@ def draw(dataset: datasets.Dataset, script, path: Path) -> None:
         which = f"{chosen.size // fine} training images of each of the {fine} fine classes"
     title = f"{height}×{width} pixels, {colors}; samples: the first {which}; "
     title += f"validation images: those of {script.__name__}.py's default"
-    plots.data_overview(dataset.x_train[chosen], dataset.class_names, counts, dataset.title, title, path)
+    evaluate.plots.data_overview(dataset.x_train[chosen], dataset.class_names, counts, dataset.title, title, path)
     print(f"{path}: {', '.join(f'{len(y):,} {part}' for part, y in labels.items())} images")
 
 
@@ -76,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = Path(config.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        draw(datasets.load(name, config.data_dir), SCRIPTS[name], folder / f"{name}_data.png")
+        draw(data.datasets.load(name, config.data_dir), SCRIPTS[name], folder / f"{name}_data.png")
     return 0
 
 

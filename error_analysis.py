@@ -1,10 +1,10 @@
-"""Where the saved models go wrong, and whether they know it.
+"""Errors of the saved models on the test images: confusions, calibration, and the images themselves.
 
     python error_analysis.py                            # every model in output/
     python error_analysis.py --output-dir output/demo   # those of the demo
 
 Writes, with each model's prefix: reliability.png; for CIFAR-100 confused_pairs.png, fine_accuracy.png
-and .csv; for digits every_wrong.png; and errors.json with the figures behind them. Where both digit
+and .csv; for digits every_wrong.png; and errors.json with the metrics behind them. Where both digit
 models are there: <data set>_both_wrong.json, and .png with the test digits that both get wrong.
 """
 
@@ -13,18 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from pipeline import atomic_io
+from pipeline import atomic_io, data, evaluate, models
 from pipeline.config import flag, parse
-from pipeline.data import datasets
-from pipeline.data.cifar100_labels import CIFAR100_FINE
 from pipeline.errors import exit_code
-from pipeline.evaluate import metrics, plots
-from pipeline.models import saved_model
-from pipeline.models.saved_model import MODELS
 
-MOST = 60  # wrong images that still fit one picture
+MOST = 60  # wrong images that still fit one plot
 
 
 @dataclass(frozen=True)
@@ -36,8 +30,24 @@ class Config:
     output_dir: str = flag("output", "folder with the models, and for the results")
 
 
-def fine_classes(dataset: datasets.Dataset, predicted: np.ndarray) -> pd.DataFrame:
-    """One row per fine class: its superclass, its test images, the share right, where the others went."""
+@dataclass(frozen=True)
+class Analyzed:
+    """A saved model with its data set and its probabilities (n_test, n_classes) on the test images."""
+
+    saved: "models.saved_model.SavedModel"
+    dataset: "data.datasets.Dataset"
+    probabilities: np.ndarray
+
+
+def fine_classes(dataset, predicted: np.ndarray):
+    """Table with a row per fine class: superclass, test images, accuracy, class most often predicted instead.
+
+    Args:
+        dataset: CIFAR-100 with its fine labels.
+        predicted: (n_test,) coarse labels.
+    """
+    import pandas as pd
+
     rows = []
     for fine, superclass in enumerate(dataset.superclasses):
         votes = np.bincount(predicted[dataset.fine_test == fine], minlength=len(dataset.class_names))
@@ -46,7 +56,7 @@ def fine_classes(dataset: datasets.Dataset, predicted: np.ndarray) -> pd.DataFra
         rows.append(
             {
                 "superclass": dataset.class_names[superclass],
-                "fine_class": CIFAR100_FINE[fine],
+                "fine_class": data.cifar100_labels.CIFAR100_FINE[fine],
                 "images": images,
                 "accuracy": right / max(images, 1),
                 "most_often_taken_for": dataset.class_names[votes.argmax()] if votes.any() else "",
@@ -55,16 +65,17 @@ def fine_classes(dataset: datasets.Dataset, predicted: np.ndarray) -> pd.DataFra
     return pd.DataFrame(rows).sort_values(["superclass", "accuracy"], kind="stable")
 
 
-def analyse(path: Path, config: Config) -> tuple[str, datasets.Dataset, np.ndarray]:
-    """The pictures and figures of one model; returns its prefix, its data and the test images' probabilities."""
-    about, model = saved_model.metadata(path), saved_model.load(path)
-    dataset = datasets.load(about["dataset"], config.data_dir)
-    probabilities = saved_model.predict(model, dataset.x_test, what=f"test images through {path.name}")
-    names, title, y_true = dataset.class_names, about["title"], dataset.y_test
+def analyze(path: Path, config: Config) -> Analyzed:
+    """Plot and record the errors of one model."""
+    saved = models.saved_model.open_model(path)
+    dataset = data.datasets.load(saved.metadata["dataset"], config.data_dir)
+    probabilities = models.probabilities.on_test_images(saved, dataset)
+    names, title, y_true = dataset.class_names, saved.metadata["title"], dataset.y_test
     predicted = probabilities.argmax(axis=1)
+    metrics, plots = evaluate.metrics, evaluate.plots
 
     def file(name: str) -> Path:
-        return path.parent / f"{about['prefix']}_{name}"
+        return path.parent / f"{saved.metadata['prefix']}_{name}"
 
     matrix = metrics.confusion_matrix(y_true, predicted, len(names))
     pairs = metrics.confused_pairs(matrix, config.pairs)
@@ -93,7 +104,8 @@ def analyse(path: Path, config: Config) -> tuple[str, datasets.Dataset, np.ndarr
             title,
             file("fine_accuracy.png"),
         )
-    figures = {
+    result = {
+        "schema": 1,
         "title": title,
         "expected_calibration_error": error,
         "mean_confidence": float(probabilities.max(axis=1).mean()),
@@ -103,56 +115,62 @@ def analyse(path: Path, config: Config) -> tuple[str, datasets.Dataset, np.ndarr
             for a, b in pairs
         ],
     }
-    atomic_io.write_json(file("errors.json"), figures)
+    atomic_io.write_json(file("errors.json"), result)
     print(f"{file('errors.json')}: {len(wrong)} wrong, expected calibration error {error:.3f}")
-    return about["prefix"], dataset, probabilities
+    return Analyzed(saved, dataset, probabilities)
 
 
-def guesses(probabilities: dict[str, np.ndarray], index: int, class_names) -> list[str]:
-    """What each model takes one test image for."""
+def predicted_classes(probabilities: dict[str, np.ndarray], index: int, class_names) -> list[str]:
+    """Each model's prediction for one test image, with its probability."""
     rows = {name: of_model[index] for name, of_model in probabilities.items()}
     return [f"{name}: {class_names[row.argmax()]} ({row.max():.0%})" for name, row in rows.items()]
 
 
-def both_wrong(dataset: datasets.Dataset, probabilities: dict[str, np.ndarray], folder: Path) -> None:
-    """The test digits that two models get wrong, with both predictions.
+def both_wrong(dataset, probabilities: dict[str, np.ndarray], folder: Path) -> None:
+    """Plot and record the test images that two models both get wrong.
 
     Args:
-        probabilities: name of the model -> (n, classes) on the test images.
+        probabilities: name of the model -> (n_test, n_classes).
     """
     y = dataset.y_test
     predicted = {name: rows.argmax(axis=1) for name, rows in probabilities.items()}
     one, other = predicted.values()
     found = np.flatnonzero((one != y) & (other != y))
     path = folder / f"{dataset.name}_both_wrong.json"
-    figures = {
-        "wrong": {name: int(np.sum(guess != y)) for name, guess in predicted.items()},
+    result = {
+        "schema": 1,
+        "wrong": {name: int(np.sum(labels != y)) for name, labels in predicted.items()},
         "both_wrong": len(found),
         "same_prediction": int(np.sum(one[found] == other[found])),
         "test_images": found.tolist(),
     }
-    atomic_io.write_json(path, figures)
+    atomic_io.write_json(path, result)
     path.with_suffix(".png").unlink(missing_ok=True)
     if 0 < len(found) <= MOST:
         names = dataset.class_names
-        captions = ["\n".join([f"true: {names[y[index]]}", *guesses(probabilities, index, names)]) for index in found]
+        captions = []
+        for index in found:
+            captions.append("\n".join([f"true: {names[y[index]]}", *predicted_classes(probabilities, index, names)]))
         count = "The test image" if len(found) == 1 else f"The {len(found)} test images"
         what = f"{count} that {' and '.join(probabilities)} both get wrong"
-        plots.captioned(dataset.x_test[found], captions, what, dataset.title, path.with_suffix(".png"))
+        evaluate.plots.captioned(dataset.x_test[found], captions, what, dataset.title, path.with_suffix(".png"))
     print(f"{path}: {' and '.join(predicted)} are both wrong on {len(found)} of {len(y):,} test images")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Every finished model in a folder."""
     config = parse(Config, argv, about=__doc__)
-    digits: dict[str, tuple[datasets.Dataset, dict[str, np.ndarray]]] = {}
-    for path in saved_model.finished(Path(config.output_dir)):
-        prefix, dataset, probabilities = analyse(path, config)
-        if (known := MODELS.get(prefix)) and known.task == "MNIST":
-            digits.setdefault(dataset.name, (dataset, {}))[1][known.network] = probabilities
-    for dataset, of_model in digits.values():
-        if len(of_model) == 2:
-            both_wrong(dataset, of_model, Path(config.output_dir))
+    digits = {}  # name of the data set -> network -> Analyzed
+    for path in models.saved_model.finished(Path(config.output_dir)):
+        analyzed = analyze(path, config)
+        known = models.saved_model.MODELS.get(analyzed.saved.metadata["prefix"])
+        if known and known.task == "MNIST":
+            digits.setdefault(analyzed.dataset.name, {})[known.network] = analyzed
+    for by_network in digits.values():
+        if len(by_network) == 2:
+            probabilities = {network: analyzed.probabilities for network, analyzed in by_network.items()}
+            dataset = next(iter(by_network.values())).dataset
+            both_wrong(dataset, probabilities, Path(config.output_dir))
     return 0
 
 

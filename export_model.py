@@ -4,7 +4,7 @@
     python export_model.py output/custom_cnn_model.h5 --format onnx
     python export_model.py --output-dir output/demo                  # every finished model there
 
-Needs the packages of requirements-export.txt. For a model MODEL.h5 it writes MODEL.onnx,
+Needs the extra export: pip install -e .[export]. For a model MODEL.h5 it writes MODEL.onnx,
 MODEL_float32.tflite, MODEL_float16.tflite, MODEL_int8.tflite and the folder MODEL_saved_model. An export
 that fails its check on the validation images is not kept, and the exit code is 1; MODEL_exports.json says
 what was measured, on the test images as well. BatchNorm is folded into the layers before it.
@@ -46,7 +46,7 @@ def export_model(path: Path, config: Config) -> list["deploy.export.Check"]:
     """Every format asked for of one model, with a line for each and MODEL_exports.json for all."""
     saved = models.saved_model.open_model(path)
     whole = data.datasets.load(saved.metadata["dataset"], config.data_dir)
-    # The part that the training held out, so that an export is kept or refused by images that no weight has seen.
+    # The validation part is the one that the training held out: images that no weight was fitted to.
     dataset = data.datasets.split(whole, saved.metadata.get("validation", 0.1))
     folder = Path(config.output_dir) if config.output_dir else path.parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,9 +103,6 @@ def line(check: "deploy.export.Check") -> str:
 def main(argv: list[str] | None = None) -> int:
     """Export one model or all; 1 if an export failed its check."""
     config = parse(Config, argv, about=__doc__)
-    if keras.backend.backend() != "tensorflow":
-        raise UserError("models are exported by TensorFlow: unset KERAS_BACKEND, or set it to tensorflow")
-    backend.full_float32()
     deploy.export.refuse_missing(formats(config))
     finished = models.saved_model.finished
     paths = [Path(model) for model in config.models] or finished(Path(config.output_dir or "output"))
@@ -113,6 +110,9 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("models of the same name would overwrite each other's exports; leave --output-dir away")
     for path in paths:
         models.saved_model.metadata(path)  # a wrong file ends it now, not after the others' exports
+    if keras.backend.backend() != "tensorflow":
+        raise UserError("models are exported by TensorFlow: unset KERAS_BACKEND, or set it to tensorflow")
+    backend.full_float32()
     checks = [check for path in paths for check in export_model(path, config)]
     failed = [check.path.name for check in checks if check.failure]
     if failed:

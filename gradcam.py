@@ -1,4 +1,4 @@
-"""Why a model decided as it did: heat maps of the evidence for a class.
+"""Explanations of a model's predictions: heat maps of the evidence for a class.
 
     python gradcam.py                                              # every model in output/
     python gradcam.py --output-dir output/demo                     # those of the demo
@@ -17,11 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline import data, explain, models
 from pipeline.config import flag, parse
-from pipeline.data import datasets, pictures
 from pipeline.errors import UserError, exit_code
-from pipeline.explain import explainer, plots
-from pipeline.models import saved_model
+from pipeline.explain import explainer
 
 
 @dataclass(frozen=True)
@@ -41,26 +40,35 @@ class Config:
 
 
 def folder_for(path: Path, config: Config) -> Path:
-    """Where a model's picture goes: of test images, what is not the default explanation to demo/; or --output-dir."""
+    """Folder for a model's plot; test images with another explanation than the default one go to demo/ in it."""
     asked = (config.method, config.layer, config.target, config.against)
-    usual = config.images or asked == (explainer.DEFAULT_METHOD, None, None, None)
-    folder = Path(config.output_dir) if config.output_dir else path.parent if usual else path.parent / "demo"
+    if config.output_dir:
+        folder = Path(config.output_dir)
+    elif config.images or asked == (explainer.DEFAULT_METHOD, None, None, None):
+        folder = path.parent
+    else:
+        folder = path.parent / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def class_number(name: str | None, class_names: list[str]) -> int | None:
-    """Place of a class in label order; UserError lists the names where there is no such class."""
+    """Label of a class; UserError lists the names where there is no such class."""
     if name is not None and name not in class_names:
         raise UserError(f"there is no class {name}; the model's classes are {', '.join(class_names)}")
     return None if name is None else class_names.index(name)
 
 
-class Subject:
-    """One saved model with what the flags ask of it."""
+class Explained:
+    """A saved model with the explanation that the flags ask for.
+
+    Raises:
+        UserError: a class or a layer that it lacks, or flags that contradict each other.
+    """
 
     def __init__(self, path: Path, config: Config):
-        self.about, self.model = saved_model.metadata(path), saved_model.load(path)
+        saved = models.saved_model.open_model(path)
+        self.saved, self.model, self.about = saved, saved.model, saved.metadata
         self.config, self.names = config, self.about["class_names"]
         self.target = class_number(config.target, self.names)
         self.against = class_number(config.against, self.names)
@@ -73,56 +81,57 @@ class Subject:
 
     @property
     def what(self) -> str:
-        """The method and its layers, for a figure's title."""
+        """The method and its layers, for a plot's title."""
         where = [f"{len(self.layers)} fused stages"] if len(self.layers) > 1 else self.layers
         shown = "The model's reaction" if self.config.method == "eigen-cam" else "Evidence for a class"
         return " at ".join([f"{shown}: {self.config.method}", *where])
 
     @property
     def score(self) -> str:
-        """What the first map of an example explains."""
+        """The score that the first heat map of an example explains."""
         if self.config.method == "eigen-cam":
             return "whatever the class"
         against = f", not {self.config.against}" if self.config.against else ""
         return (self.config.target or "predicted class") + against
 
     def maps(self, images: np.ndarray, classes: np.ndarray, against: int | None = None) -> np.ndarray:
-        """Heat maps (n, h, w) of these classes, one for each image."""
+        """Heat maps (n, h, w) float32 in [0, 1] of these classes (n,), one for each image."""
         other = None if against is None else np.full(len(classes), against)
         weights = explainer.score_weights(classes, len(self.names), other)
         return self.explainer(images, weights, self.config.method, self.config.layer)
 
     def main_maps(self, images: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-        """Heat maps of what --target and --against ask for."""
+        """Heat maps of the classes that --target and --against name; without them, of the predicted ones."""
         classes = predicted if self.target is None else np.full(len(predicted), self.target)
         return self.maps(images, classes, self.against)
 
 
 def first_of_each_class(labels: np.ndarray, fits: np.ndarray) -> dict[int, int]:
-    """Class -> index of its first image that fits; the first, so that nobody picked it."""
+    """Class -> index of its first image for which `fits` (n,) bool is true: a choice that is not cherry-picked."""
     classes, first = np.unique(labels[fits], return_index=True)
     return dict(zip(classes.tolist(), np.flatnonzero(fits)[first].tolist(), strict=True))
 
 
-def explain(path: Path, config: Config) -> None:
-    """A sheet with a row per class: a test image that the model gets right, and one that it gets wrong."""
-    subject = Subject(path, config)
-    names, dataset = subject.names, datasets.load(subject.about["dataset"], config.data_dir)
+def explain_test_images(path: Path, config: Config) -> None:
+    """Plot with a row per class: a test image that the model gets right, and one that it gets wrong."""
+    explained = Explained(path, config)
+    names, dataset = explained.names, data.datasets.load(explained.about["dataset"], config.data_dir)
     images, labels = dataset.x_test, dataset.y_test
-    probabilities = saved_model.predict(subject.model, images, what=f"test images through {path.name}")
+    probabilities = models.probabilities.on_test_images(explained.saved, dataset)
     predicted = probabilities.argmax(axis=1)
-    right, wrong = (first_of_each_class(labels, fits) for fits in (predicted == labels, predicted != labels))
+    right = first_of_each_class(labels, predicted == labels)
+    wrong = first_of_each_class(labels, predicted != labels)
     chosen = [*right.values(), *wrong.values()]
-    main = dict(zip(chosen, subject.main_maps(images[chosen], predicted[chosen]), strict=True))
+    main = dict(zip(chosen, explained.main_maps(images[chosen], predicted[chosen]), strict=True))
     asked = list(wrong.values()) if config.method != "eigen-cam" else []
-    true = dict(zip(asked, subject.maps(images[asked], labels[asked]), strict=True)) if asked else {}
+    true = dict(zip(asked, explained.maps(images[asked], labels[asked]), strict=True)) if asked else {}
 
-    def example(index: int | None, missing: str) -> plots.Example | str:
+    def example(index: int | None, missing: str):
         if index is None:
             return missing
-        guess, truth = predicted[index], labels[index]
+        best, truth = predicted[index], labels[index]
         caption = f"true: {names[truth]} ({probabilities[index, truth]:.0%})\n"
-        caption += f"predicted: {names[guess]} ({probabilities[index, guess]:.0%})"
+        caption += f"predicted: {names[best]} ({probabilities[index, best]:.0%})"
         return images[index], caption, [main[index], true[index]] if index in true else [main[index]]
 
     rows = [
@@ -132,18 +141,18 @@ def explain(path: Path, config: Config) -> None:
         ]
         for k in range(len(names))
     ]
-    groups = {"got right": [subject.score], "got wrong": [subject.score, *(["true class"] if asked else [])]}
-    picture = folder_for(path, config) / f"{subject.about['prefix']}_gradcam.png"
-    plots.sheet(groups, rows, subject.what, subject.about["title"], picture)
-    print(f"{picture}: {len(right)} right and {len(wrong)} wrong test images")
+    groups = {"got right": [explained.score], "got wrong": [explained.score, *(["true class"] if asked else [])]}
+    plot = folder_for(path, config) / f"{explained.about['prefix']}_gradcam.png"
+    explain.plots.sheet(groups, rows, explained.what, explained.about["title"], plot)
+    print(f"{plot}: {len(right)} right and {len(wrong)} wrong test images")
 
 
-def explain_photos(path: Path, config: Config) -> int:
+def explain_pictures(path: Path, config: Config) -> int:
     """The same for a user's own pictures; returns how many could not be read."""
-    subject, images, files, failed = Subject(path, config), [], [], 0
-    for file in pictures.listed(config.images):
+    explained, images, files, failed = Explained(path, config), [], [], 0
+    for file in data.pictures.listed(config.images):
         try:
-            pixels, _ = pictures.for_model(file, subject.about["dataset"], subject.model.input_shape[1:])
+            pixels, _ = data.pictures.for_model(file, explained.about["dataset"], explained.model.input_shape[1:])
             images.append(pixels)
             files.append(file.name)
         except UserError as error:
@@ -152,17 +161,17 @@ def explain_photos(path: Path, config: Config) -> int:
     if not images:
         raise UserError("none of the pictures could be read")
     images = np.stack(images)
-    probabilities = saved_model.predict(subject.model, images)
+    probabilities = models.saved_model.predict(explained.model, images)
     predicted = probabilities.argmax(axis=1)
-    heat = subject.main_maps(images, predicted)
+    heat = explained.main_maps(images, predicted)
     captions = [
-        f"{file}\npredicted: {subject.names[k]} ({p[k]:.0%})"
+        f"{file}\npredicted: {explained.names[k]} ({p[k]:.0%})"
         for file, k, p in zip(files, predicted, probabilities, strict=True)
     ]
     rows = [[(image, caption, [one])] for image, caption, one in zip(images, captions, heat, strict=True)]
-    picture = folder_for(path, config) / f"{subject.about['prefix']}_photos_gradcam.png"
-    plots.sheet({"image": [subject.score]}, rows, subject.what, subject.about["title"], picture)
-    print(f"{picture}: {', '.join(caption.replace(chr(10), ' ') for caption in captions)}")
+    plot = folder_for(path, config) / f"{explained.about['prefix']}_photos_gradcam.png"
+    explain.plots.sheet({"image": [explained.score]}, rows, explained.what, explained.about["title"], plot)
+    print(f"{plot}: {', '.join(caption.replace(chr(10), ' ') for caption in captions)}")
     return failed
 
 
@@ -172,12 +181,13 @@ def main(argv: list[str] | None = None) -> int:
     if config.images:
         if not config.model:
             raise UserError("own pictures need --model, the saved .h5 model that is to explain them")
-        return 1 if explain_photos(Path(config.model), config) else 0
-    paths = [Path(config.model)] if config.model else saved_model.finished(Path(config.output_dir or "output"))
+        return 1 if explain_pictures(Path(config.model), config) else 0
+    folder = Path(config.output_dir or "output")
+    paths = [Path(config.model)] if config.model else models.saved_model.finished(folder)
     failed = []
     for path in paths:
         try:
-            explain(path, config)
+            explain_test_images(path, config)
         except UserError as error:  # one that nothing explains, a vote for example, does not stop the others
             failed.append(error)
     if len(failed) == len(paths):

@@ -49,7 +49,7 @@ def runnable(model: Path) -> dict[str, Path]:
     for runtime, (suffix, _) in runtimes.RUNTIMES.items():
         file = model.with_name(model.stem + suffix)
         if not runtimes.installed(runtime):
-            print(f"{runtime} is left out: not installed, see requirements-export.txt")
+            print(f"{runtime} is left out: not installed, run: pip install -e .[export]")
         elif not file.is_file():
             missing.append(file.name)
         elif suffix != ".h5" and not is_current(file):

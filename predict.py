@@ -4,12 +4,13 @@
     python predict.py output/custom_cnn_model.h5 folder_with_pictures
     python predict.py output/custom_cnn_model_int8.tflite photo.png --json
 
-Any size, colour or grey. For the digit models a digit may stand anywhere, dark on light or light on
+Any size, color or gray. For the digit models a digit may stand anywhere, dark on light or light on
 dark. Exit code 1: some pictures could not be read (each is named); 2: none could.
 """
 
 import json
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from pipeline.errors import UserError, exit_code
 from pipeline.system import cores
 
 TOP = 3
+BATCH = 256  # pictures per call of the model
 
 
 @dataclass(frozen=True)
@@ -35,43 +37,70 @@ class Config:
     json: bool = flag(False, "one JSON document instead of the table")
 
 
-def seen(path: Path, model: runtimes.Opened) -> dict:
-    """The likeliest classes of one picture, with what was done to it; UserError if it cannot be read."""
-    pixels, inverted = pictures.for_model(path, model.about.get("dataset"), model.image_shape)
-    probabilities = model.predict(pixels[None].astype(np.float32))[0]
-    best = np.argsort(-probabilities, kind="stable")[:TOP]
-    classes = [{"class": model.about["class_names"][k], "probability": float(probabilities[k])} for k in best]
-    return {"image": str(path), "inverted": inverted, "predictions": classes}
+def predictions(paths: list[Path], model: runtimes.Opened) -> list[dict]:
+    """Path, likeliest classes and preprocessing of each picture that can be read; the others are named on stderr."""
+    pixels, results = [], []
+    for path in paths:
+        try:
+            image, inverted = pictures.for_model(path, model.about.get("dataset"), model.image_shape)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            continue
+        pixels.append(image)
+        results.append({"image": str(path), "inverted": inverted})
+    if not pixels:
+        return []
+    probabilities = model.predict(np.stack(pixels).astype(np.float32))
+    names = model.about["class_names"]
+    for result, row in zip(results, probabilities, strict=True):
+        best = np.argsort(-row, kind="stable")[:TOP]
+        result["predictions"] = [{"class": names[k], "probability": float(row[k])} for k in best]
+    return results
 
 
-def row(result: dict, width: int, cell: int) -> str:
-    """One line of the table."""
-    cells = [f"{one['probability']:>7.1%}  {one['class']:<{cell}}" for one in result["predictions"]]
-    note = "  (dark on light, inverted)" if result["inverted"] else ""
-    return f"{result['image']:<{width}}{''.join(cells)}{note}".rstrip()
+class Table:
+    """The table on stdout: its columns, as wide as their longest entries.
+
+    A picture is called by its file's name, or by its whole path where another file has the same name.
+    """
+
+    def __init__(self, paths: list[Path], class_names: list[str]):
+        counts = Counter(path.name for path in paths)
+        self.names = {str(path): path.name if counts[path.name] == 1 else str(path) for path in paths}
+        self.first = max(map(len, self.names.values())) + 2
+        self.cell = max(map(len, class_names)) + 2
+
+    def head(self) -> str:
+        cells = "".join(f"{name:<{self.cell + 9}}" for name in ("  first", "  second", "  third"))
+        return f"{'picture':<{self.first}}{cells}".rstrip()
+
+    def row(self, result: dict) -> str:
+        cells = "".join(f"{one['probability']:>7.1%}  {one['class']:<{self.cell}}" for one in result["predictions"])
+        note = "  (dark on light, inverted)" if result["inverted"] else ""
+        return f"{self.names[result['image']]:<{self.first}}{cells}{note}".rstrip()
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Open the model once, then picture after picture; a broken one does not stop the others."""
+    """Open the model once, then batch after batch of pictures; a broken one does not stop the others."""
     config = parse(Config, argv, about=__doc__)
     if not config.images:
         raise UserError("no picture given; name picture files or a folder of them after the model")
     model = runtimes.open_model(config.model, cores())
+    path = Path(config.model)
+    if runtimes.is_outdated(path, model.about):
+        earlier = f"an earlier {runtimes.source_path(path).name} than the one beside it"
+        print(f"warning: {path} was made from {earlier}; run export_model.py again", file=sys.stderr)
     paths = pictures.listed(config.images)
-    width = max(len(str(path)) for path in paths) + 2
-    cell = max(map(len, model.about["class_names"])) + 2
+    table = Table(paths, model.about["class_names"])
     results = []
-    for path in paths:
-        try:
-            results.append(seen(path, model))
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            continue
-        if not config.json:
-            if len(results) == 1:
-                heads = "".join(f"{name:<{cell + 9}}" for name in ("  first", "  second", "  third"))
-                print(f"{'picture':<{width}}{heads}".rstrip())
-            print(row(results[-1], width, cell), flush=True)
+    for start in range(0, len(paths), BATCH):
+        found = predictions(paths[start : start + BATCH], model)
+        if found and not config.json:
+            lines = [table.row(result) for result in found]
+            if not results:
+                lines.insert(0, table.head())
+            print("\n".join(lines), flush=True)
+        results += found
     if config.json:
         about = {key: model.about[key] for key in ("title", "dataset") if key in model.about}
         print(json.dumps({"model": config.model, **about, "images": results}, indent=1))

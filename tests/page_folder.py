@@ -12,7 +12,7 @@ from pipeline.data import pictures
 from pipeline.models import saved_model
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-FIRST, SECOND, FOREIGN, TEXT, GONE = "Figures", "Words", "Tempting", "text.h5, not a model of this project", "Vanishing"
+FIRST, SECOND, FOREIGN, TEXT, GONE = "Digits", "Words", "Tempting", "text.h5, not a model of this project", "Vanishing"
 
 
 def train(digits) -> keras.Model:

@@ -25,12 +25,13 @@ import numpy as np
 import tensorflow as tf
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
-from pipeline import artifacts, latency
+from pipeline.evaluate import evaluation
+from pipeline.models import saved_model
 with tf.device("CPU:1"):
-    model = artifacts.load_model(sys.argv[1])
+    model = saved_model.load(sys.argv[1])
     model.jit_compile = True
 assert all("CPU:1" in weight.value.device for weight in model.weights)
-print(latency.milliseconds_per_sample(model, np.zeros((2, 8, 8, 1), np.uint8), batch_size=2))
+print(evaluation.milliseconds_per_sample(model, np.zeros((2, 8, 8, 1), np.uint8), batch_size=2))
 """
 
 

@@ -63,7 +63,7 @@ def installed(runtime: str) -> bool:
 
 def missing(package: str) -> UserError:
     """The line that says what to install."""
-    return UserError(f"this needs {package}, which is not installed; run: pip install -r requirements-export.txt")
+    return UserError(f"this needs {package}, which is not installed; run: pip install -e .[export]")
 
 
 def is_outdated(path: Path, about: dict) -> bool:

@@ -12,20 +12,20 @@ from pipeline.evaluate import metrics, plots
 from pipeline.models import saved_model
 
 
-def measure(model, dataset) -> tuple[dict, np.ndarray]:
-    """Metrics of a finished model on validation and test images; reads the test images once.
+def measure(model, dataset, test: np.ndarray) -> dict:
+    """Metrics of a finished model on validation and test images.
 
     Args:
         model: Keras model, raw pixels to probabilities.
         dataset: data.datasets.Dataset with a validation part.
+        test: its probabilities on the test images, (n_test, n_classes) float32.
     Returns:
-        entries of metrics.json (accuracies and F1 scores in [0, 1]; losses are plain cross-entropy in nats per image;
-        milliseconds per image on the CPU in batches of 32); probabilities on the test images, (n, n_classes) float32.
+        entries of metrics.json: accuracies and F1 scores in [0, 1]; losses are plain cross-entropy in nats per image;
+        milliseconds per image on the CPU in batches of 32.
     """
     validation = saved_model.predict(model, dataset.x_validation)
-    test = saved_model.predict(model, dataset.x_test, what="test images evaluated")
     matrix = metrics.confusion_matrix(dataset.y_test, test.argmax(axis=1), len(dataset.class_names))
-    measured = {
+    return {
         "validation_accuracy": metrics.accuracy(validation, dataset.y_validation),
         "validation_loss": metrics.cross_entropy(validation, dataset.y_validation),
         "test_accuracy": metrics.accuracy(test, dataset.y_test),
@@ -36,7 +36,6 @@ def measure(model, dataset) -> tuple[dict, np.ndarray]:
         "class_names": list(dataset.class_names),
         "confusion_matrix": matrix.tolist(),
     }
-    return measured, test
 
 
 def milliseconds_per_sample(model, images: np.ndarray, batch_size: int) -> float:

@@ -1,4 +1,4 @@
-"""Explanation: which places of an image spoke for a class, and whether that can be believed."""
+"""Explanation: heat maps of the evidence for a class, and how faithful they are."""
 
 import lazy_loader
 

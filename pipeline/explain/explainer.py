@@ -6,10 +6,10 @@ Gradients are TensorFlow's: Keras has no backend-neutral ones.
 
 import numpy as np
 
+from pipeline import models
 from pipeline.backend import keras, layers
 from pipeline.errors import UserError
 from pipeline.explain import cam, receptive_field
-from pipeline.models import saved_model
 
 METHODS = (*cam.METHODS, "score-cam", "occlusion")
 DEFAULT_METHOD = "grad-cam"
@@ -134,11 +134,11 @@ class Explainer:
 
     def _maps(self, images, target, method, names) -> np.ndarray:
         if target is None and method not in cam.METHODS:
-            predicted = saved_model.predict(self.logits, images).argmax(axis=1)
+            predicted = models.saved_model.predict(self.logits, images).argmax(axis=1)
             target = score_weights(predicted, self.n_classes)
 
         def score(changed, rows):
-            return (saved_model.predict(self.logits, changed) * target[rows]).sum(axis=1)
+            return (models.saved_model.predict(self.logits, changed) * target[rows]).sum(axis=1)
 
         if method == "occlusion":
             return cam.scale(cam.occlusion(score, images))

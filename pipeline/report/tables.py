@@ -225,13 +225,24 @@ def differences() -> str:
 
 def exports() -> str:
     """What the check of every export measured, beside Keras."""
-    rows = [("model", "format", "file (MB)", "largest difference of a probability", "test accuracy", "Keras", "kept")]
-    for model in MODELS.values():
-        stem = Path(model.file).stem
-        for name, check in read(f"{stem}_exports.json")["exports"].items():
-            measured = {"megabytes": ".1f", "difference": ".1g", "accuracy_after": ".4f", "accuracy_before": ".4f"}
-            cells = ("" if check[key] is None else format(check[key], form) for key, form in measured.items())
-            rows.append((stem, name.replace("_", " "), *cells, "no" if check["failure"] else "yes"))
+    stems = [Path(model.file).stem for model in MODELS.values()]
+    checks = [
+        (stem, name.replace("_", " "), check)
+        for stem in stems
+        for name, check in read(f"{stem}_exports.json")["exports"].items()
+    ]
+    columns = {
+        "megabytes": ("file (MB)", ".1f"),
+        "agreement": ("same class as Keras", ".1%"),
+        "difference": ("largest difference of a probability", ".1g"),
+        "accuracy_after": ("test accuracy", ".4f"),
+        "accuracy_before": ("Keras", ".4f"),
+    }
+    shown = [key for key in columns if any(key in check for *_, check in checks)]  # earlier records have no agreement
+    rows = [("model", "format", *(columns[key][0] for key in shown), "kept")]
+    for stem, name, check in checks:
+        cells = ["" if check.get(key) is None else format(check[key], columns[key][1]) for key in shown]
+        rows.append((stem, name, *cells, "no" if check["failure"] else "yes"))
     return table(rows, left=2)
 
 

@@ -39,8 +39,7 @@ def label(config: RunConfig) -> str:
     if config.dry_run:
         return f"{config.recipe} (dry run)"
     changed = {name: value for name, value in overrides(config).items() if name not in ("dataset", "limit")}
-    listed = ", ".join(f"{name}={value}" for name, value in changed.items())
-    return f"{config.recipe} ({listed})" if listed else config.recipe
+    return named(config.recipe, changed)
 
 
 def differences(then: dict, now: dict) -> dict[str, str]:

@@ -13,7 +13,7 @@ from pipeline.backend import keras
 from pipeline.console import clock
 from pipeline.errors import UserError
 from pipeline.evaluate import evaluation, plots
-from pipeline.models import saved_model
+from pipeline.models import probabilities, saved_model
 from pipeline.train import checkpoint, identity
 from pipeline.train.tensorboard import TensorBoardLog
 
@@ -180,18 +180,19 @@ class Run:
         """
         with backend.without_distribution():
             self.save(model)
-            saved = saved_model.load(self.model_path)
-        dataset = self.dataset
-        metrics, probabilities = evaluation.measure(saved, dataset)
+            saved = saved_model.open_model(self.model_path)
+        dataset, model = self.dataset, saved.model
+        test = probabilities.on_test_images(saved, dataset)
+        metrics = evaluation.measure(model, dataset, test)
         matrix = np.array(metrics["confusion_matrix"])
         by_class = evaluation.by_class(matrix, dataset.class_names)
         atomic_io.write_csv(self.path("classification_report.csv"), by_class)
         plots.training_curves(self.history, self.title, self.path("training_curves.png"))
         confusion = self.path("confusion_matrix.png")
-        evaluation.draw(dataset, probabilities, matrix, self.title, confusion, self.path("examples.png"))
+        evaluation.draw(dataset, test, matrix, self.title, confusion, self.path("examples.png"))
         if self.board:
             self.board.plot("confusion matrix", confusion, len(self.history))
-        result = self._record(saved) | metrics | extra
+        result = self._record(model) | metrics | extra
         result["wall_seconds"] = round(self.wall_seconds(), 1)  # without test-time augmentation, which comes on top
         if tta:
             result["tta"] = evaluation.choose_tta(saved, dataset, tta)
@@ -210,7 +211,7 @@ class Run:
             print(f"with test-time augmentation ({result['tta']['chosen']}): {more}")
         return result
 
-    def _record(self, saved) -> dict:
+    def _record(self, model) -> dict:
         """The entries of metrics.json that say what was run, on what and when."""
         dataset = self.dataset
         return {
@@ -225,7 +226,7 @@ class Run:
             "n_train": len(dataset.y_train),
             "n_validation": len(dataset.y_validation),
             "n_test": len(dataset.y_test),
-            "parameters": saved.count_params(),
+            "parameters": model.count_params(),
             "epochs": len(self.history),
             "training_seconds": round(sum(row["seconds"] for row in self.history), 1),
             "hardware": backend.describe() | {"devices": self.n_devices, "deterministic": self.config.deterministic},

@@ -182,7 +182,8 @@ def test_no_file_and_no_network_is_bad_input_with_a_way_out(folder, monkeypatch,
 def test_the_same_images_and_labels_have_the_same_hash_from_the_archive_the_folder_and_a_download(
     folder, tmp_path, monkeypatch
 ):
-    train, test = bytearray(50000 * 3074), bytearray(10000 * 3074)
+    monkeypatch.setattr(sources, "CIFAR100_PARTS", {"train.bin": 50, "test.bin": 10})
+    train, test = bytearray(50 * 3074), bytearray(10 * 3074)
     train[3074 * 7 : 3074 * 7 + 5] = test[-5:] = bytes([3, 77, 1, 2, 3])
     contents = {"train.bin": train, "test.bin": test}
     packed = folder / "cifar-100-binary.tar.gz"

@@ -174,9 +174,9 @@ def result():
 
 
 def test_speed_is_median_and_percentile_of_single_calls():
-    figures = comparison.speed(32, [0.001] * 19 + [0.1])
-    assert figures["median_ms"] == pytest.approx(1) and figures["images_per_second"] == pytest.approx(32000)
-    assert figures["p95_ms"] == pytest.approx(1000 * np.percentile([0.001] * 19 + [0.1], 95))
+    measured = comparison.speed(32, [0.001] * 19 + [0.1])
+    assert measured["median_ms"] == pytest.approx(1) and measured["images_per_second"] == pytest.approx(32000)
+    assert measured["p95_ms"] == pytest.approx(1000 * np.percentile([0.001] * 19 + [0.1], 95))
 
 
 def test_ratios_follow_from_times_and_counted_operations(result):
@@ -202,7 +202,7 @@ def test_a_row_for_every_model_runtime_and_batch(result):
     assert table.notna().all(axis=None) and all(np.isscalar(value) for value in table.to_numpy().ravel())
 
 
-def test_text_and_markdown_carry_the_measured_figures(result, monkeypatch):
+def test_text_and_markdown_give_what_was_measured(result, monkeypatch):
     monkeypatch.setattr(tables, "read", lambda name: result)
     text, table, tests = comparison.text(result), tables.comparison(), tables.differences()
     for entry_ in result["models"]:

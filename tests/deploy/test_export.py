@@ -16,7 +16,7 @@ from pipeline.errors import UserError
 from pipeline.models import saved_model
 
 for package in ("onnx", "tf2onnx", "onnxruntime", "ai_edge_litert"):
-    pytest.importorskip(package, reason="optional: pip install -r requirements-export.txt")
+    pytest.importorskip(package, reason="optional: pip install -e .[export]")
 
 layers = keras.layers
 
@@ -315,7 +315,7 @@ def test_int8_is_calibrated_on_training_images_of_the_whole_set(digits):
 
 def test_a_missing_package_is_one_line_that_says_what_to_install(digit_file, monkeypatch):
     monkeypatch.setattr(export, "find_spec", lambda name: None if name == "tf2onnx" else object())
-    with pytest.raises(UserError, match=r"tf2onnx.*requirements-export.txt"):
+    with pytest.raises(UserError, match=r"tf2onnx.*\[export\]"):
         export_model.main([str(digit_file), "--format", "onnx"])
 
 
@@ -332,7 +332,7 @@ def test_models_of_one_name_do_not_share_a_folder(tmp_path):
 
 @pytest.mark.parametrize("damage", ["archive", "names", "number"])
 def test_damaged_metadata_of_an_export_are_bad_input(damage, digit_file, tmp_path):
-    pytest.importorskip("ai_edge_litert", reason="optional: pip install -r requirements-export.txt")
+    pytest.importorskip("ai_edge_litert", reason="optional: pip install -e .[export]")
     path = tmp_path / "model.tflite"
     export.convert(export.fold_batch_norm(saved_model.load(digit_file)), "float32", path, None)
     names = {"archive": list("0123456789"), "names": list(range(10)), "number": ["0", "1"]}[damage]

@@ -7,9 +7,9 @@ from pipeline.backend import keras
 from pipeline.deploy import runtimes
 from pipeline.errors import UserError
 
-onnx = pytest.importorskip("onnx", reason="optional: pip install -r requirements-export.txt")
+onnx = pytest.importorskip("onnx", reason="optional: pip install -e .[export]")
 for package in ("onnxruntime", "ai_edge_litert"):
-    pytest.importorskip(package, reason="optional: pip install -r requirements-export.txt")
+    pytest.importorskip(package, reason="optional: pip install -e .[export]")
 
 layers = keras.layers
 

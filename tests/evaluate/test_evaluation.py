@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.backend import keras, layers
 from pipeline.evaluate import evaluation
+from pipeline.models import saved_model
 
 
 def left_or_right():
@@ -32,7 +33,8 @@ def test_losses_are_plain_cross_entropy_of_the_finished_model_on_both_parts():
         y_test=np.array([0, 1, 0]),
         class_names=("left", "right"),
     )
-    measured, probabilities = evaluation.measure(model, dataset)
+    probabilities = saved_model.predict(model, dataset.x_test)
+    measured = evaluation.measure(model, dataset, probabilities)
 
     def negative_log_likelihood(margin):  # of the true class, by how much its logit is above the other one
         return np.log(1 + np.exp(-margin))
@@ -44,6 +46,12 @@ def test_losses_are_plain_cross_entropy_of_the_finished_model_on_both_parts():
     assert measured["validation_accuracy"] == 0.5 and measured["test_accuracy"] == pytest.approx(2 / 3)
     assert measured["confusion_matrix"] == [[1, 1], [0, 1]] and measured["cpu_ms_per_sample"] > 0
     np.testing.assert_allclose(probabilities[:, 0], 1 / (1 + np.exp([-3.0, 1, 1])), rtol=1e-5)
+
+
+def test_latency_is_per_image_and_not_per_batch(monkeypatch):
+    ticks = iter(range(1000))
+    monkeypatch.setattr(evaluation.time, "perf_counter", lambda: next(ticks))
+    assert evaluation.milliseconds_per_sample(left_or_right(), pairs((1, 0)), batch_size=8) == 1000 / 8
 
 
 def test_mirroring_gives_the_image_and_its_mirror_image():

@@ -192,7 +192,7 @@ def test_a_map_is_enlarged_bilinearly_as_pillow_does(small, large):
 
 
 def test_cells_lie_where_they_look_and_their_heat_fades_where_none_does():
-    """Centres at 4, 12 and 20 of 32 pixels, as in the CIFAR-100 network; the last cell speaks."""
+    """Centers at 4, 12 and 20 of 32 pixels, as in the CIFAR-100 network; the last cell speaks."""
     heat = cam.enlarge(np.array([[0.0, 0.0, 1.0]]), 1, 32, ((0, 1), (4, 8)))[0]
     np.testing.assert_allclose(heat[[12, 16, 20, 24, 28, 31]], [0, 0.5, 1, 1, 0.5, 0.125])
     heat = cam.enlarge(np.ones((1, 3)), 1, 32, ((0, 1), (4, 8)))[0]

@@ -123,8 +123,8 @@ def test_controls_have_their_shapes_and_ranges():
     gauss = faithfulness.centered_gaussian(2, 32, 28)
     for heat in (smooth, pixels, gauss):
         assert heat.shape[1:] == (32, 28) and heat.dtype == np.float32 and heat.min() >= 0 and heat.max() <= 1
-    neighbours = [np.corrcoef(heat[:, :, 1:].ravel(), heat[:, :, :-1].ravel())[0, 1] for heat in (smooth, pixels)]
-    assert neighbours[0] > 0.9 and abs(neighbours[1]) < 0.05
+    neighbors = [np.corrcoef(heat[:, :, 1:].ravel(), heat[:, :, :-1].ravel())[0, 1] for heat in (smooth, pixels)]
+    assert neighbors[0] > 0.9 and abs(neighbors[1]) < 0.05
     np.testing.assert_allclose(gauss, gauss[:, ::-1, ::-1], rtol=1e-5)
     assert gauss[0, 24, 14] / gauss[0, 16, 14] == pytest.approx(np.exp(-0.5), rel=0.1)  # a quarter of the side off
     assert not np.array_equal(smooth[0], smooth[1])

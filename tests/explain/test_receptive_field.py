@@ -88,7 +88,7 @@ def test_a_cells_place_is_the_middle_of_what_its_value_depends_on(models, which,
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"occlusion"}))
 def test_the_heat_of_one_pixel_lies_on_it(method):
-    """32 pixels become 31, 15, 7, 3: the cells' centres are 4, 12 and 20, not 4.8, 15.5 and 26.2."""
+    """32 pixels become 31, 15, 7, 3: the cells' centers are 4, 12 and 20, not 4.8, 15.5 and 26.2."""
     pixels = x = keras.Input((32, 32, 1))
     x = layers.Conv2D(2, 2, kernel_initializer="ones", name="conv")(x)
     for part in range(3):

@@ -230,12 +230,12 @@ def test_hostile_and_odd_pictures_are_read_or_refused_in_one_line(tmp_path, trie
     assert (done.returncode, done.stderr) == (0, "")
     *said, peak = map(json.loads, done.stdout.splitlines())
     assert peak < 2000 and not (tmp_path / "code ran").exists()
-    for (name, (_, readable)), colour, digit in zip(made.items(), said[::2], said[1::2], strict=True):
+    for (name, (_, readable)), color, digit in zip(made.items(), said[::2], said[1::2], strict=True):
         if readable:
-            assert colour == ["read", [32, 32, 3]], (name, colour)
+            assert color == ["read", [32, 32, 3]], (name, color)
             assert digit[0] == "refused" or digit[1] == [28, 28, 1], (name, digit)
         else:
-            assert colour[0] == digit[0] == "refused" and name in colour[1] and "\n" not in colour[1], (name, colour)
+            assert color[0] == digit[0] == "refused" and name in color[1] and "\n" not in color[1], (name, color)
     read = sum(readable for _, readable in made.values())
     tried("an odd, damaged or enormous picture", times=len(made), read=read, refused=len(made) - read)
     assert pictures.read(Path(tmp_path / "whole.png"), (8, 8, 1)).shape == (8, 8, 1)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux limi
 
 
 def load_all(paths):
-    """What became of each file, loaded in one process with a memory limit; fails where that process dies.
+    """What became of each file, loaded in one process with a memory limit; fails where that process dies or warns.
 
     Returns:
         One dict per file: path, seconds, peak_megabytes of the process, and either refused or predictions.
@@ -33,6 +33,7 @@ def load_all(paths):
     )
     *said, end = (json.loads(line) for line in done.stdout.splitlines() or ["{}"])
     assert done.returncode == 0, f"died of {paths[len(done.stdout.splitlines())]}: {done.stderr[-2000:]}"
+    assert done.stderr == "", "a warning stands before the error's one line"
     assert len(said) == len(paths) and end["suspicious"] == [] and end["peak_megabytes"] < MEGABYTES, end
     assert max(one["seconds"] for one in said) < SECONDS
     return [one | {"peak_megabytes": end["peak_megabytes"]} for one in said]
@@ -155,6 +156,13 @@ def widened(found):
     layer |= {"class_name": "UpSampling2D", "config": {"name": layer["config"]["name"], "size": [40000, 40000]}}
 
 
+def deprecated(found):
+    """A change as Keras 2 wrote it, of which Keras 3 warns in two lines, in a model that is refused later."""
+    layer = found["ReLU"]
+    layer |= {"class_name": "LeakyReLU", "config": {"name": layer["config"]["name"], "alpha": 0.3}}
+    found["Dense"]["config"].update(units=10**9)
+
+
 def with_dataset(plain, path, change):
     path.write_bytes(plain.read_bytes())
     with h5py.File(path, "a") as file:
@@ -216,6 +224,7 @@ def hostile_files(plain, folder, marker):
     config("negative", lambda found: found["Dense"]["config"].update(units=-1))
     config("infinite", lambda found: found["Dense"]["config"].update(units=float("inf")))
     config("wide output", widened)
+    config("deprecated argument", deprecated)
     content("deep", lambda file: file.attrs.create("model_config", b"[" * 60000))
     content("no object", lambda file: file.attrs.create("model_config", "[1, 2]"))
     content("pickle as config", lambda file: file.attrs.create("model_config", pickled))
@@ -266,6 +275,7 @@ def test_hostile_model_files_are_refused_and_no_code_in_them_runs(plain, tmp_pat
     assert all("\n" not in one["refused"] and str(tmp_path) in one["refused"] for one in found.values())
     assert "Lambda" in found["lambda"]["refused"] and "Popen" in found["other module"]["refused"]
     assert "more weights than it holds" in found["units"]["refused"]
+    assert "more weights than it holds" in found["deprecated argument"]["refused"]
     assert "output too large" in found["wide output"]["refused"]
     what = "a model file made to run code, read other files or take all memory, or cut short"
     tried(what, times=len(files), refused=len(files) - len(loaded), **cost(others))

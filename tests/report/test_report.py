@@ -152,6 +152,8 @@ def test_the_table_of_exports_says_which_failed_and_leaves_open_what_was_not_mea
     rows = tables.exports().splitlines()[2:]
     assert rows[0] == "| cifar100_cnn_scratch | saved model | 9.4 | 2e-07 | 0.8000 | 0.8000 | yes |"
     assert rows[1] == "| cifar100_cnn_scratch | int8 |  |  |  |  | no |" and len(rows) == 2 * len(MODELS)
+    kept["agreement"] = 0.9876
+    assert "| 9.4 | 98.8% | 2e-07 |" in tables.exports(), "where it is known"
 
 
 def test_the_table_of_faults_counts_short_and_long_tests_of_one_thing_together(monkeypatch):

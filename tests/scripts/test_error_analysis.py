@@ -8,6 +8,8 @@ from PIL import Image
 
 import error_analysis
 from pipeline.data import datasets
+from pipeline.evaluate import plots
+from pipeline.models import saved_model
 
 
 @pytest.fixture
@@ -31,17 +33,18 @@ def test_both_wrong_are_the_images_that_neither_gets_right_with_both_predictions
     y, shown = few.y_test, {}
     one = sure(y, {3: other(y[3]), 7: other(y[7]), 11: other(y[11])})
     two = sure(y, {7: other(y[7]), 11: other(y[11], 2), 20: other(y[20])})
-    draw = error_analysis.error_plots.captioned
+    draw = plots.captioned
 
     def keep(images, captions, *rest):
         shown.update(images=images, captions=captions)
         draw(images, captions, *rest)
 
-    monkeypatch.setattr(error_analysis.error_plots, "captioned", keep)
+    monkeypatch.setattr(plots, "captioned", keep)
     error_analysis.both_wrong(few, {"custom CNN": one, "ResNet50": two}, tmp_path)
-    figures = json.loads((tmp_path / "digits_both_wrong.json").read_text())
-    assert figures["test_images"] == [7, 11] and figures["both_wrong"] == 2 and figures["same_prediction"] == 1
-    assert figures["wrong"] == {"custom CNN": 3, "ResNet50": 3}
+    result = json.loads((tmp_path / "digits_both_wrong.json").read_text())
+    assert result["schema"] == 1
+    assert result["test_images"] == [7, 11] and result["both_wrong"] == 2 and result["same_prediction"] == 1
+    assert result["wrong"] == {"custom CNN": 3, "ResNet50": 3}
     np.testing.assert_array_equal(shown["images"], few.x_test[[7, 11]])
     assert shown["captions"] == [
         f"true: {y[7]}\ncustom CNN: {other(y[7])} (92%)\nResNet50: {other(y[7])} (92%)",
@@ -61,10 +64,12 @@ def test_none_or_too_many_for_a_picture_are_only_counted(few, tmp_path, wrong):
 
 def test_both_digit_models_of_one_data_set_are_compared_and_no_other_pair(few, tmp_path, monkeypatch):
     compared = []
-    monkeypatch.setattr(
-        error_analysis.artifacts, "finished_models", lambda folder: ["cifar100", "custom_cnn", "resnet50"]
-    )
-    monkeypatch.setattr(error_analysis, "analyse", lambda path, config: (path, few, path))
+
+    def analyzed(prefix, config):
+        return error_analysis.Analyzed(saved_model.SavedModel(None, None, {"prefix": prefix}, ""), few, prefix)
+
+    monkeypatch.setattr(saved_model, "finished", lambda folder: ["cifar100", "custom_cnn", "resnet50"])
+    monkeypatch.setattr(error_analysis, "analyze", analyzed)
     monkeypatch.setattr(error_analysis, "both_wrong", lambda *found: compared.append(found))
     assert error_analysis.main(["--output-dir", str(tmp_path)]) == 0
     assert compared == [(few, {"custom CNN": "custom_cnn", "ResNet50": "resnet50"}, tmp_path)]

@@ -8,7 +8,8 @@ import pytest
 import gradcam
 from pipeline.backend import keras
 from pipeline.errors import UserError
-from pipeline.models import saved_model
+from pipeline.explain import plots
+from pipeline.models import probabilities, saved_model
 
 
 def test_a_model_that_cannot_be_explained_does_not_stop_the_others(folder, tmp_path, capsys):
@@ -63,12 +64,12 @@ def test_the_first_of_each_class_that_fits():
 
 def test_a_method_that_asks_for_no_class_shows_one_map_of_an_image(folder, tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(gradcam.cam_plots, "sheet", lambda groups, rows, *rest: drawn.append((groups, rows)))
+    monkeypatch.setattr(plots, "sheet", lambda groups, rows, *rest: drawn.append((groups, rows)))
     monkeypatch.setattr(
-        gradcam.artifacts, "predict", lambda model, images, **_: np.eye(10)[np.arange(len(images)) % 10]
+        probabilities, "on_test_images", lambda saved, dataset: np.eye(10)[np.arange(len(dataset.x_test)) % 10]
     )
     for method in ("eigen-cam", "layer-cam"):
-        monkeypatch.setattr(gradcam.Subject, "maps", lambda self, images, classes, against=None: np.ones(len(images)))
+        monkeypatch.setattr(gradcam.Explained, "maps", lambda self, images, classes, against=None: np.ones(len(images)))
         gradcam.main(["--model", str(folder / "first.h5"), "--output-dir", str(tmp_path / "new"), "--method", method])
     assert (tmp_path / "new").is_dir()
     maps = [max(len(cell[2]) for row in rows for cell in row if not isinstance(cell, str)) for _, rows in drawn]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -13,9 +14,10 @@ from PIL import Image
 import gradcam
 import mnist_classification
 import predict
+from pipeline.atomic_io import sha256
 from pipeline.backend import keras
 from pipeline.data import pictures
-from pipeline.deploy import export
+from pipeline.deploy import export, runtimes
 from pipeline.errors import UserError
 from pipeline.models import saved_model
 
@@ -44,18 +46,18 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def onnx_file(models):
-    pytest.importorskip("tf2onnx", reason="optional: pip install -r requirements-export.txt")
-    pytest.importorskip("onnxruntime", reason="optional: pip install -r requirements-export.txt")
+    pytest.importorskip("tf2onnx", reason="optional: pip install -e .[export]")
+    pytest.importorskip("onnxruntime", reason="optional: pip install -e .[export]")
     path, about = models
     graph = export.fold_batch_norm(saved_model.load(path))
     export.convert(graph, "onnx", path.with_suffix(".onnx"), None)
-    export.describe(path.with_suffix(".onnx"), "onnx", about)
+    export.describe(path.with_suffix(".onnx"), "onnx", {**about, "source_sha256": sha256(path)})
     return path.with_suffix(".onnx")
 
 
 @pytest.fixture(scope="module")
 def tflite_file(models):
-    pytest.importorskip("ai_edge_litert", reason="optional: pip install -r requirements-export.txt")
+    pytest.importorskip("ai_edge_litert", reason="optional: pip install -e .[export]")
     path, about = models
     export.convert(export.fold_batch_norm(saved_model.load(path)), "float32", path.with_suffix(".tflite"), None)
     export.describe(path.with_suffix(".tflite"), "float32", about)
@@ -206,12 +208,89 @@ def test_an_exported_model_answers_without_tensorflow_and_quietly(suffix, digit,
 
 def test_a_broken_picture_is_named_and_the_others_are_answered(onnx_file, digit, tmp_path):
     (tmp_path / "folder").mkdir()
-    Image.fromarray(digit).save(tmp_path / "folder" / "good.PNG")
+    for name in ("another.png", "good.PNG"):
+        Image.fromarray(digit).save(tmp_path / "folder" / name)
     (tmp_path / "folder" / "broken.png").write_bytes((tmp_path / "folder" / "good.PNG").read_bytes()[:60])
     (tmp_path / "folder" / "notes.txt").write_text("no picture")
     done = start(onnx_file, "folder", folder=tmp_path)
-    assert done.returncode == 1 and "good.PNG" in done.stdout and "notes" not in done.stdout + done.stderr
+    assert done.returncode == 1 and "notes" not in done.stdout + done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["picture", "another.png", "good.PNG", "imported:"]
     assert len(done.stderr.splitlines()) == 1 and "broken.png" in done.stderr
+
+
+def test_an_export_of_an_earlier_model_answers_with_a_warning(onnx_file, models, digit, tmp_path):
+    path, _ = models
+    shutil.copy(onnx_file, tmp_path / "model.onnx")
+    Image.fromarray(digit).save(tmp_path / "a.png")
+    done = start("model.onnx", "a.png", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    shutil.copy(path, tmp_path / "model.h5")
+    answered = start("model.onnx", "a.png", folder=tmp_path)
+    assert (answered.stdout, answered.stderr) == (done.stdout, "")
+    with open(tmp_path / "model.h5", "ab") as file:
+        file.write(b"trained again")
+    warned = start("model.onnx", "a.png", folder=tmp_path)
+    assert (warned.returncode, warned.stdout) == (0, done.stdout), "and TensorFlow is not imported for it"
+    (line,) = warned.stderr.splitlines()
+    assert line.startswith("warning: model.onnx") and "run export_model.py again" in line
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
+def test_it_ends_quietly_where_nobody_reads_on(onnx_file, digit, tmp_path):
+    """As before `| head`: the process finds the pipe closed when it writes."""
+    Image.fromarray(digit).save(tmp_path / "a.png")
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, str(PROJECT / "predict.py"), str(onnx_file), "a.png"]
+    try:
+        done = subprocess.run(command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True)
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """The number of pictures of each call of a model that finds the classes by the pixels' sum."""
+    asked = []
+
+    def answer(images):
+        asked.append(len(images))
+        sums = images.sum(axis=(1, 2, 3))
+        return np.stack([sums, 2 * sums, 3 * sums], axis=1) / 6 / 28**2 / 255
+
+    opened = runtimes.Opened(answer, (28, 28, 1), {"class_names": ["a", "b", "c"]})
+    monkeypatch.setattr(runtimes, "open_model", lambda path, threads: opened)
+    return asked
+
+
+def test_many_pictures_are_one_batch_and_come_in_their_order(batches, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(predict, "BATCH", 4)
+    for number in range(10):
+        Image.new("L", (28, 28), 20 * number + 5).save(tmp_path / f"{number}.png")
+    (tmp_path / "5.png").write_text("broken")
+    assert predict.main(["m.onnx", str(tmp_path), "--json"]) == 1
+    assert batches == [4, 3, 2]
+    said = capsys.readouterr()
+    found = json.loads(said.out)["images"]
+    kept = [number for number in range(10) if number != 5]
+    assert [one["image"] for one in found] == [str(tmp_path / f"{number}.png") for number in kept]
+    for number, one in zip(kept, found, strict=True):
+        best = one["predictions"][0]
+        assert best == {"class": "c", "probability": pytest.approx((20 * number + 5) / 255 / 2)}
+    assert "5.png" in said.err and len(said.err.splitlines()) == 1
+
+
+def test_a_row_names_its_picture_by_the_file_alone_unless_two_have_the_same_name(batches, tmp_path, capsys):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        Image.new("L", (28, 28), 9).save(tmp_path / folder / "same.png")
+    Image.new("L", (28, 28), 9).save(tmp_path / "two" / "other.png")
+    assert predict.main(["m.onnx", str(tmp_path / "one"), str(tmp_path / "two")]) == 0
+    _, *rows = capsys.readouterr().out.splitlines()
+    names = [row.split()[0] for row in rows]
+    assert names == [str(tmp_path / "one" / "same.png"), "other.png", str(tmp_path / "two" / "same.png")]
+    assert len({row.rindex("a") for row in rows}) == 1, "the columns stand below each other"
 
 
 @pytest.mark.parametrize(

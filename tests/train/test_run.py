@@ -3,6 +3,7 @@
 import dataclasses
 import time
 
+import numpy as np
 import pytest
 from tiny_run import start
 
@@ -13,7 +14,7 @@ from pipeline.config import parse
 from pipeline.data import datasets
 from pipeline.errors import UserError
 from pipeline.models import saved_model
-from pipeline.train import identity, loop
+from pipeline.train import identity, loop, recipe
 from pipeline.train.run import Run
 
 
@@ -73,7 +74,9 @@ def test_an_interrupted_run_in_the_folder_of_its_recipe_and_seed_is_not_overwrit
         run.lock.release()
         return finished
 
-    with pytest.raises(UserError, match=r"state\.npz belongs to another run: seed was .* and is 9; .*--output-dir"):
+    with pytest.raises(
+        UserError, match=r"checkpoint\.npz belongs to another run: seed was .* and is 9; .*--output-dir"
+    ):
         begin(seed=9)
     assert state.read_bytes() == whole
     assert begin() is False, "the same settings may begin again"
@@ -113,7 +116,7 @@ def test_an_interrupted_run_is_resumed_by_its_own_settings_and_backend_alone_wha
         return finished
 
     assert resume() is False
-    with pytest.raises(UserError, match=r"kernel3_state\.npz belongs to another run: seed was 0 and is 3; "):
+    with pytest.raises(UserError, match=r"kernel3_checkpoint\.npz belongs to another run: seed was 0 and is 3; "):
         resume("--seed", "3")
     monkeypatch.setattr("pipeline.train.run.keras.backend.backend", lambda: "jax")
     with pytest.raises(UserError, match="backend was 'tensorflow' and is 'jax'"):
@@ -132,7 +135,7 @@ def test_a_run_removes_what_a_killed_one_was_writing_and_nothing_of_others(tmp_p
     for name in own + others:
         (tmp_path / name).touch()
     start(tmp_path)
-    assert {path.name for path in tmp_path.glob(".*")} == set(others)
+    assert {path.name for path in tmp_path.glob(".*")} == {*others, ".tiny_run.lock"}
 
 
 def test_a_checkpoint_whose_newer_file_was_being_written_when_the_run_was_killed_is_still_there(tmp_path):
@@ -189,3 +192,19 @@ def test_every_recipe_of_cifar100_leaves_the_model_of_its_best_validation_accura
     assert cifar100_cnn.main(flags) == 0
     best = saved_model.load(tmp_path / "best_cifar100_cnn_scratch.h5")
     assert best.output_shape == (None, 20)
+
+
+@pytest.mark.parametrize("script", [mnist, cifar100_cnn])
+def test_the_temperature_is_fitted_to_validation_images(script, tmp_path, monkeypatch):
+    """Test images would leak into the finished model."""
+    data = "digits" if script is mnist else "synthetic"
+    flags = ["--dataset", data, "--limit", "60", "--validation", "0.05", "--epochs", "1", "--output-dir", str(tmp_path)]
+    dataset, seen = datasets.split(datasets.load(data), 0.05), []
+    monkeypatch.setattr(script, "build_model", lambda *_: None)
+    monkeypatch.setattr(script, "compile_model" if script is mnist else "prepare_fast", lambda *_: None)
+    monkeypatch.setattr(loop, "fit", lambda *_, **__: None)
+    monkeypatch.setattr(recipe, "scale_temperature", lambda model, images, labels: seen.append((images, labels)))
+    monkeypatch.setattr(Run, "finish", lambda *_, **__: None)
+    assert script.main([*flags, "--precision", "float32"]) == 0
+    np.testing.assert_array_equal(seen[0][0], dataset.x_validation)
+    np.testing.assert_array_equal(seen[0][1], dataset.y_validation)
