@@ -38,6 +38,15 @@ def pytests_own_sigterm():
     signal.signal(signal.SIGTERM, before)
 
 
+@pytest.fixture
+def eagerly():
+    """No graphs: a few steps of a network take less time than to trace it."""
+    tf = pytest.importorskip("tensorflow")
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope="session")
 def digits():
     return datasets.load("digits")

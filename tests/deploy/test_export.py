@@ -35,11 +35,11 @@ def lived_in(model, seed=0):
 
 
 @pytest.fixture(scope="module")
-def cifar(shapes):
+def cifar(synthetic):
     """The CIFAR network, randomly initialized, made decisive: inference model, reference (labels are its answers)."""
     keras.utils.set_random_seed(0)
     model = lived_in(cifar100_cnn.build_model(cifar100_cnn.Config()))
-    images = shapes.x_test[:150]
+    images = synthetic.x_test[:150]
     reader = keras.Model(model.input, model.get_layer("temper").output)
     features = reader.predict(images.astype("float32"), verbose=0)
     head, mean = model.get_layer("logits"), features.mean(axis=0)
@@ -77,12 +77,12 @@ def of_kind(model, kind):
 
 
 @pytest.mark.parametrize("recipe", ["fast", "baseline"])
-def test_folding_leaves_no_batch_norm_in_the_cifar_networks_and_changes_no_answer(recipe, shapes):
+def test_folding_leaves_no_batch_norm_in_the_cifar_networks_and_changes_no_answer(recipe, synthetic):
     model = lived_in(cifar100_cnn.build_model(cifar100_cnn.Config(recipe=recipe)))
     model = saved_model.inference_copy(model, (32, 32, 3))
     small = export.fold_batch_norm(model)
     assert not of_kind(small, (layers.BatchNormalization, layers.Normalization))
-    images = shapes.x_test[:16].astype("float32")
+    images = synthetic.x_test[:16].astype("float32")
     before, after = (np.asarray(one(images, training=False)) for one in (model, small))
     np.testing.assert_allclose(after, before, atol=1e-5)
     assert not np.allclose(before[0], before[1], atol=1e-4)

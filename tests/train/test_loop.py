@@ -18,6 +18,12 @@ from pipeline.train.interrupt import DeferredSignals
 from pipeline.train.loop import Progress
 
 
+@pytest.fixture(autouse=True)
+def eagerly_but_where_graphs_are_the_point(request):
+    if "graph" not in request.keywords:
+        request.getfixturevalue("eagerly")
+
+
 def weights_after(folder, *flags, **options):
     _, model, fit = start(folder, *flags, **options)
     fit()
@@ -99,6 +105,7 @@ def test_a_resumed_run_goes_on_with_the_rate_and_the_best_epoch_of_before(tmp_pa
     assert model.trained == 2 and bests == []
 
 
+@pytest.mark.graph
 @pytest.mark.parametrize(("with_plateau", "precision"), [(False, "bfloat16"), (True, "float32")])
 def test_an_interrupted_and_resumed_run_ends_with_the_same_weights(tmp_path, monkeypatch, with_plateau, precision):
     options = {"with_plateau": with_plateau}

@@ -33,7 +33,12 @@ def results(tmp_path_factory):
 
 def test_it_learns_and_leaves_what_every_training_script_leaves(results, digits):
     names = ("classification_report.csv", "confusion_matrix.png", "examples.png", "history.csv", "metrics.json")
-    expected = {"my_model.h5", *(f"my_model_{name}" for name in (*names, "training_curves.png"))}
+    expected = {
+        "my_model.h5",
+        "my_model_test_probabilities.npz",
+        ".my_model_run.lock",
+        *(f"my_model_{name}" for name in (*names, "training_curves.png")),
+    }
     assert {path.name for path in results.iterdir()} == expected
     metrics = json.loads((results / "my_model_metrics.json").read_text())
     probabilities = saved_model.predict(saved_model.load(results / "my_model.h5"), digits.x_test)

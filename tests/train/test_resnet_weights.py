@@ -77,7 +77,7 @@ def test_a_run_says_which_weights_it_starts_from(monkeypatch, weights, said):
 
     monkeypatch.setattr(resnet_weights, "find", Path)
     monkeypatch.setattr(resnet_weights, "fingerprint", lambda path: {})
-    monkeypatch.setattr(resnet, "Run", run)
+    monkeypatch.setattr("pipeline.train.run.Run", run)
     with pytest.raises(Started, match=said):
         resnet.main(["--dataset", "digits", "--weights", weights])
 
@@ -192,9 +192,9 @@ def test_calibrating_gives_fresh_batch_norms_the_statistics_of_their_inputs_and_
         np.testing.assert_array_equal(value, wanted)
 
 
-def test_each_phase_moves_its_own_layers_and_none_moves_batch_norm(tmp_path, monkeypatch):
+def test_each_phase_moves_its_own_layers_and_none_moves_batch_norm(tmp_path, monkeypatch, eagerly):
     # The weights are not loaded here: which layers a phase moves does not depend on them.
-    flags = "--dataset digits --weights imagenet --limit 64 --batch-size 32 --head-epochs 2 --epochs 2 --upper-epochs 1"
+    flags = "--dataset digits --weights imagenet --limit 64 --batch-size 64 --head-epochs 1 --epochs 2 --upper-epochs 1"
     flags += " --precision float32"
     config = parse(resnet.Config, [*flags.split(), "--output-dir", str(tmp_path)])
     run = Run("resnet50", "resnet50_model.h5", "ResNet50", config, datasets.prepare(config))
@@ -208,7 +208,7 @@ def test_each_phase_moves_its_own_layers_and_none_moves_batch_norm(tmp_path, mon
         return {name for name, changes in zip(before, changed, strict=True) if changes}
 
     start = weights()
-    assert len(resnet.train_head(run, model, run.dataset)) == 2
+    resnet.train_head(run, model, run.dataset)
     middle = weights()
     assert moved(start, middle) == {"logits"}
     norms = {layer.name for layer in model.layers if isinstance(layer, layers.BatchNormalization)}
@@ -221,11 +221,12 @@ def test_each_phase_moves_its_own_layers_and_none_moves_batch_norm(tmp_path, mon
         return rows
 
     monkeypatch.setattr(loop, "fit", watched)
-    history = resnet.fine_tune(run, model, run.dataset)
-    assert [row["phase"] for row in history] == ["conv4, conv5", "all stages"] and len(norms) == 53
+    resnet.fine_tune(run, model, run.dataset)
+    assert [row["phase"] for row in run.history] == ["head", "conv4, conv5", "all stages"] and len(norms) == 53
     assert moved(middle, seen[1]) == set(start) - norms - early
     assert moved(seen[1], seen[2]) == set(start) - norms
 
     run.config, before = dataclasses.replace(config, weights="none", epochs=1), weights()
-    assert [row["phase"] for row in resnet.fine_tune(run, model, run.dataset)] == ["all stages"]
+    resnet.fine_tune(run, model, run.dataset)
+    assert run.history[-1]["phase"] == "all stages" and len(run.history) == 4
     assert moved(before, weights()) == set(start) - norms

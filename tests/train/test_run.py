@@ -18,6 +18,12 @@ from pipeline.train import identity, loop, recipe
 from pipeline.train.run import Run
 
 
+@pytest.fixture(autouse=True)
+def eagerly_but_where_graphs_are_the_point(request):
+    if "graph" not in request.keywords:
+        request.getfixturevalue("eagerly")
+
+
 def metrics_of(run):
     """The entries of metrics.json by which a finished run is known."""
     data = {"data_sha256": run.dataset.sha256, "files": run.dataset.sources}
