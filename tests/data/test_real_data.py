@@ -33,7 +33,7 @@ def train(script, flags, folder):
 
 @needs["mnist.npz"]
 def test_a_short_run_on_mnist_learns_digits(tmp_path):
-    flags = ["--limit", "4000", "--epochs", "2", "--batch-size", "64", "--output-dir", str(tmp_path)]
+    flags = ["--recipe", "sprint", "--limit", "4000", "--batch-size", "64", "--output-dir", str(tmp_path)]
     train("mnist_classification.py", flags, tmp_path)
     metrics = json.loads((tmp_path / "custom_cnn_metrics.json").read_text())
     assert (metrics["n_train"], metrics["n_validation"], metrics["n_test"]) == (4000, 5000, 10000)
