@@ -30,7 +30,7 @@ faults: .venv/installed-dev
 	$(BIN)/python -m pytest tests/faults -m "" --record output/faults.json
 	$(MAKE) report
 
-# Everything on real data, in order, but for make faults, benchmarks/gradcam.py, benchmarks/page.py and sprint's seed 3;
+# Everything on real data, in order, but for make faults, benchmarks/explanation_cost.py, benchmarks/page.py and sprint's seed 3;
 # each run goes on where it was interrupted. It may take a day or more on two cores. The default recipes' runs are named
 # here, because that of seed 0 would go to output/ itself.
 CIFAR := $(BIN)/python cifar100_cnn.py --resume

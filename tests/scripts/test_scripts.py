@@ -49,7 +49,7 @@ LAST = {
         *("benchmarks/faithfulness.py", "--model", "results/custom_cnn_model.h5", "--output-dir", "results"),
         *("--images", "6", "--steps", "2", "--sanity-images", "2"),
     ),
-    "cost": ("benchmarks/gradcam.py", "--output-dir", "small", "--images", "8", "--rounds", "1"),
+    "cost": ("benchmarks/explanation_cost.py", "--output-dir", "small", "--images", "8", "--rounds", "1"),
 }
 SMALL = {"cifar100": "cifar100_cnn_scratch.h5", "custom_cnn": "custom_cnn_model.h5"}
 MODELS = {"cifar100": "cifar100_cnn_scratch.h5", "custom_cnn": "custom_cnn_model.h5", "resnet50": "resnet50_model.h5"}

@@ -1,7 +1,7 @@
 """What an explanation costs: 100 images explained, over one forward pass of the same batch.
 
-    python benchmarks/gradcam.py            # every model in output/; about two minutes on two idle cores
-    python benchmarks/gradcam.py --costly   # Score-CAM and occlusion as well
+    python benchmarks/explanation_cost.py            # every model in output/; about two minutes on two idle cores
+    python benchmarks/explanation_cost.py --costly   # Score-CAM and occlusion as well
 
 Forward pass and methods take turns in one process (A B C A B C), so that a machine that drifts favors none; medians.
 An explanation is all of it: raw pixels in, maps of the predicted class at the images' size out. What is compiled once
