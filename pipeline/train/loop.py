@@ -262,7 +262,7 @@ def fit(
 
     print(HEADER, flush=True)
     run.history = earlier + history
-    with DeferredSignals() as deferred:
+    with run.holding_folder(), DeferredSignals() as deferred:
         for epoch in range(len(history), epochs):
             losses = [row["val_loss"] for row in history]
             if plateau:

@@ -1,5 +1,6 @@
 """A training run: its folder, its settings, its clock, its history, and everything it leaves behind."""
 
+import contextlib
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -44,25 +45,40 @@ class Run:
         self.folder = identity.output_folder(config, prefix)
         self.model_path = self.folder / model_file
         self._take_folder()
+        with self.holding_folder():
+            self._start(files or {}, model_name)
+
+    def _start(self, files: dict, model_name: str) -> None:
+        """Set up Keras, and say what is run on what."""
+        config, dataset = self.config, self.dataset
         self.precision = backend.use_precision(config.precision)
         keras.utils.set_random_seed(config.seed)
         backend.use_determinism(config.deterministic)
         self.n_devices = backend.use_devices(config.devices, min(config.batch_size, len(dataset.x_train)))
         self.settings = identity.recorded(config) | {"precision": self.precision}
-        self.files = files or {}
+        self.files = files
         self.commit = backend.commit()  # now: the code may have moved on by the end of a long run
         self.earlier_seconds = 0.0  # of the interrupted runs that this one continues
         few = f", {len(dataset.y_train):,} training images" if config.limit or config.dry_run else ""
         self.name = f"{model_name} on {dataset.title}{few}"
         self.history: list[dict] = []  # a row per epoch, of all phases
         self.from_scratch = True  # until a checkpoint of an earlier run is restored, or a first one saved
-        self.board = TensorBoardLog(self.folder, prefix) if config.tensorboard else None
+        self.board = TensorBoardLog(self.folder, self.prefix) if config.tensorboard else None
         machine = backend.describe()
         print(f"{self.name} (recipe {identity.label(config)}, seed {config.seed})")
         counts = (f"{len(y):,}" for y in (dataset.y_train, dataset.y_validation, dataset.y_test))
         print("{} training, {} validation, {} test images".format(*counts))
         print(f"{self.precision}, {machine['processor']}, {machine['cores']} cores, GPU: {machine['accelerator']}")
         print(f"writing to {self.folder}/", flush=True)
+
+    @contextlib.contextmanager
+    def holding_folder(self):
+        """A block after whose failure the folder is unlocked: in a notebook the process lives on."""
+        try:
+            yield
+        except BaseException:
+            self.lock.release()
+            raise
 
     def _take_folder(self) -> None:
         """Make the folder, lock it, and remove what a run that was killed while it wrote has left."""
@@ -111,11 +127,8 @@ class Run:
             UserError: the folder holds a run, finished or interrupted, with another config, and --resume was given
                 or the folder was named by the settings alone, so that nobody meant to replace that run.
         """
-        try:
+        with self.holding_folder():
             finished = self._finished()
-        except UserError:
-            self.lock.release()
-            raise
         if finished:
             self.lock.release()
             print(f"this run is finished: {self.path('metrics.json')}")
@@ -169,7 +182,7 @@ class Run:
         self.save(model, self.folder / f"best_{self.model_path.name}")
 
     def finish(self, model, tta: dict | None = None, **extra) -> dict:
-        """Save the model, read the test set once with the saved file, write every result.
+        """Save the model, read the test set once with the saved file, write every result, and unlock the folder.
 
         metrics.json comes last, and the checkpoints go then: with them there, a metrics.json is an earlier run's.
 
@@ -178,6 +191,12 @@ class Run:
             tta: test-time augmentations to choose from, reported beside the single pass; see evaluation.choose_tta.
             extra: further plain entries of metrics.json.
         """
+        with self.holding_folder():
+            result = self._finish(model, tta, extra)
+        self.lock.release()
+        return result
+
+    def _finish(self, model, tta: dict | None, extra: dict) -> dict:
         with backend.without_distribution():
             self.save(model)
             saved = saved_model.open_model(self.model_path)
@@ -195,12 +214,11 @@ class Run:
         result = self._record(model) | metrics | extra
         result["wall_seconds"] = round(self.wall_seconds(), 1)  # without test-time augmentation, which comes on top
         if tta:
-            result["tta"] = evaluation.choose_tta(saved, dataset, tta)
+            result["tta"] = evaluation.choose_tta(model, dataset, tta)
             result["tta"]["seconds"] = round(self.wall_seconds() - result["wall_seconds"], 1)
         atomic_io.write_json(self.path("metrics.json"), result)
         for file in self.checkpoints():
             checkpoint.remove(file)
-        self.lock.release()
         print(
             f"test accuracy {result['test_accuracy']:.4f}, loss {result['test_loss']:.4f}, "
             f"macro F1 {result['macro_f1']:.4f}, {result['parameters']:,} parameters, "

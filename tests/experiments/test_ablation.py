@@ -22,14 +22,6 @@ from pipeline.report import tables
 tensorflow = pytest.importorskip("tensorflow")
 
 
-@pytest.fixture
-def eagerly():
-    """No graphs: a few steps of thirty networks take seconds, where tracing them takes minutes."""
-    tensorflow.config.run_functions_eagerly(True)
-    yield
-    tensorflow.config.run_functions_eagerly(False)
-
-
 @pytest.fixture(autouse=True)
 def few_images(synthetic, monkeypatch):
     """Eight images of each part, wherever a script asks for data."""

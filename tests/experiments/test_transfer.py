@@ -53,14 +53,6 @@ def flags(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def eagerly():
-    """No graphs: a few steps of tiny networks take less time than tracing them."""
-    tensorflow.config.run_functions_eagerly(True)
-    yield
-    tensorflow.config.run_functions_eagerly(False)
-
-
-@pytest.fixture
 def measure_with(monkeypatch):
     """Put a function of the row in the place of its training; no plots."""
     monkeypatch.setattr(transfer_plot, "draw", lambda *_: None)

@@ -168,15 +168,6 @@ def fill(folder):
             assert error.strerror == "No space left on device"
 
 
-@pytest.fixture
-def eagerly():
-    """No graphs: the few steps of a dry run take less time than tracing them."""
-    tensorflow = pytest.importorskip("tensorflow")
-    tensorflow.config.run_functions_eagerly(True)
-    yield
-    tensorflow.config.run_functions_eagerly(False)
-
-
 def dry_run(folder, monkeypatch, capsys, *flags, full_at=None):
     """Exit code, stderr and the files written, in order; the disk is filled just before one of them."""
     usual, written = tempfile.mkstemp, []

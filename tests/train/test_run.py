@@ -194,8 +194,10 @@ def test_the_same_data_in_another_form_are_resumed_and_other_data_are_not(tmp_pa
 def test_every_recipe_of_cifar100_leaves_the_model_of_its_best_validation_accuracy(tmp_path, recipe, monkeypatch):
     monkeypatch.setattr(cifar100_cnn, "build_model", lambda config: cifar100_cnn.build_fast(20, widths=(8, 8, 8)))
     flags = ["--dataset", "synthetic", "--limit", "60", "--epochs", "1", "--batch-size", "30", "--recipe", recipe]
-    flags += ["--precision", "float32", "--validation", "0.01", "--output-dir", str(tmp_path)]
+    flags += ["--precision", "float32", "--validation", "0.01", "--output-dir", str(tmp_path), "--tta"]
     assert cifar100_cnn.main(flags) == 0
+    tta = atomic_io.read_json(tmp_path / "cifar100_metrics.json")["tta"]
+    assert tta["chosen"] in tta["validation_accuracy"] and 0 <= tta["test_accuracy"] <= 1
     best = saved_model.load(tmp_path / "best_cifar100_cnn_scratch.h5")
     assert best.output_shape == (None, 20)
 
@@ -214,3 +216,20 @@ def test_the_temperature_is_fitted_to_validation_images(script, tmp_path, monkey
     assert script.main([*flags, "--precision", "float32"]) == 0
     np.testing.assert_array_equal(seen[0][0], dataset.x_validation)
     np.testing.assert_array_equal(seen[0][1], dataset.y_validation)
+
+
+def test_a_run_that_failed_leaves_its_folder_to_the_next_one_in_the_same_process(tmp_path):
+    """In a notebook the process lives on, and the last error keeps its run alive."""
+    _, _, fit = start(tmp_path, "--epochs", "1")
+
+    def stopped(images, **_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(stopped)
+    resumed, _, fit = start(tmp_path, "--epochs", "1", "--resume")
+    assert len(fit()) == 1
+    resumed.lock.release()
+    with pytest.raises(UserError, match="--devices"):
+        start(tmp_path, "--devices", "0")
+    start(tmp_path)[0].lock.release()
