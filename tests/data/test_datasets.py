@@ -240,3 +240,14 @@ def test_data_without_fine_labels_are_refused_by_name(tmp_path):
     flags = ["--dataset", "synthetic", "--labels", "fine", "--precision", "float32", "--output-dir", str(tmp_path)]
     with pytest.raises(UserError, match="--labels fine needs CIFAR-100"):
         cifar100_cnn.main(flags)
+
+
+def test_the_superclass_of_each_fine_label_is_read_off_the_training_images(monkeypatch):
+    fine = np.random.default_rng(0).permutation(np.arange(200) % 100)
+    labels = np.stack([(fine * 7) % 20, fine], axis=1)  # coarse, fine
+    images = np.zeros((200, 32, 32, 3), np.uint8)
+    monkeypatch.setattr(sources, "cifar100", lambda places: ((images, labels, images[:9], labels[:9]), {}))
+    dataset = datasets._decode("cifar100", ())
+    assert dataset.superclasses == tuple((label * 7) % 20 for label in range(100))
+    np.testing.assert_array_equal(dataset.y_train, labels[:, 0])
+    np.testing.assert_array_equal(dataset.fine_test, labels[:9, 1])
