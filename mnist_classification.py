@@ -1,9 +1,9 @@
 """A custom CNN on MNIST.
 
     python mnist_classification.py                     # real MNIST
-    python mnist_classification.py --dataset digits    # embedded digits, no download
+    python mnist_classification.py --dataset digits    # toy digits, no download
 
-Writes custom_cnn_model.h5 and its pictures and figures, prefix custom_cnn; see --output-dir for where.
+Writes custom_cnn_model.h5 and its plots and metrics, prefix custom_cnn; see --output-dir for where.
 What it reached, on what and in what time: output/custom_cnn_model_card.md.
 """
 

@@ -4,7 +4,7 @@
     python resnet50_transfer_learning.py                                     # all ImageNet weights
     python resnet50_transfer_learning.py --dataset digits --weights none     # no download
 
-Writes resnet50_model.h5 and its pictures and figures, prefix resnet50; see --output-dir for where.
+Writes resnet50_model.h5 and its plots and metrics, prefix resnet50; see --output-dir for where.
 What it reached, on what and in what time: output/resnet50_model_card.md.
 """
 

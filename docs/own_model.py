@@ -1,7 +1,7 @@
 """A model of your own on MNIST: copy this file beside the other scripts, then change the network.
 
     cp docs/own_model.py my_model.py       # on Windows: copy docs\\own_model.py my_model.py
-    python my_model.py --dataset digits    # embedded digits, no download
+    python my_model.py --dataset digits    # toy digits, no download
     python my_model.py                     # real MNIST
 
 Writes my_model.h5, its plots and metrics, prefix my_model, where the other scripts write theirs.

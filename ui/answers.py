@@ -129,7 +129,7 @@ def examples(dataset: str, data_dir: str | None, folder: Path) -> tuple[str, lis
     """Test images to try: the first of each class, so that nobody picked them; nothing is downloaded.
 
     Args:
-        dataset: name of a data set; where MNIST's file is not on this computer, the embedded digits stand in.
+        dataset: name of a data set; where MNIST's file is not on this computer, the toy digits stand in.
         folder: where the images are written, as PNG.
     Returns:
         the data set's title, and (file, class name) of each image; none where there are no data.

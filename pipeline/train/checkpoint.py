@@ -1,9 +1,9 @@
-"""A run's state between two steps, complete enough to go on with the very same numbers.
+"""Checkpoints of a run: what it takes to go on between two steps with the very same numbers.
 
 Random streams come from (seed, epoch, step), the learning rate from the step or the history, so
-the state is: weights, optimizer variables (averages and the step among them), the random layers'
+a checkpoint is: weights, optimizer variables (averages and the step among them), the random layers'
 seeds, the history, and the step within an epoch that was cut short. One .npz with its SHA-256 after
-it; the state before it is kept, in case the newer one is damaged.
+it; the checkpoint before it is kept, in case the newer one is damaged.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from pipeline.train import identity
 
 
 def save(path: Path, model, record: dict, best: list[np.ndarray] | None) -> None:
-    """Write the state after an epoch, or within one.
+    """Write the checkpoint after an epoch, or within one.
 
     Args:
         model: compiled model whose optimizer has taken a step.
@@ -40,54 +40,54 @@ def save(path: Path, model, record: dict, best: list[np.ndarray] | None) -> None
 
 
 def previous(path: Path) -> Path:
-    """Name of the state before the last one."""
+    """Name of the checkpoint before the last one."""
     return path.with_suffix(".previous.npz")
 
 
 def remove(path: Path) -> None:
-    """Delete the state of a finished run."""
+    """Delete the checkpoint of a finished run."""
     path.unlink(missing_ok=True)
     previous(path).unlink(missing_ok=True)
 
 
 def read(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of the newest whole state, None where there is none at all.
+    """The arrays of the newest whole checkpoint, None where there is none at all.
 
     Raises:
-        UserError: there are states, but none is whole.
+        UserError: there are checkpoints, but none is whole.
     """
     candidates = [candidate for candidate in (path, previous(path)) if candidate.exists()]
     for candidate in candidates:
         if _is_whole(candidate):
             with np.load(candidate, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
-        print(f"warning: {candidate} is damaged; trying the state before it", file=sys.stderr)
+        print(f"warning: {candidate} is damaged; trying the checkpoint before it", file=sys.stderr)
     if candidates:
-        raise UserError(f"{path} is damaged and so is the state before it; run again without --resume")
+        raise UserError(f"{path} is damaged and so is the checkpoint before it; run again without --resume")
     return None
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether the checksum at the end of a state is that of what stands before it."""
+    """Whether the checksum at the end of a checkpoint is that of what stands before it."""
     content = path.read_bytes()
     return len(content) > 32 and hashlib.sha256(memoryview(content)[:-32]).digest() == content[-32:]
 
 
 def epochs_done(path: Path) -> int:
-    """Epochs in the newest whole state, 0 where there is none at all."""
+    """Epochs in the newest whole checkpoint, 0 where there is none at all."""
     arrays = read(path)
     return len(json.loads(str(arrays["record"]))["history"]) if arrays else 0
 
 
 def restore(path: Path, model, config: dict) -> tuple[dict, list[np.ndarray] | None] | None:
-    """Put a saved state back into a freshly compiled model.
+    """Put a saved checkpoint back into a freshly compiled model.
 
     Args:
         config: this run's settings.
     Returns:
         (record, best weights), or None where there is nothing to resume.
     Raises:
-        UserError: the state belongs to another config (the difference is named), or no state is whole.
+        UserError: the checkpoint belongs to another config (the difference is named), or no checkpoint is whole.
     """
     arrays = read(path)
     if arrays is None:
@@ -107,7 +107,7 @@ def restore(path: Path, model, config: dict) -> tuple[dict, list[np.ndarray] | N
 
 
 def refuse_loss(path: Path, config: dict) -> None:
-    """Raise UserError if a state of another config is there, that a run begun anew would overwrite."""
+    """Raise UserError if a checkpoint of another config is there, that a run from scratch would overwrite."""
     try:
         arrays = read(path)
     except UserError:

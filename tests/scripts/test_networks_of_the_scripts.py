@@ -186,7 +186,7 @@ def test_the_baseline_is_the_description_layer_by_layer(baseline):
     assert pools == [16, 8, 4]
 
 
-def test_the_knobs_of_a_config_reach_the_model():
+def test_the_settings_of_a_config_reach_the_model():
     mnist = mnist_classification.build_model(mnist_classification.Config(filters=3, dropout=0.7))
     assert [layer.filters for layer in of_kind(mnist, layers.Conv2D)] == [3, 3, 6, 6, 12, 12]
     assert of_kind(mnist, layers.Dropout)[0].rate == 0.7
