@@ -233,3 +233,10 @@ def test_a_run_that_failed_leaves_its_folder_to_the_next_one_in_the_same_process
     with pytest.raises(UserError, match="--devices"):
         start(tmp_path, "--devices", "0")
     start(tmp_path)[0].lock.release()
+
+
+def test_a_finished_run_leaves_its_folder_to_the_next_one(tmp_path):
+    run, model, fit = start(tmp_path, "--epochs", "1", "--dry-run")
+    fit()
+    run.finish(model)
+    start(tmp_path, "--epochs", "1", "--dry-run")[0].lock.release()
