@@ -193,7 +193,12 @@ def disk_full_at(chosen, folder, monkeypatch, capsys, tried):
     """Fill the disk at each write of a run whose file's name begins with one of `chosen`."""
     code, _, written = dry_run(folder, monkeypatch, capsys)
     assert code == 0
-    places = [place for place, name in enumerate(written, 1) if name.startswith(chosen)]
+    # Stored test probabilities only save time: without room for them a run goes on, to its next file.
+    places = [
+        place
+        for place, name in enumerate(written, 1)
+        if name.startswith(chosen) and not name.endswith("_test_probabilities.npz")
+    ]
     assert len(places) >= len(chosen)
     replaced = 0
     for place in places:
