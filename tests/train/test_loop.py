@@ -105,8 +105,9 @@ def test_a_resumed_run_goes_on_with_the_rate_and_the_best_epoch_of_before(tmp_pa
     assert model.trained == 2 and bests == []
 
 
-@pytest.mark.graph
-@pytest.mark.parametrize(("with_plateau", "precision"), [(False, "bfloat16"), (True, "float32")])
+@pytest.mark.parametrize(
+    ("with_plateau", "precision"), [pytest.param(False, "bfloat16", marks=pytest.mark.graph), (True, "float32")]
+)
 def test_an_interrupted_and_resumed_run_ends_with_the_same_weights(tmp_path, monkeypatch, with_plateau, precision):
     options = {"with_plateau": with_plateau}
     flags = ("--precision", precision)
