@@ -125,6 +125,11 @@ def build_model(config: Config) -> keras.Model:
     return build_fast(classes)
 
 
+def small_epochs(config: Config) -> int:
+    """Epochs at 24x24 pixels: at most half of all, rounded up, and never the last."""
+    return min(config.small_epochs, (config.epochs + 1) // 2, config.epochs - 1)
+
+
 def augmentation(config: Config) -> train.loop.Augment:
     """Baseline: flip, rotation 0.1 and zoom 0.1 in Keras' units. Fast: alternating flip and small shifts."""
 
@@ -134,8 +139,7 @@ def augmentation(config: Config) -> train.loop.Augment:
     def move(images: np.ndarray, rng: np.random.Generator, indices: np.ndarray, epoch: int) -> np.ndarray:
         images = data.augment.shift(images, rng, config.shift)
         images = data.augment.alternating_flip(images, indices, epoch, config.seed)
-        small = min(config.small_epochs, (config.epochs + 1) // 2, config.epochs - 1)
-        return data.augment.shrink(images, 24) if epoch < small else images
+        return data.augment.shrink(images, 24) if epoch < small_epochs(config) else images
 
     return distort if config.recipe == "baseline" else move
 

@@ -15,18 +15,20 @@ def multiply_accumulates(model) -> int:
     Raises:
         UserError: a layer with a matrix of weights for which there is no rule here.
     """
-    convolutions = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
-    total = 0
-    for layer in model.layers:
-        if type(layer) in convolutions:
-            kernels = sum(int(np.prod(weight.shape)) for weight in layer.weights if len(weight.shape) == 4)
-            total += int(np.prod(layer.output.shape[1:3])) * kernels
-        elif type(layer) is layers.Dense:
-            places = int(np.prod(layer.output.shape[1:-1]))  # 1 for a vector of features
-            total += places * int(np.prod(layer.kernel.shape))
-        elif any(len(weight.shape) > 1 for weight in layer.weights):
-            raise UserError(
-                f"no rule to count the operations of {layer.name}, a {type(layer).__name__}; "
-                "give it one in pipeline/deploy/macs.py, or leave this model out"
-            )
-    return total
+    return sum(of_layer(layer) for layer in model.layers)
+
+
+def of_layer(layer) -> int:
+    """MACs of one built layer of a model for one image; see multiply_accumulates."""
+    if type(layer) in (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D):
+        kernels = sum(int(np.prod(weight.shape)) for weight in layer.weights if len(weight.shape) == 4)
+        return int(np.prod(layer.output.shape[1:3])) * kernels
+    if type(layer) is layers.Dense:
+        places = int(np.prod(layer.output.shape[1:-1]))  # 1 for a vector of features
+        return places * int(np.prod(layer.kernel.shape))
+    if any(len(weight.shape) > 1 for weight in layer.weights):
+        raise UserError(
+            f"no rule to count the operations of {layer.name}, a {type(layer).__name__}; "
+            "give it one in pipeline/deploy/macs.py, or leave this model out"
+        )
+    return 0

@@ -105,14 +105,15 @@ def cifar100_recipes() -> str:
 
 
 def _times(runs: list[dict], of: str = "wall_seconds") -> str:
-    """The shortest and the longest of the runs' times, those on CPUs without bfloat16 apart."""
-    found = []
-    for slow, said in ((False, ""), (True, " without bfloat16")):
-        seconds = [run[of] for run in runs if lacks_bfloat16(run) is slow]
-        if seconds:
-            shortest, longest = clock(min(seconds)), clock(max(seconds))
-            found.append((shortest if shortest == longest else f"{shortest} to {longest}") + said)
-    return "; ".join(found)
+    """The shortest and the longest of the runs' times; on CPUs without bfloat16 only where there are no others.
+
+    What a run takes in float32 stands in another table, made from steps that had the machine to themselves.
+    """
+    usual = [run for run in runs if not lacks_bfloat16(run)]
+    seconds = [run[of] for run in usual or runs]
+    shortest, longest = clock(min(seconds)), clock(max(seconds))
+    said = "" if usual else " without bfloat16"
+    return (shortest if shortest == longest else f"{shortest} to {longest}") + said
 
 
 def baseline() -> str:
@@ -284,6 +285,66 @@ def scaling() -> str:
     return table(rows, left=0)
 
 
+def epoch_account() -> str:
+    """Where the time of an epoch goes, per network, image size and arithmetic."""
+    head = ("network", "arithmetic", "side", "images/s", "convolutions", "their speed", "BatchNorm, ReLU, pooling")
+    head += ("optimizer", "waiting for input", "Keras and Python", "validation, checkpoint", "rest", "sum / epoch")
+    grouped = {
+        "convolutions": ("convolutions, forward", "convolutions, by data", "convolutions, by weights"),
+        "maps": ("BatchNorm", "ReLU", "pooling"),
+        "optimizer": ("optimizer",),
+        "input": ("waiting for input",),
+        "python": ("Keras and Python",),
+        "after": ("validation", "checkpoint"),
+        "rest": ("casts to and from bfloat16", "other operations"),
+    }
+    rows = [head]
+    for row in read("benchmark_epoch_account.json")["rows"]:
+        seconds, whole = row["seconds"], row["seconds_in_all"]
+        cells = {name: f"{sum(seconds[part] for part in parts) / whole:.1%}" for name, parts in grouped.items()}
+        spent = sum(seconds[part] for part in grouped["convolutions"])
+        speed = sum(row["seconds_at_the_matrix_product_rate"].values()) / spent
+        rows.append(
+            (
+                f"`{row['case']}`",
+                row["precision"],
+                str(row["side"]),
+                f"{row['images_per_second']:,.0f}",
+                cells["convolutions"],
+                f"{speed:.0%}",
+                *(cells[name] for name in ("maps", "optimizer", "input", "python", "after", "rest")),
+                f"{row['watched_over_unwatched']:.3f}",
+            )
+        )
+    return table(rows, left=2)
+
+
+def run_times() -> str:
+    """How long the epochs of each recipe take, from steps that had the machine to themselves."""
+    rows = [("recipe", "epochs", "float32 (min:s)", "bfloat16 (min:s)")]
+    for run in read("benchmark_epoch_account.json")["runs"]:
+        script = run["case"].split()[0]
+        times = (clock(run["seconds"][precision]) for precision in ("float32", "bfloat16"))
+        rows.append((f"`{script}`, {run['recipe']}", str(run["epochs"]), *times))
+    return table(rows, left=1)
+
+
+def peers() -> str:
+    """Training speed beside what people would use instead."""
+    rows = [("trained with", "arithmetic", "images/s", "lowest to highest", "this project / it")]
+    for row in read("benchmark_peers.json")["rows"]:
+        rows.append(
+            (
+                row["setup"],
+                row["precision"],
+                f"{row['images_per_second']:,.0f}",
+                f"{row['lowest']:,.0f} to {row['highest']:,.0f}",
+                f"{row['this_project_over_it']:.2f}",
+            )
+        )
+    return table(rows, left=2)
+
+
 def faults() -> str:
     """What `make faults` did, how often, and what came of it; made from its record, if there is one."""
     if not (OUTPUT / "faults.json").exists():
@@ -317,5 +378,8 @@ TABLES = {
     "faithfulness": faithfulness,
     "transfer": transfer,
     "scaling": scaling,
+    "epoch_account": epoch_account,
+    "run_times": run_times,
+    "peers": peers,
     "faults": faults,
 }

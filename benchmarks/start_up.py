@@ -1,0 +1,83 @@
+"""Seconds from a training script's start to the end of its first step.
+
+    python benchmarks/start_up.py            # about a minute
+
+Each script begins its default run in a process of its own and is ended after one step; the median of the rounds. The
+first round, which finds nothing in the system's file cache, counts as any other. Writes benchmark_start_up.json.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import results
+from pipeline.config import flag, parse
+from pipeline.errors import exit_code
+from pipeline.system import cores, measured_in_another
+
+# Script -> the toy data that stand in for its real ones.
+SCRIPTS = {"cifar100_cnn": "synthetic", "mnist_classification": "digits"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings; each is a flag, see --help."""
+
+    rounds: int = flag(5, "processes of each script", minimum=1)
+    toy: bool = flag(False, "toy data in place of the real ones")
+    script: str = flag("", "start one in this process (used by the benchmark itself)", choices=("", *SCRIPTS))
+    begun: float = flag(0.0, "when this process was started, in seconds since 1970", recorded=False)
+    data_dir: str | None = flag(None, recorded=False)
+    output_dir: str | None = flag(None, "folder for the result; else output/, for trials output/demo/", recorded=False)
+
+
+def start(config: Config) -> None:
+    """Run the script until its first step is done, print the seconds since `begun`, and end the process."""
+    from pipeline import train
+
+    class FirstStep(train.loop.Progress):
+        def on_train_batch_end(self, batch, logs=None):
+            super().on_train_batch_end(batch, logs)
+            print(json.dumps({"seconds": time.time() - config.begun}), flush=True)
+            os._exit(0)
+
+    train.loop.Progress = FirstStep
+    with tempfile.TemporaryDirectory() as folder:
+        flags = ["--output-dir", str(Path(folder, "run"))]
+        flags += ["--dataset", SCRIPTS[config.script]] if config.toy else []
+        flags += ["--data-dir", config.data_dir] if config.data_dir else []
+        importlib.import_module(config.script).main(flags)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """All scripts in turn, and their medians."""
+    config = parse(Config, argv, about=__doc__)
+    if config.script:
+        start(config)
+        return 0
+    seconds = {script: [] for script in SCRIPTS}
+    for _ in range(config.rounds):
+        for script, times in seconds.items():
+            flags = ["--script", script, "--begun", str(time.time())]
+            flags += ["--toy"] if config.toy else []
+            flags += ["--data-dir", config.data_dir] if config.data_dir else []
+            times.append(measured_in_another(script, __file__, flags)["seconds"])
+            print(f"{script:<22} {times[-1]:5.1f} s to the first step", flush=True)
+    medians = {script: float(np.median(times)) for script, times in seconds.items()}
+    for script, median in medians.items():
+        print(f"{script}.py: {median:.1f} s")
+    results.write("benchmark_start_up.json", config, {"medians": medians, "seconds": seconds, "cores": cores()})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

@@ -1,0 +1,45 @@
+"""The benchmarks that start processes of their own: what one such process measures, on toy data."""
+
+import pytest
+
+import cifar100_cnn
+from benchmarks import input_pipeline, peers, start_up
+from pipeline.backend import keras
+from pipeline.errors import UserError
+from pipeline.system import measured_in_another
+
+
+def test_input_alone_delivers_every_batch_at_the_recipe_s_sizes():
+    for side in input_pipeline.SIDES:
+        config = input_pipeline.Config(dataset="synthetic", side=side)
+        images, labels = input_pipeline.batches(config, 2)[1]
+        assert images.shape == (256, side, side, 3) and len(labels) == 256
+    assert input_pipeline.input_rate(config)["images_per_second"] > 0
+
+
+def test_a_script_s_start_is_timed_to_its_first_step():
+    flags = ["--toy", "--script", "mnist_classification", "--begun", "0"]
+    assert measured_in_another("start", start_up.__file__, flags)["seconds"] > 0
+
+
+def test_a_peer_is_timed_by_its_steps():
+    flags = ["--setup", "Keras on TensorFlow", "--steps", "2"]
+    found = measured_in_another("peer", peers.__file__, flags, {"KERAS_BACKEND": "tensorflow"})
+    assert found["seconds"] > 0
+    assert found["parameters"] == cifar100_cnn.build_fast(peers.CLASSES).count_params()
+
+
+def test_a_missing_peer_is_named_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(peers, "find_spec", lambda package: None)
+    with pytest.raises(UserError, match="pip install"):
+        peers.main([])
+
+
+def test_pytorch_s_network_is_the_same():
+    torch = pytest.importorskip("torch")
+    network = peers.pytorch_network()
+    assert network(torch.zeros(2, 3, 32, 32)).shape == (2, peers.CLASSES)
+    trained = sum(parameter.numel() for parameter in network.parameters())
+    weights = cifar100_cnn.build_fast(peers.CLASSES).trainable_variables
+    scales = 2 * sum((96, 256, 288))  # PyTorch's BatchNorm has them, the recipe's has none
+    assert trained - scales == sum(keras.ops.size(weight) for weight in weights)
