@@ -63,7 +63,9 @@ train: .venv/installed-export
 	$(BIN)/python gradcam.py
 	$(BIN)/python benchmarks/faithfulness.py
 	$(BIN)/python benchmarks/batch_norm.py
-	$(BIN)/python benchmarks/throughput.py --dataset cifar100
+	$(BIN)/python benchmarks/epoch_account.py
+	$(BIN)/python benchmarks/input_pipeline.py
+	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python experiments/resnet50_transfer.py --weights $(WEIGHTS)

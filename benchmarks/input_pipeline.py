@@ -1,6 +1,6 @@
 """Whether training waits for its input: what batches and augmentation deliver, and what a step waits for them.
 
-    python benchmarks/input_pipeline.py            # about four minutes on two idle cores; seconds on a GPU
+    python benchmarks/input_pipeline.py            # about three minutes on two idle cores; seconds on a GPU
 
 Recipe fast at both of its image sizes:
 
@@ -43,7 +43,7 @@ class Config:
 
     dataset: str = flag("cifar100", "images to train on", choices=("cifar100", "synthetic"))
     steps: int = flag(14, f"timed steps of each process, after {WARM_UP} that warm up", minimum=4)
-    rounds: int = flag(3, "processes of each setup, in turn", minimum=1)
+    rounds: int = flag(2, "processes of each setup, in turn", minimum=1)
     setup: str = flag("", "measure one in this process (used by the benchmark itself)", choices=("", "input", *SETUPS))
     side: int = flag(32, "of the images in this process", choices=SIDES)
     data_dir: str | None = flag(None, recorded=False)
