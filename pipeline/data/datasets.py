@@ -61,11 +61,15 @@ def load(name: str, data_dir: str | None = None, shape: tuple[int, int, int | No
     Raises:
         UserError: no such data set or folder, a damaged file, or no file and no network.
     """
-    return _kept(name, _places(name, data_dir), shape)
+    return _kept(name, places(name, data_dir), shape)
 
 
-def _places(name: str, data_dir: str | None) -> tuple[Path, ...]:
-    """The folders to look in, absolute; of own data the file or folder itself; none for toy data."""
+def places(name: str, data_dir: str | None) -> tuple[Path, ...]:
+    """The folders to look in, absolute; of own data the file or folder itself; none for toy data.
+
+    Raises:
+        UserError: no such data set or folder.
+    """
     if name not in SOURCES:
         return (_own_path(name, data_dir),)
     if SOURCES[name].toy:
@@ -75,11 +79,11 @@ def _places(name: str, data_dir: str | None) -> tuple[Path, ...]:
 
 def _own_path(name: str, data_dir: str | None) -> Path:
     """Where own data lie: at that path, in the data folder, or they are the data folder."""
-    places = [Path(name)]
+    candidates = [Path(name)]
     if name == recorded_name(name):
         for folder in sources.folders(data_dir):
-            places += [folder / name, *([folder] if folder.resolve().name == name else [])]
-    for path in places:
+            candidates += [folder / name, *([folder] if folder.resolve().name == name else [])]
+    for path in candidates:
         if path.exists():
             return path.absolute()
     raise UserError(
@@ -186,7 +190,7 @@ def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -
 def prepare(config, shape: tuple[int, int, int | None] | None = None) -> Dataset:
     """The data set that a training script's config asks for, in a shape as load() takes it, validation carved off."""
     # Not by load(): a training process needs the parts alone, and the whole would stay in memory beside them.
-    whole = _decode(config.dataset, _places(config.dataset, config.data_dir), shape)
+    whole = _decode(config.dataset, places(config.dataset, config.data_dir), shape)
     dataset = split(whole, config.validation, config.limit)
     return shrink(dataset, 3 * config.batch_size) if config.dry_run else dataset
 

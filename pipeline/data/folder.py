@@ -170,7 +170,7 @@ def _decoded(folder: Path, files: list[Path], size: tuple[int, int]) -> tuple[np
         except UserError as error:
             errors[str(place)] = str(error)
 
-    step = max(1, len(files) // 20)
+    step = max(1, len(files) // 10)
     with ThreadPoolExecutor(system.cores()) as pool:  # Pillow decodes and scales without Python's lock
         for done, _ in enumerate(pool.map(decode, range(len(files))), 1):
             if done % step == 0 or done == len(files):
