@@ -3,6 +3,7 @@
     python cifar100_cnn.py                        # recipe fast; sprint: the same network, few minutes
     python cifar100_cnn.py --recipe best          # a deeper network, hours; baseline: the description's network
     python cifar100_cnn.py --dataset synthetic    # drawn shapes, no download
+    python cifar100_cnn.py --dataset FOLDER       # your own pictures, a folder for each class
 
 Writes cifar100_cnn_scratch.h5 and cifar100_*, recipe best cifar100_cnn_best.h5 and cifar100-best_*; see --output-dir.
 What it reached, on what and in what time: output/cifar100_model_card.md.
@@ -38,7 +39,8 @@ RECIPES = {
     },
     "baseline": {"epochs": 120, "learning_rate": 1e-3},
 }
-MEAN, STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)  # of the training pixels, in [0, 255]
+MEAN, STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)  # of CIFAR-100's training pixels, in [0, 255]
+SHAPE = (32, 32, 3)  # of its images
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Config(RunConfig):
     recipes: ClassVar = RECIPES
 
     recipe: str = flag("fast", "named set of values for the other flags", choices=tuple(RECIPES))
-    dataset: str = flag("cifar100", "real CIFAR-100, or synthetic shapes", choices=("cifar100", "synthetic"))
+    dataset: str = flag("cifar100")
+    image_size: int = flag(32, "side in pixels that images are scaled to", minimum=32, maximum=128)
     labels: str = flag("coarse", "to train on; fine: 100 classes, then summed to the 20", choices=("coarse", "fine"))
     epochs: int = flag(22, minimum=1)
     batch_size: int = flag(256, minimum=1)
@@ -59,19 +62,28 @@ class Config(RunConfig):
     label_smoothing: float = flag(0.2, "fast: fraction of the target spread over all classes", minimum=0, maximum=0.95)
     shift: int = flag(2, "fast: largest random move in pixels", minimum=0, maximum=16)
     cutmix: float = flag(0.0, "fast: fraction of batches with parts of others, not at the end", minimum=0, maximum=1)
-    small_epochs: int = flag(11, "fast: first epochs, at most half (rounded up), never the last, at 24x24", minimum=0)
+    small_epochs: int = flag(
+        11, "fast: first epochs, at most half (rounded up), never the last, at 3/4 size", minimum=0
+    )
     tta: bool = flag(
         False, "also test with flips and shifts of each image, chosen on validation images", recorded=False
     )
 
 
-def build_baseline(classes: int) -> keras.Model:
+def normalization(channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (channels,) float32 that pixels are normalized by; gray: the colors' means."""
+    if channels == 3:
+        return np.float32(MEAN), np.float32(STD)
+    return np.float32([np.mean(MEAN)]), np.float32([np.mean(STD)])
+
+
+def build_baseline(classes: int, shape: tuple[int, int, int] = SHAPE) -> keras.Model:
     """The description's network: 64, 128, 256 filters, 1.29 M parameters; raw pixels in."""
 
     def normalized(x, name):
         return layers.ReLU(name=f"{name}_relu")(train.recipe.FusedBatchNormalization(name=f"{name}_bn")(x))
 
-    pixels = keras.Input((32, 32, 3), name="pixels")
+    pixels = keras.Input(shape, name="pixels")
     x = layers.Rescaling(1 / 255, dtype="float32", name="normalize")(pixels)
     for block, (filters, dropout) in enumerate(((64, 0.2), (128, 0.3), (256, 0.4)), 1):
         for part in (1, 2):
@@ -90,7 +102,7 @@ def build_baseline(classes: int) -> keras.Model:
     return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(logits), name="cifar100_cnn")
 
 
-def build_fast(classes: int, widths: tuple = (96, 256, 288), convolutions: int = 2) -> keras.Model:
+def build_fast(classes: int, widths: tuple = (96, 256, 288), convolutions: int = 2, channels: int = 3) -> keras.Model:
     """After airbench (Jordan 2024, arXiv 2404.00498): few operations before the first pooling.
 
     A 2x2 convolution with fixed whitening filters, then three blocks of two or three convolutions, pooled
@@ -98,9 +110,10 @@ def build_fast(classes: int, widths: tuple = (96, 256, 288), convolutions: int =
     """
     conv = partial(layers.Conv2D, kernel_size=3, padding="same", use_bias=False)
     norm = partial(train.recipe.FusedBatchNormalization, momentum=0.6, scale=False)
-    pixels = keras.Input((None, None, 3), name="pixels")  # smaller images at first
-    x = layers.Normalization(mean=MEAN, variance=np.square(STD), dtype="float32", name="normalize")(pixels)
-    x = layers.Conv2D(24, 2, activation="relu", name="whiten")(x)
+    pixels = keras.Input((None, None, channels), name="pixels")  # smaller images at first
+    mean, std = (MEAN, STD) if channels == 3 else normalization(channels)
+    x = layers.Normalization(mean=mean, variance=np.square(std), dtype="float32", name="normalize")(pixels)
+    x = layers.Conv2D(8 * channels, 2, activation="relu", name="whiten")(x)
     for block, filters in enumerate(widths, 1):
         x = layers.MaxPooling2D(name=f"block{block}_pool")(conv(filters, name=f"block{block}_conv1")(x))
         x = shortcut = layers.ReLU(name=f"block{block}_relu1")(norm(name=f"block{block}_bn1")(x))
@@ -115,18 +128,18 @@ def build_fast(classes: int, widths: tuple = (96, 256, 288), convolutions: int =
     return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(logits), name="cifar100_cnn")
 
 
-def build_model(config: Config) -> keras.Model:
-    """The recipe's network, randomly initialized."""
-    classes = 100 if config.labels == "fine" else 20
+def build_model(config: Config, classes: int = 20, shape: tuple[int, int, int] = SHAPE) -> keras.Model:
+    """The recipe's network for so many classes (fine labels: 100) of images of a shape, randomly initialized."""
+    classes = 100 if config.labels == "fine" else classes
     if config.recipe == "baseline":
-        return build_baseline(classes)
+        return build_baseline(classes, shape)
     if config.recipe == "best":
-        return build_fast(classes, widths=(96, 192, 224), convolutions=3)
-    return build_fast(classes)
+        return build_fast(classes, widths=(96, 192, 224), convolutions=3, channels=shape[2])
+    return build_fast(classes, channels=shape[2])
 
 
 def small_epochs(config: Config) -> int:
-    """Epochs at 24x24 pixels: at most half of all, rounded up, and never the last."""
+    """Epochs at three quarters of the side: at most half of all, rounded up, and never the last."""
     return min(config.small_epochs, (config.epochs + 1) // 2, config.epochs - 1)
 
 
@@ -139,7 +152,8 @@ def augmentation(config: Config) -> train.loop.Augment:
     def move(images: np.ndarray, rng: np.random.Generator, indices: np.ndarray, epoch: int) -> np.ndarray:
         images = data.augment.shift(images, rng, config.shift)
         images = data.augment.alternating_flip(images, indices, epoch, config.seed)
-        return data.augment.shrink(images, 24) if epoch < small_epochs(config) else images
+        small = config.image_size * 3 // 4
+        return data.augment.shrink(images, small) if epoch < small_epochs(config) else images
 
     return distort if config.recipe == "baseline" else move
 
@@ -153,7 +167,8 @@ def prepare_baseline(model: keras.Model, config: Config) -> train.recipe.Plateau
 
 def prepare_fast(model: keras.Model, config: Config, dataset: data.datasets.Dataset) -> None:
     """Whitening and dirac initialization, Nesterov SGD with one cycle."""
-    train.recipe.whiten(model.get_layer("whiten"), (dataset.x_train[:5000] - np.float32(MEAN)) / np.float32(STD))
+    mean, std = normalization(dataset.image_shape[2])
+    train.recipe.whiten(model.get_layer("whiten"), (dataset.x_train[:5000] - mean) / std)
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D) and layer.kernel_size == (3, 3):
             train.recipe.dirac_initialization(layer)
@@ -168,13 +183,13 @@ def prepare_fast(model: keras.Model, config: Config, dataset: data.datasets.Data
 def main(argv: list[str] | None = None) -> int:
     """Data, model, fit, evaluate, save."""
     config = parse(Config, argv, about=__doc__)
-    dataset = data.datasets.prepare(config)
+    dataset = data.datasets.prepare(config, (config.image_size, config.image_size, None))
     prefix, kind = ("cifar100-best", "best") if config.recipe == "best" else ("cifar100", "scratch")
     run = train.run.Run(prefix, f"cifar100_cnn_{kind}.h5", "CNN from scratch", config, dataset)
     if run.already_finished():
         return 0
 
-    model = saved = build_model(config)
+    model = saved = build_model(config, len(dataset.class_names), dataset.image_shape)
     if config.labels == "fine":
         dataset = data.datasets.with_fine_labels(dataset)
         saved = train.recipe.sum_to_superclasses(model, dataset.superclasses)

@@ -2,6 +2,7 @@
 
     python data_overview.py                                         # CIFAR-100 and MNIST
     python data_overview.py synthetic digits --output-dir output/demo  # the toy data
+    python data_overview.py FOLDER                                  # your own data, as --dataset takes them
 
 Writes <data set>_data.png. Validation images are held out as by the script that trains on the data set.
 """
@@ -18,35 +19,37 @@ import cifar100_cnn
 import mnist_classification
 from pipeline import data, evaluate
 from pipeline.config import flag, parse
-from pipeline.errors import UserError, exit_code
+from pipeline.errors import exit_code
 
 SHOWN = 10  # samples of each class
-# Data set -> the script whose validation part is counted.
-SCRIPTS = {
-    "cifar100": cifar100_cnn,
-    "mnist": mnist_classification,
-    "synthetic": cifar100_cnn,
-    "digits": mnist_classification,
-}
 
 
 @dataclass(frozen=True)
 class Config:
     """Settings; each is a flag, see --help."""
 
-    datasets: tuple[str, ...] = flag((), f"of {', '.join(SCRIPTS)}; default: the first two", positional="DATASET")
+    datasets: tuple[str, ...] = flag((), "names or paths, as --dataset; default: cifar100 mnist", positional="DATASET")
     data_dir: str | None = flag(None)
     output_dir: str = flag("output", "folder for the plots")
 
 
 def samples(dataset: data.datasets.Dataset) -> np.ndarray:
-    """(classes, SHOWN) indices of the first training images of each class, as many of each of its fine classes."""
+    """(classes, SHOWN) indices of the first training images of each class, as many of each of its fine classes.
+
+    Where a class has fewer images than SHOWN, so many of each are shown.
+    """
+    shown = min(SHOWN, np.bincount(dataset.y_train).min())
     kinds = dataset.y_train if dataset.fine_train is None else dataset.fine_train
     rows = []
     for label in range(len(dataset.class_names)):
         own = np.unique(kinds[dataset.y_train == label])
-        rows.append(np.concatenate([np.flatnonzero(kinds == kind)[: SHOWN // len(own)] for kind in own]))
+        rows.append(np.concatenate([np.flatnonzero(kinds == kind)[: shown // len(own)] for kind in own]))
     return np.stack(rows)
+
+
+def script_of(dataset: data.datasets.Dataset):
+    """The script for images of that shape, whose validation part is counted."""
+    return mnist_classification if dataset.image_shape == mnist_classification.SHAPE else cifar100_cnn
 
 
 def draw(dataset: data.datasets.Dataset, script, path: Path) -> None:
@@ -57,7 +60,7 @@ def draw(dataset: data.datasets.Dataset, script, path: Path) -> None:
     height, width, channels = dataset.image_shape
     colors = "grey" if channels == 1 else "RGB"
     chosen = samples(dataset)
-    which = f"{SHOWN} training images of each class"
+    which = f"{chosen.shape[1]} training images of each class"
     if dataset.fine_train is not None:
         fine = len(np.unique(dataset.fine_train))
         which = f"{chosen.size // fine} training images of each of the {fine} fine classes"
@@ -72,12 +75,12 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(Config, argv, about=__doc__)
     names = config.datasets or ("cifar100", "mnist")
     for name in names:
-        if name not in SCRIPTS:
-            raise UserError(f"there is no data set {name}; choose from {', '.join(SCRIPTS)}")
+        data.datasets.places(name, config.data_dir)  # an unknown one is bad input before anything is written
     folder = Path(config.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        draw(data.datasets.load(name, config.data_dir), SCRIPTS[name], folder / f"{name}_data.png")
+        dataset = data.datasets.load(name, config.data_dir)
+        draw(dataset, script_of(dataset), folder / f"{dataset.name}_data.png")
     return 0
 
 

@@ -115,7 +115,8 @@ def first_of_each_class(labels: np.ndarray, fits: np.ndarray) -> dict[int, int]:
 def explain_test_images(path: Path, config: Config) -> None:
     """Plot with a row per class: a test image that the model gets right, and one that it gets wrong."""
     explained = Explained(path, config)
-    names, dataset = explained.names, data.datasets.load(explained.about["dataset"], config.data_dir)
+    names, shape = explained.names, explained.model.input_shape[1:]
+    dataset = data.datasets.load(explained.about["dataset"], config.data_dir, shape)
     images, labels = dataset.x_test, dataset.y_test
     probabilities = models.probabilities.on_test_images(explained.saved, dataset)
     predicted = probabilities.argmax(axis=1)

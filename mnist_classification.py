@@ -2,6 +2,7 @@
 
     python mnist_classification.py                     # real MNIST
     python mnist_classification.py --dataset digits    # toy digits, no download
+    python mnist_classification.py --dataset FOLDER    # your own pictures, a folder for each class
 
 Writes custom_cnn_model.h5 and its plots and metrics, prefix custom_cnn; see --output-dir for where.
 What it reached, on what and in what time: output/custom_cnn_model_card.md.
@@ -66,9 +67,12 @@ class Config(RunConfig):
 
 
 KERNELS = (3, 5, 7)
+SHAPE = (28, 28, 1)  # of MNIST's images, to which all others are scaled
 
 
-def build_model(config: Config, kernel: int = 3, pixels: keras.KerasTensor | None = None) -> keras.Model:
+def build_model(
+    config: Config, kernel: int = 3, pixels: keras.KerasTensor | None = None, classes: int = 10
+) -> keras.Model:
     """Three blocks of two convolutions, halving the side from block to block; raw pixels in.
 
     A digit is recognised by its strokes wherever they are, so the features are averaged over the
@@ -84,7 +88,7 @@ def build_model(config: Config, kernel: int = 3, pixels: keras.KerasTensor | Non
             train.recipe.FusedBatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
         )
 
-    pixels = keras.Input((28, 28, 1), name="pixels") if pixels is None else pixels
+    pixels = keras.Input(SHAPE, name="pixels") if pixels is None else pixels
     x = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name=f"{member}normalize")(pixels)
     for number in (1, 2, 3):
         filters, block = round(config.filters * config.growth ** (number - 1)), f"{member}block{number}"
@@ -97,7 +101,7 @@ def build_model(config: Config, kernel: int = 3, pixels: keras.KerasTensor | Non
         x = normalized(x, f"{block}_conv2")
     x = layers.GlobalAveragePooling2D(name=f"{member}average")(x)
     x = layers.Dropout(config.dropout, name=f"{member}dropout")(x)
-    logits = layers.Dense(10, dtype="float32", name=f"{member}logits")(x)
+    logits = layers.Dense(classes, dtype="float32", name=f"{member}logits")(x)
     probabilities = layers.Softmax(dtype="float32", name=f"{member}probabilities")(logits)
     return keras.Model(pixels, probabilities, name=f"{member}custom_cnn")
 
@@ -139,13 +143,14 @@ def compile_model(model: keras.Model, config: Config, steps: int) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Data, model, fit, evaluate, save."""
     config = parse(Config, argv, about=__doc__)
-    dataset = data.datasets.prepare(config)
+    dataset = data.datasets.prepare(config, SHAPE)
     run = train.run.Run("custom_cnn", "custom_cnn_model.h5", "Custom CNN", config, dataset)
     if run.already_finished():
         return 0
 
     pixels = keras.Input(dataset.image_shape, name="pixels")
-    members = {kernel: build_model(config, kernel, pixels) for kernel in KERNELS[: config.ensemble]}
+    classes = len(dataset.class_names)
+    members = {kernel: build_model(config, kernel, pixels, classes) for kernel in KERNELS[: config.ensemble]}
     temperatures = []
     for kernel, model in members.items():
         compile_model(model, config, config.epochs * train.recipe.steps_per_epoch(dataset, config))

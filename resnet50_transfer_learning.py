@@ -3,6 +3,7 @@
     python resnet50_transfer_learning.py --weights resnet50_imagenet_conv1_to_conv4.h5
     python resnet50_transfer_learning.py                                     # all ImageNet weights
     python resnet50_transfer_learning.py --dataset digits --weights none     # no download
+    python resnet50_transfer_learning.py --dataset FOLDER --image-size 128   # your own pictures by class
 
 Writes resnet50_model.h5 and its plots and metrics, prefix resnet50; see --output-dir for where.
 What it reached, on what and in what time: output/resnet50_model_card.md.
@@ -34,7 +35,7 @@ class Config(RunConfig):
         "imagenet", "imagenet (downloads), none, or a Keras weights file, perhaps of some layers only", file=True
     )
     image_size: int = flag(
-        32, "side in pixels that the digits are enlarged to; ResNet50 takes 32 or more", minimum=32, maximum=512
+        32, "side in pixels that images are scaled to; ResNet50 takes 32 or more", minimum=32, maximum=512
     )
     head_epochs: int = flag(10, "passes of the new head over the frozen features", minimum=1)
     head_learning_rate: float = flag(2e-3, "Adam's rate for the head alone", minimum=0)
@@ -55,21 +56,38 @@ EARLY = ("conv1", "conv2", "conv3")  # stages that hold edges and textures, of u
 MEAN_BGR = (103.939, 116.779, 123.68)  # of the Caffe ImageNet weights, subtracted and nothing else
 
 
-def build_model(config: Config) -> keras.Model:
-    """One flat graph: grey digits, enlarged and made BGR, through ResNet50 into a new head.
+SHAPE = (28, 28, 1)  # of MNIST's images
+
+
+def build_model(config: Config, classes: int = 10, shape: tuple[int, int, int] = SHAPE) -> keras.Model:
+    """One flat graph: images of a shape, enlarged and made BGR, through ResNet50 into a new head.
 
     The head stands on base.output: a nested backbone could not be explained by Grad-CAM.
     """
-    pixels = keras.Input((28, 28, 1), name="pixels")
+    pixels = x = keras.Input(shape, name="pixels")
     size = config.image_size
-    x = layers.Resizing(size, size, dtype="float32", name="enlarge")(pixels)
-    x = layers.Concatenate(dtype="float32", name="grey_to_bgr")([x, x, x])
+    if shape[:2] != (size, size):
+        x = layers.Resizing(size, size, dtype="float32", name="enlarge")(x)
+    x = to_bgr(x, size, shape[2])
     x = layers.Rescaling(1.0, offset=[-mean for mean in MEAN_BGR], dtype="float32", name="subtract_mean")(x)
     base = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x)
     x = layers.GlobalAveragePooling2D(dtype="float32", name="features")(base.output)
     x = layers.Dropout(config.dropout, name="dropout")(x)
-    logits = layers.Dense(10, dtype="float32", name="logits")(x)
+    logits = layers.Dense(classes, dtype="float32", name="logits")(x)
     return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(logits), name="resnet50")
+
+
+def to_bgr(x: keras.KerasTensor, size: int, channels: int) -> keras.KerasTensor:
+    """Gray or RGB images with three channels in the order of the Caffe weights, by stock layers without weights."""
+    if channels == 1:
+        return layers.Concatenate(dtype="float32", name="grey_to_bgr")([x, x, x])
+    x = layers.Reshape((size, size, 3, 1), dtype="float32", name="channels")(x)
+    one = [
+        layers.Cropping3D(((0, 0), (0, 0), (place, 2 - place)), dtype="float32", name=name)(x)
+        for place, name in ((2, "blue"), (1, "green"), (0, "red"))
+    ]
+    x = layers.Concatenate(axis=3, dtype="float32", name="bgr")(one)
+    return layers.Reshape((size, size, 3), dtype="float32", name="rgb_to_bgr")(x)
 
 
 def head_of(model: keras.Model) -> keras.Model:
@@ -82,11 +100,17 @@ def head_of(model: keras.Model) -> keras.Model:
 
 
 def augmentation(config: Config) -> train.loop.Augment:
-    """Small moves, rotations and zooms; a digit is never flipped."""
+    """Small moves, rotations and zooms; a digit is never flipped. Beside white digits on black there is black."""
+    own = config.dataset not in data.registry.SOURCES
 
     def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
         return data.augment.affine(
-            images, rng, shift=config.shift, rotation=config.rotation, zoom=config.zoom, fill_mode="constant"
+            images,
+            rng,
+            shift=config.shift,
+            rotation=config.rotation,
+            zoom=config.zoom,
+            fill_mode="reflect" if own else "constant",
         )
 
     return distort
@@ -132,7 +156,7 @@ def train_head(run: train.run.Run, model: keras.Model, dataset: data.datasets.Da
 
 
 def features(backbone: keras.Model, images: np.ndarray, part: str) -> np.ndarray:
-    """What the backbone makes of raw pixels (n, 28, 28, 1): (n, 2048) float32."""
+    """What the backbone makes of raw pixels (n, h, w, c): (n, 2048) float32."""
     return models.saved_model.predict(backbone, images, what=f"{part} images through the backbone")
 
 
@@ -160,7 +184,8 @@ def fine_tune_phase(run, model, dataset, epochs: int, name: str, phase: str, fro
 def main(argv: list[str] | None = None) -> int:
     """Data, model, weights, three phases, evaluate, save."""
     config = parse(Config, argv, about=__doc__)
-    dataset = data.datasets.prepare(config)
+    is_own = config.dataset not in data.registry.SOURCES
+    dataset = data.datasets.prepare(config, (config.image_size, config.image_size, None) if is_own else None)
     file = train.resnet_weights.find(config.weights)
     named = {"none": "random initialization", "imagenet": "ImageNet weights"}
     weights = named.get(config.weights) or f"weights {file.stem}"
@@ -168,7 +193,7 @@ def main(argv: list[str] | None = None) -> int:
     run = train.run.Run("resnet50", "resnet50_model.h5", f"ResNet50 ({weights})", config, dataset, digest)
     if run.already_finished():
         return 0
-    model = build_model(config)
+    model = build_model(config, len(dataset.class_names), dataset.image_shape)
     loaded = train.resnet_weights.load_weights(model, file)
     print(train.resnet_weights.summary(loaded))
     few = max(32, 512 * 32**2 // config.image_size**2)  # of large images fewer: all maps are in memory at once

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.data.registry import SOURCES
 from pipeline.errors import DEBUG, UserError
 
 LARGEST = 10**9  # of a number without a bound of its own; beyond it arithmetic itself fails
@@ -60,19 +61,30 @@ class RunConfig:
     started: float = dataclasses.field(default_factory=time.monotonic, init=False, repr=False, compare=False)
 
     recipe: str = flag("default", "named set of values for the other flags", choices=("default",))
-    dataset: str = flag("mnist", "real MNIST, or scikit-learn's digits", choices=("mnist", "digits"))
+    dataset: str = flag(
+        "mnist",
+        f"{', '.join(SOURCES)}; or the path of your own: a folder of pictures by class, an .npz file, or a folder with "
+        "IDX or CSV files",
+    )
     epochs: int = flag(10, "passes over the training images, at most", minimum=1)
     batch_size: int = flag(256, "images per training step", minimum=1)
     validation: float = flag(0.1, "fraction of the training images held out for validation", minimum=0.01, maximum=0.9)
     seed: int = flag(0, "random seed of weights, order, augmentation and dropout", minimum=0, maximum=2**32 - 1)
     limit: int | None = flag(None, "use only so many training images; default: all", minimum=1)
+    class_weights: str = flag(
+        "none",
+        "balanced: each class counts alike in the training loss, however few images it has",
+        choices=("none", "balanced"),
+    )
     precision: str = flag(
         "auto",
         "arithmetic; auto: bfloat16 where the hardware has it, else float32",
         choices=("auto", "float32", "bfloat16"),
     )
     data_dir: str | None = flag(
-        None, "folder with mnist.npz or cifar-100-binary.tar.gz; else $DATA_DIR, else data/", recorded=False
+        None,
+        "folder with the data set in a usual form; else $DATA_DIR, else data/ or a download",
+        recorded=False,
     )
     output_dir: str | None = flag(
         None,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.data import datasets, pictures, sources
+from pipeline.data import datasets, pictures, registry, sources
 from pipeline.errors import UserError
 from pipeline.explain import explainer
 from pipeline.models import saved_model
@@ -136,13 +136,13 @@ def examples(dataset: str, data_dir: str | None, folder: Path) -> tuple[str, lis
     Raises:
         UserError: a damaged data file.
     """
-    if dataset not in datasets.TITLES:
+    if dataset not in registry.SOURCES:
         return "an unknown data set", []
-    missing = dataset in sources.FILES and not sources.present(dataset, sources.folders(data_dir))
+    missing = not registry.is_toy(dataset) and not sources.present(dataset, sources.folders(data_dir))
     if missing and dataset == "mnist":
         return examples("digits", data_dir, folder)
     if missing:
-        return datasets.TITLES[dataset], []
+        return registry.title(dataset), []
     loaded = datasets.load(dataset, data_dir)
     images = []
     for k, class_name in enumerate(loaded.class_names):

@@ -23,13 +23,26 @@ class Batches(keras.utils.PyDataset):
         epoch: counted from 0 over all phases of a run.
         augment: (images, rng, indices (batch,) in the training set, epoch) to images of any side and dtype, or None.
         mix: (images, labels, rng, epoch) to both, or None.
+        class_weights: (classes,) weight of each class in the loss, or None.
         first: step to begin with, counted from 0.
     """
 
-    def __init__(self, images, labels, *, batch_size: int, seed: int, epoch: int, augment, mix=None, first: int = 0):
+    def __init__(
+        self,
+        images,
+        labels,
+        *,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        augment,
+        mix=None,
+        class_weights: np.ndarray | None = None,
+        first: int = 0,
+    ):
         super().__init__(**THREADS)
         self.first, self.augment, self.mix = first, augment, mix
-        self.images, self.labels = images, labels
+        self.images, self.labels, self.class_weights = images, labels, class_weights
         self.seed, self.epoch = seed, epoch
         self.size = min(batch_size, len(images))
         self.order = stream(ORDER, seed, epoch).permutation(len(images))
@@ -47,7 +60,21 @@ class Batches(keras.utils.PyDataset):
         if self.mix:
             rng = stream(MIXING, self.seed, self.epoch, step)
             images, labels = self.mix(images, labels, rng=rng, epoch=self.epoch)
-        return images.astype(np.float32, copy=False), labels
+        images = images.astype(np.float32, copy=False)
+        if self.class_weights is None:
+            return images, labels
+        weights = labels @ self.class_weights if labels.ndim == 2 else self.class_weights[labels]
+        return images, labels, weights
+
+
+def balanced(labels: np.ndarray) -> np.ndarray:
+    """Weights (classes,) float32 with which every class counts alike, of mean 1 over the images.
+
+    Args:
+        labels: (n,) int, or soft labels (n, classes).
+    """
+    count = np.bincount(labels) if labels.ndim == 1 else labels.sum(axis=0)
+    return (count.sum() / (len(count) * np.maximum(count, 1))).astype(np.float32)
 
 
 class InOrder(keras.utils.PyDataset):

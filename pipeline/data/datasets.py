@@ -2,25 +2,18 @@
 
 import dataclasses
 import functools
-import hashlib
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.data import sources, toy
-from pipeline.data.cifar100_labels import CIFAR100_COARSE, CIFAR100_FINE
+from pipeline.data import arrays, own, registry, sources, toy
+from pipeline.data.cifar100_labels import CIFAR100_FINE
+from pipeline.data.registry import SOURCES
 from pipeline.errors import UserError
 
 SPLIT_SEED = 0  # the same validation images whatever a run's seed, so that seeds can be compared
-TITLES = {
-    "mnist": "MNIST",
-    "cifar100": "CIFAR-100, 20 superclasses",
-    "digits": "8x8 digits (toy data, not MNIST)",
-    "synthetic": "synthetic shapes (toy data, not CIFAR-100)",
-}
-TOY = ("digits", "synthetic")  # need no file and no network; for trying things out
-DIGITS = tuple("0123456789")
 
 
 @dataclass(frozen=True)
@@ -42,11 +35,12 @@ class Dataset:
     fine_validation: np.ndarray | None = None
     fine_test: np.ndarray | None = None
     superclasses: tuple[int, ...] = ()  # coarse label of each fine one
+    notes: dict = field(default_factory=dict)  # how own data were read, for metrics.json
 
     @property
     def title(self) -> str:
         """Name for plots; says so when the data are not the real ones."""
-        return TITLES[self.name]
+        return registry.title(self.name)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -54,53 +48,95 @@ class Dataset:
         return self.x_train.shape[1:]
 
 
-def load(name: str, data_dir: str | None = None) -> Dataset:
+def load(name: str, data_dir: str | None = None, shape: tuple[int, int, int | None] | None = None) -> Dataset:
     """Load a data set whole: its training part and its test part, in their official order.
 
     It is decoded once per process; its arrays are read-only, because later callers get the same ones.
 
     Args:
-        name: "mnist", "cifar100", "digits" or "synthetic".
+        name: of a data set in pipeline.data.registry, or a path to one of the user's own; a model's file knows own
+            data by the name of their file or folder alone, which is looked for in data_dir then.
         data_dir: folder to look in; None: $DATA_DIR, else data/ and the project's own folder.
+        shape: (height, width, channels) that the images are brought to, channels None: as they are; None leaves them.
     Raises:
         UserError: no such data set or folder, a damaged file, or no file and no network.
     """
-    return _kept(name, _places(name, data_dir))
+    return _kept(name, places(name, data_dir), shape)
 
 
-def _places(name: str, data_dir: str | None) -> tuple[Path, ...]:
-    """The folders to look in, absolute; none for toy data."""
-    if name not in TITLES:
-        raise UserError(f"there is no data set {name}; choose from {', '.join(TITLES)}")
-    if name in TOY:
+def places(name: str, data_dir: str | None) -> tuple[Path, ...]:
+    """The folders to look in, absolute; of own data the file or folder itself; none for toy data.
+
+    Raises:
+        UserError: no such data set or folder.
+    """
+    if name not in SOURCES:
+        return (_own_path(name, data_dir),)
+    if SOURCES[name].toy:
         return ()
     return tuple(folder.resolve() for folder in sources.folders(data_dir))
 
 
-def _decode(name: str, places: tuple[Path, ...]) -> Dataset:
+def _own_path(name: str, data_dir: str | None) -> Path:
+    """Where own data lie: at that path, in the data folder, or they are the data folder."""
+    candidates = [Path(name)]
+    if name == recorded_name(name):
+        for folder in sources.folders(data_dir):
+            candidates += [folder / name, *([folder] if folder.resolve().name == name else [])]
+    for path in candidates:
+        if path.exists():
+            return path.absolute()
+    raise UserError(
+        f"there is no data set {name}, and no file or folder of that name here or in the data folder; choose from "
+        f"{', '.join(SOURCES)}, name a path, or give the folder that holds it by --data-dir"
+    )
+
+
+def recorded_name(dataset: str) -> str:
+    """What a data set is called in results: its name, or that of its file or folder, without those above it.
+
+    Raises:
+        UserError: own data of a named data set's name.
+    """
+    if dataset in SOURCES:
+        return dataset
+    name = Path(os.path.abspath(dataset)).name
+    if name in SOURCES:
+        raise UserError(
+            f"{dataset} has the name of another data set; rename it, or, if it is {SOURCES[name].title}, use "
+            f"--dataset {name} --data-dir {dataset}"
+        )
+    return name
+
+
+def _decode(name: str, places: tuple[Path, ...], shape: tuple[int, int, int | None] | None = None) -> Dataset:
     """Read a whole data set into read-only arrays."""
-    if name == "digits":
-        arrays, files, names = toy.digits(), {}, DIGITS
-    elif name == "synthetic":
-        arrays, files, names = toy.synthetic(), {}, toy.SYNTHETIC_NAMES
-    elif name == "mnist":
-        arrays, files = sources.mnist(places)
-        names = DIGITS
+    if name not in SOURCES:
+        recorded = recorded_name(name)
+        parts = own.read(places[0], shape, SPLIT_SEED)
+        names, files, notes = parts.class_names, parts.files, parts.notes
+        found = (parts.x_train, parts.y_train, parts.x_test, parts.y_test)
     else:
-        arrays, files = sources.cifar100(places)
-        names = CIFAR100_COARSE
-    digest = hashlib.sha256()
-    for array in arrays:
+        recorded, names, notes = name, SOURCES[name].class_names, {}
+        if name == "digits":
+            found, files = toy.digits(), {}
+        elif name == "synthetic":
+            found, files = toy.synthetic(), {}
+        else:
+            found, files = sources.read(name, places)
+    x_train, y_train, x_test, y_test = found
+    digest = sources.digest({"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test})
+    if shape:
+        x_train, x_test = arrays.fit(x_train, shape), arrays.fit(x_test, shape)
+    for array in (x_train, y_train, x_test, y_test):
         array.setflags(write=False)
-        digest.update(np.ravel(array))
-    x_train, y_train, x_test, y_test = arrays
     fine = {}
     if name == "cifar100":
         coarse_of = dict(y_train[:, ::-1].tolist())  # read off here, where no image is left out yet
         fine["superclasses"] = tuple(coarse_of[label] for label in sorted(coarse_of))
         fine["fine_train"], fine["fine_test"] = y_train[:, 1], y_test[:, 1]
         y_train, y_test = y_train[:, 0], y_test[:, 0]
-    return Dataset(name, names, x_train, y_train, x_test, y_test, files, digest.hexdigest(), **fine)
+    return Dataset(recorded, names, x_train, y_train, x_test, y_test, files, digest, notes=notes, **fine)
 
 
 _kept = functools.lru_cache(maxsize=2)(_decode)  # two: the real ones
@@ -151,10 +187,10 @@ def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -
     return dataclasses.replace(dataset, **parts)
 
 
-def prepare(config) -> Dataset:
-    """The data set that a training script's config asks for, validation carved off."""
+def prepare(config, shape: tuple[int, int, int | None] | None = None) -> Dataset:
+    """The data set that a training script's config asks for, in a shape as load() takes it, validation carved off."""
     # Not by load(): a training process needs the parts alone, and the whole would stay in memory beside them.
-    whole = _decode(config.dataset, _places(config.dataset, config.data_dir))
+    whole = _decode(config.dataset, places(config.dataset, config.data_dir), shape)
     dataset = split(whole, config.validation, config.limit)
     return shrink(dataset, 3 * config.batch_size) if config.dry_run else dataset
 

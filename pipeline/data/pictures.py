@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from pipeline.data.registry import SOURCES
 from pipeline.errors import UserError
 
 # Pillow knows more formats, and some of those start programs.
@@ -15,7 +16,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 SPECK = 0.05  # of the largest stroke's ink: what has less is dirt on the paper, and would shrink the digit
 MEGAPIXELS = 64  # of one picture, so that no small file unpacks to more than a laptop's memory
-DIGITS = ("mnist", "digits")  # data sets of white digits on black, centered
+DIGITS = tuple(name for name, source in SOURCES.items() if source.digits)  # white digits on black, centered
 
 
 def for_model(path: str | Path, dataset: str | None, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, bool]:
@@ -39,7 +40,7 @@ def read(path: str | Path, image_shape: tuple[int, int, int]) -> np.ndarray:
     Raises:
         UserError: missing, broken or enormous picture.
     """
-    picture = _opened(path).convert("L" if image_shape[2] == 1 else "RGB")
+    picture = opened(path).convert("L" if image_shape[2] == 1 else "RGB")
     picture = ImageOps.fit(picture, (image_shape[1], image_shape[0]), Image.Resampling.LANCZOS)
     return np.asarray(picture, np.uint8).reshape(image_shape)
 
@@ -59,7 +60,7 @@ def read_digit(path: str | Path) -> tuple[np.ndarray, bool]:
     Raises:
         UserError: missing, broken or enormous picture, or one with nothing on it but specks.
     """
-    picture = _opened(path).convert("L")
+    picture = opened(path).convert("L")
     gray = np.asarray(picture, np.float32)
     if gray.shape == (28, 28) and _edge(gray).max() == 0 and gray.max() > 0:
         return gray.astype(np.uint8)[..., None], False
@@ -112,18 +113,28 @@ def _natural_order(path: Path) -> tuple:
     return parts, str(path)
 
 
-def _opened(path: str | Path) -> Image.Image:
-    """The first frame, upright, without transparency, eight bits per channel."""
+def opened(path: str | Path, side: int | None = None, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """The first frame, upright, without transparency, eight bits per channel, RGB.
+
+    Args:
+        path: a file in one of these formats, at most MEGAPIXELS large; transparent parts become white.
+        side: pixels of each side that are enough: a JPEG is decoded at a fraction of its size then.
+        formats: of Pillow's.
+    Raises:
+        UserError: missing, broken or enormous picture.
+    """
     if Path(path).is_dir():
         raise UserError(f"{path} is a folder without pictures ({' '.join(SUFFIXES)})")
     if Path(path).exists() and not Path(path).is_file():
         raise UserError(f"{path} is not a file")
     try:
         with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-            file = Image.open(path, formats=FORMATS)
+            file = Image.open(path, formats=formats)
         with file:
             if file.width * file.height > MEGAPIXELS * 1e6:
                 raise UserError(f"{path} has {file.width:,} x {file.height:,} pixels; at most {MEGAPIXELS} million")
+            if side:
+                file.draft(None, (2 * side, 2 * side))
             picture = ImageOps.exif_transpose(file)
             if picture.mode.startswith(("I", "F")):
                 picture = _eight_bits(picture)

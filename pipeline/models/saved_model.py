@@ -142,6 +142,8 @@ def metadata(path: Path) -> dict:
     fraction = about.get("validation", 0.1)
     if not named or not isinstance(fraction, float) or not 0 < fraction < 1:
         raise UserError(f"{path} was not saved by this project: it does not say what it was trained on")
+    if Path(about["dataset"]).name != about["dataset"]:  # a name is looked up in the data folder, and nowhere else
+        raise UserError(f"{path} was not saved by this project: its data set is no name")
     if not re.fullmatch(r"[\w-]+", about["prefix"]):  # it becomes part of file names
         raise UserError(f"{path} was not saved by this project: its prefix is no name")
     return about

@@ -1,8 +1,8 @@
 """Model cards: what each saved model is for, what it takes and gives, what was measured, and where it ends.
 
 After Mitchell et al. 2019 (arXiv 1810.03993). The sentences that all cards share are in model_card.md, those on a data
-set are below; every number is from the result files in output/. A file that is absent, or was made with another
-model (of another title, or with another test accuracy or number of errors), leaves its lines out.
+set in pipeline.data.registry; every number is from the result files in output/. A file that is absent, or was made
+with another model (of another title, or with another test accuracy or number of errors), leaves its lines out.
 """
 
 import math
@@ -12,35 +12,13 @@ import numpy as np
 
 from pipeline import atomic_io
 from pipeline.console import clock
+from pipeline.data.registry import SOURCES
 from pipeline.evaluate.metrics import wilson
 from pipeline.models.saved_model import MODELS, Model
 from pipeline.report.markdown import results_file, spread
 from pipeline.train.identity import OUTPUT
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
-DATA = {
-    "cifar100": {
-        "shape": "(n, 32, 32, 3)",
-        "layout": "red, green, blue",
-        "data": "CIFAR-100 (Krizhevsky 2009) with its 20 coarse labels: small color photographs of one thing each",
-        "limits": """\
-- A photograph is shrunk to 32×32 pixels; what is small in it is lost.
-- The classes are the data set's: vehicles 1 and 2 are one kind of thing split in two, and mammals are told apart by
-  size, food or habitat.
-- CIFAR-100 is a part of the 80 Million Tiny Images, which were gathered from the web automatically and withdrawn by
-  their makers in 2020 because of offensive labels and images. One class is people: the model is not made to find,
-  count or sort people.""",
-    },
-    "mnist": {
-        "shape": "(n, 28, 28, 1)",
-        "layout": "gray, one light digit on black, centered as in MNIST",
-        "data": "MNIST (LeCun, Cortes and Burges): handwritten digits, of one size and centered by their mass",
-        "limits": """\
-- `predict.py` and the page lay out an image as MNIST's digits are; a program of your own has to do it itself.
-- MNIST's writers were employees of the US Census Bureau and high-school students. Other ways to write a digit may be
-  rare or missing, and no metric here is by writer.""",
-    },
-}
 
 
 def cards() -> dict[Path, str]:
@@ -49,26 +27,26 @@ def cards() -> dict[Path, str]:
     return {
         OUTPUT / f"{prefix}_model_card.md": card(prefix, run)
         for prefix, run in runs.items()
-        if run.get("dataset") in DATA
+        if run.get("dataset") in SOURCES and not SOURCES[run["dataset"]].toy
     }
 
 
 def card(prefix: str, run: dict) -> str:
     """The card of one model, from its metrics.json and the other result files."""
-    about, names = DATA[run["dataset"]], run["class_names"]
+    about, names = SOURCES[run["dataset"]], run["class_names"]
     parts = f"{run['n_train']:,} training, {run['n_validation']:,} validation and {run['n_test']:,} test images"
-    data = [f"{about['data']}; {parts}"]
+    data = [f"{about.about}; {parts}"]
     data += [f"`{name}`, SHA-256 `{digest}`" for name, digest in run["files"].items()]
     return TEMPLATE.read_text(encoding="utf-8").format(
         title=run["title"],
         model=_list(_model(run, MODELS[prefix])),
-        shape=about["shape"],
-        layout=about["layout"],
+        shape=about.shape,
+        layout=about.layout,
         classes=len(names),
         class_names=", ".join(name if name == str(k) else f"{k} {name}" for k, name in enumerate(names)),
         data=_list(data),
         metrics=_list([*_accuracy(run), _seeds(prefix, run), *_errors(prefix, run), *_speed(prefix, run)]),
-        limits=about["limits"],
+        limits=about.limits,
     )
 
 

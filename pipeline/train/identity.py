@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from pipeline.config import RunConfig, settings_of
-from pipeline.data.datasets import TOY
+from pipeline.data import datasets, registry
 
 OUTPUT = Path("output")  # in the working folder, as every file name on a command line is
 REPEATS = frozenset({"seed", "precision"})  # what may differ between repeated runs of the same settings
@@ -17,7 +17,9 @@ def recorded(config) -> dict:
     for field in settings_of(type(config)):
         if field.metadata["recorded"]:
             value = getattr(config, field.name)
-            found[field.name] = Path(value).name if field.metadata["file"] else value
+            if field.metadata["file"]:
+                value = Path(value).name
+            found[field.name] = datasets.recorded_name(value) if field.name == "dataset" else value
     return found
 
 
@@ -64,19 +66,21 @@ def output_folder(config: RunConfig, prefix: str) -> Path:
         prefix: of the run's files; the folder's name begins with it, and has the recipe once.
     Returns:
         --output-dir where it is given; output/demo for toy data, --limit and --dry-run; output/ for the default
-        recipe as it stands; else a folder in output/runs/ whose name lists what differs from the recipe, and the seed.
+        recipe on the default data set as it stands; else a folder in output/runs/ whose name has the data set, where it
+        is another, and lists what differs from the recipe, and the seed.
     """
     if config.output_dir:
         return Path(config.output_dir)
-    if config.dataset in TOY or config.limit or config.dry_run:
+    if registry.is_toy(config.dataset) or config.limit or config.dry_run:
         return OUTPUT / "demo"
     changed = overrides(config)
+    other_data = [changed.pop("dataset")] if "dataset" in changed else []
     # Another file of pretrained weights is the default recipe still; none at all is another experiment.
     files = {field.name for field in settings_of(type(config)) if field.metadata["file"]}
     decisive = {name for name, value in changed.items() if name not in files or value == "none"}
-    if not decisive and config.recipe == type(config).recipe and config.seed == type(config).seed:
+    if not decisive and not other_data and config.recipe == type(config).recipe and config.seed == type(config).seed:
         return OUTPUT
-    name = "-".join([prefix.removesuffix(f"-{config.recipe}"), config.recipe])
+    name = "-".join([prefix.removesuffix(f"-{config.recipe}"), *other_data, config.recipe])
     listed = "".join(f"-{name}={value}" for name, value in changed.items())
     if len(listed) > LONGEST:
         listed = "-" + hashlib.sha256(listed.encode()).hexdigest()[:12]

@@ -16,7 +16,7 @@ from pipeline import backend
 from pipeline.backend import keras
 from pipeline.console import clock
 from pipeline.data.augment import DROPOUT, stream
-from pipeline.data.batches import Batches, InOrder
+from pipeline.data.batches import Batches, InOrder, balanced
 from pipeline.errors import Interrupted, UserError
 from pipeline.models import contract
 from pipeline.train import checkpoint
@@ -246,6 +246,7 @@ def fit(
         history, begun = record["history"], record.get("begun", {})
         run.earlier_seconds, run.from_scratch = record["wall_seconds"], False
         print(f"resuming after epoch {len(history)} of {epochs}" + (f", step {begun['step']}" if begun else ""))
+    class_weights = balanced(dataset.y_train) if config.class_weights == "balanced" else None
     validation = InOrder(dataset.x_validation, dataset.y_validation)
     vectors = FiniteCheck.of_vectors(model)
     if len(history) < epochs and keras.backend.backend() != "tensorflow":
@@ -280,6 +281,7 @@ def fit(
                 epoch=len(earlier) + epoch,
                 augment=augment,
                 mix=mix,
+                class_weights=class_weights,
                 first=begun.get("step", 0),
             )
             progress = Progress(epoch, epochs, batches.first + len(batches), begun, deferred, vectors)

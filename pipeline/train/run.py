@@ -241,6 +241,8 @@ class Run:
             "config": self.settings,
             "files": dataset.sources | self.files,
             "data_sha256": dataset.sha256,
+            "data_notes": dataset.notes,
+            "image_shape": list(dataset.image_shape),
             "n_train": len(dataset.y_train),
             "n_validation": len(dataset.y_validation),
             "n_test": len(dataset.y_test),

@@ -160,11 +160,11 @@ def small_cifar():
 def test_a_data_set_is_decoded_once_per_process_and_nobody_can_change_it_for_the_next(tmp_path, monkeypatch):
     decoded = []
 
-    def few(places):
+    def few(name, places):
         decoded.append(places)
         return small_cifar(), {"some.bin": "of its content"}
 
-    monkeypatch.setattr(sources, "cifar100", few)
+    monkeypatch.setattr(sources, "read", few)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other").mkdir()
     first = datasets.load("cifar100", str(tmp_path))
@@ -196,7 +196,7 @@ def test_the_hash_is_of_every_pixel_and_label_of_the_whole_data_set(tmp_path, mo
     def sha256(arrays, name):
         folder = tmp_path / name
         folder.mkdir()
-        monkeypatch.setattr(sources, "cifar100", lambda places: (arrays, {}))
+        monkeypatch.setattr(sources, "read", lambda name, places: (arrays, {}))
         return datasets.load("cifar100", str(folder)).sha256
 
     found = {sha256(small_cifar(), "as it is")}
@@ -246,7 +246,7 @@ def test_the_superclass_of_each_fine_label_is_read_off_the_training_images(monke
     fine = np.random.default_rng(0).permutation(np.arange(200) % 100)
     labels = np.stack([(fine * 7) % 20, fine], axis=1)  # coarse, fine
     images = np.zeros((200, 32, 32, 3), np.uint8)
-    monkeypatch.setattr(sources, "cifar100", lambda places: ((images, labels, images[:9], labels[:9]), {}))
+    monkeypatch.setattr(sources, "read", lambda name, places: ((images, labels, images[:9], labels[:9]), {}))
     dataset = datasets._decode("cifar100", ())
     assert dataset.superclasses == tuple((label * 7) % 20 for label in range(100))
     np.testing.assert_array_equal(dataset.y_train, labels[:, 0])

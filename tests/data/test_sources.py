@@ -1,5 +1,7 @@
 """Real data files, made up here: decoded rightly, or refused in one line that says which file."""
 
+import dataclasses
+import functools
 import inspect
 import io
 import tarfile
@@ -9,7 +11,7 @@ import pytest
 
 from pipeline import atomic_io
 from pipeline.backend import keras
-from pipeline.data import datasets, sources
+from pipeline.data import datasets, registry, sources
 from pipeline.errors import UserError
 
 
@@ -22,7 +24,30 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "data"
 
 
-def arrays(**changed):
+def change(monkeypatch, name, **facts):
+    monkeypatch.setitem(registry.SOURCES, name, dataclasses.replace(registry.SOURCES[name], **facts))
+
+
+@pytest.fixture(autouse=True)
+def made_up_mnist(monkeypatch):
+    """The registry knows the content of MNIST; here it is what arrays() makes up."""
+    made_up = {key: value.astype(np.int64) if key[0] == "y" else value for key, value in arrays().items()}
+    change(monkeypatch, "mnist", sha256=sources.digest(made_up), first_labels=tuple(range(10)))
+
+
+@pytest.fixture
+def default_folders(folder, monkeypatch):
+    """Neither --data-dir nor $DATA_DIR is given, and what is looked in then is empty."""
+    monkeypatch.delenv("DATA_DIR")
+    monkeypatch.setattr(sources, "DEFAULT", (folder, folder))
+
+
+@functools.cache
+def arrays():
+    return changed_arrays()
+
+
+def changed_arrays(**changed):
     x_train, x_test = np.zeros((60000, 28, 28), np.uint8), np.zeros((10000, 28, 28), np.uint8)
     x_train[0, 3, 5], x_test[9999, 27, 0] = 200, 100
     y_train, y_test = np.arange(60000, dtype=np.uint8) % 10, np.arange(10000, dtype=np.uint8) % 10
@@ -91,7 +116,7 @@ def record(coarse, fine, image):
 def test_cifar_records_hold_a_coarse_label_a_fine_label_and_three_planes():
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     raw = record(3, 77, images[0]) + record(19, 99, images[1])
-    decoded, labels = sources.cifar100_records(raw, "hand-made", 2)
+    decoded, labels = sources.cifar_records(raw, "hand-made", 2)
     np.testing.assert_array_equal(decoded, images)
     assert decoded.dtype == np.uint8 and labels.dtype == np.int64
     np.testing.assert_array_equal(labels, [[3, 77], [19, 99]])
@@ -110,7 +135,7 @@ def test_cifar_records_hold_a_coarse_label_a_fine_label_and_three_planes():
 )
 def test_cifar_records_that_are_not_whole_or_out_of_range_are_bad_input(raw):
     with pytest.raises(UserError, match="hand-made"):
-        sources.cifar100_records(raw, "hand-made", 1)
+        sources.cifar_records(raw, "hand-made", 1)
 
 
 def archive(path, contents):
@@ -168,7 +193,7 @@ def test_a_data_folder_that_does_not_exist_is_bad_input(folder, monkeypatch):
     ("name", "file", "way_out"),
     [("mnist", "mnist.npz", "--dataset digits"), ("cifar100", "cifar-100-binary.tar.gz", "--dataset synthetic")],
 )
-def test_no_file_and_no_network_is_bad_input_with_a_way_out(folder, monkeypatch, name, file, way_out):
+def test_no_file_and_no_network_is_bad_input_with_a_way_out(folder, default_folders, monkeypatch, name, file, way_out):
     def unreachable(*_, **__):
         raise TimeoutError("The read operation timed out")
 
@@ -182,7 +207,7 @@ def test_no_file_and_no_network_is_bad_input_with_a_way_out(folder, monkeypatch,
 def test_the_same_images_and_labels_have_the_same_hash_from_the_archive_the_folder_and_a_download(
     folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(sources, "CIFAR100_PARTS", {"train.bin": 50, "test.bin": 10})
+    monkeypatch.setattr(sources, "CIFAR_PARTS", {"train": 50, "test": 10})
     train, test = bytearray(50 * 3074), bytearray(10 * 3074)
     train[3074 * 7 : 3074 * 7 + 5] = test[-5:] = bytes([3, 77, 1, 2, 3])
     contents = {"train.bin": train, "test.bin": test}
@@ -194,9 +219,12 @@ def test_the_same_images_and_labels_have_the_same_hash_from_the_archive_the_fold
         (unpacked / name).write_bytes(content)
     (tmp_path / "empty").mkdir()
     whole = atomic_io.sha256(packed)
-    monkeypatch.setitem(sources.DOWNLOADS, "cifar100", (packed.as_uri(), whole))
+    change(monkeypatch, "cifar100", downloads=((packed.as_uri(), whole),))
 
-    found = [datasets.load("cifar100", str(tmp_path / name)) for name in ("data", "other", "empty")]
+    found = [datasets.load("cifar100", str(tmp_path / name)) for name in ("data", "other")]
+    monkeypatch.delenv("DATA_DIR")
+    monkeypatch.setattr(sources, "DEFAULT", (tmp_path / "empty",))
+    found.append(datasets.load("cifar100"))
     assert len({dataset.sha256 for dataset in found}) == 1
     assert found[0].sources == found[2].sources == {packed.name: whole}
     assert found[1].sources == {name: atomic_io.sha256(unpacked / name) for name in contents}
@@ -209,14 +237,17 @@ def test_a_downloaded_mnist_is_the_file_that_keras_keeps_and_needs_no_network_th
 ):
     origin = tmp_path / "mnist.npz"
     origin.write_bytes(whole_mnist)
-    monkeypatch.setitem(sources.DOWNLOADS, "mnist", (origin.as_uri(), atomic_io.sha256(origin)))
-    (_, files) = sources.mnist([folder])
+    change(monkeypatch, "mnist", downloads=((origin.as_uri(), atomic_io.sha256(origin)),))
+    monkeypatch.setattr(sources, "DEFAULT", (folder,))
+    (_, files) = sources.read("mnist", [folder])
     origin.unlink()
     cached = tmp_path / "keras" / "datasets" / "mnist.npz"
-    assert files == {"mnist.npz": atomic_io.sha256(cached)} == sources.mnist([folder])[1]
+    assert files == {"mnist.npz": atomic_io.sha256(cached)} == sources.read("mnist", [folder])[1]
 
 
-def test_mnist_is_downloaded_from_where_keras_has_it_and_checked_as_keras_does():
-    url, file_hash = sources.DOWNLOADS["mnist"]
-    loader = inspect.getsource(keras.datasets.mnist.load_data)
-    assert file_hash in loader and url.rpartition("/")[0] in loader
+def test_downloads_are_where_keras_has_them_and_checked_as_keras_does():
+    for name, module in (("mnist", "mnist"), ("fashion-mnist", "fashion_mnist"), ("cifar10", "cifar10")):
+        loader = inspect.getsource(getattr(keras.datasets, module).load_data)
+        for url, file_hash in registry.SOURCES[name].downloads:
+            assert url.rpartition("/")[0] in loader
+            assert file_hash in loader or len(file_hash) == 32, "Keras checks no hash of Fashion-MNIST"

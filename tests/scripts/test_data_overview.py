@@ -71,6 +71,6 @@ def test_the_script_writes_a_plot_per_data_set(tmp_path, capsys):
 
 
 def test_an_unknown_data_set_is_bad_input_before_anything_is_written(tmp_path):
-    with pytest.raises(UserError, match="no data set fashion; choose from cifar100, mnist, synthetic, digits"):
+    with pytest.raises(UserError, match="no data set fashion"):
         data_overview.main(["digits", "fashion", "--output-dir", str(tmp_path / "new")])
     assert not (tmp_path / "new").exists()

@@ -1,0 +1,239 @@
+"""A folder of pictures by class: found, decoded to one size on all cores, and kept decoded for the next run."""
+
+import hashlib
+import json
+import os
+import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from pipeline import console, system
+from pipeline.atomic_io import replacing
+from pipeline.data import pictures
+from pipeline.data.arrays import DAMAGE, Parts
+from pipeline.errors import UserError
+
+TRAIN, TEST, VALIDATION = ("train", "training"), ("test", "testing"), ("val", "valid", "validation")
+HEIF = (".heic", ".heif", ".avif")
+SIDE = 32  # pixels, where nobody asks for another size
+NAMED = 5  # files that are named where some are skipped
+LITTER = ("thumbs.db", "desktop.ini")
+VERSION = 1  # of the decoded copy: to be raised where pictures are decoded otherwise
+
+
+@dataclass(frozen=True)
+class Found:
+    """The files of a folder by class: of each part {class name: files}; test is None where there is no such part."""
+
+    train: dict[str, list[Path]]
+    test: dict[str, list[Path]] | None
+    notes: dict
+
+
+def found(folder: Path) -> Found | None:
+    """The pictures of D/<class>/* or of D/train/<class>/* and D/test/<class>/*; None where there are none.
+
+    Without test/, valid/ or val/ is the test part; beside test/ it is left out.
+    """
+    inside = {path.name.lower(): path for path in _folders(folder)}
+    train = _named(inside, TRAIN)
+    if train is None:
+        classes = _classes(folder)
+        return Found(classes, None, {}) if classes else None
+    test, validation = _named(inside, TEST), _named(inside, VALIDATION)
+    notes = {}
+    if test and validation:
+        notes["left_out"] = f"{validation.name}/; validation images are carved from the training images"
+    test = test or validation
+    of_train = _classes(train)
+    if not of_train:
+        return None
+    of_test = _classes(test) if test else None
+    if of_test is not None:
+        if unknown := sorted(of_test.keys() - of_train.keys()):
+            raise UserError(f"{test} has classes without a training picture: {', '.join(unknown[:5])}")
+        notes["test_part"] = f"{test.name}/"
+    return Found(of_train, of_test or None, notes)
+
+
+def _named(inside: dict[str, Path], names: tuple[str, ...]) -> Path | None:
+    return next((inside[name] for name in names if name in inside), None)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
+
+
+def _classes(folder: Path) -> dict[str, list[Path]]:
+    """Class name -> its files in natural order of name; folders without a file that may be a picture are no classes."""
+    classes = {}
+    for path in sorted(_folders(folder), key=_natural_order):
+        files = [file for file in path.iterdir() if file.is_file() and not _is_litter(file)]
+        if any(file.suffix.lower() in (*pictures.SUFFIXES, *HEIF) for file in files):
+            classes[path.name] = sorted(files, key=_natural_order)
+    return classes
+
+
+def _is_litter(file: Path) -> bool:
+    return file.name.startswith(".") or file.name.lower() in LITTER
+
+
+def _natural_order(path: Path) -> tuple:
+    """A sort key by which 2.png comes before 10.png."""
+    parts = re.split(r"(\d+)", path.name)
+    parts[1::2] = map(int, parts[1::2])  # what the group matched is at the odd places
+    return parts, path.name
+
+
+def read(folder: Path, files: Found, shape: tuple[int, int, int | None] | None) -> Parts:
+    """Decode a folder's pictures: upright, center square, scaled, gray where all are gray or channels say so.
+
+    Files that cannot be read are left out, counted and named. The decoded copy is kept in the cache folder, under the
+    names, sizes and times of the files.
+
+    Raises:
+        UserError: no picture of a class can be read.
+    """
+    height, width, channels = shape or (SIDE, SIDE, None)
+    names = tuple(files.train)
+    listed = [(file, 0, k) for k, name in enumerate(names) for file in files.train[name]]
+    listed += [(file, 1, k) for k, name in enumerate(names) for file in (files.test or {}).get(name, [])]
+    every = [file for file, _, _ in listed]
+    images, errors = _decoded(folder, every, (height, width))
+    good = np.ones(len(every), bool)
+    good[[int(place) for place in errors]] = False
+    _say_skipped(errors, every)
+    part, label = np.array([(part, label) for _, part, label in listed], np.int64).T
+    for k in np.setdiff1d(np.arange(len(names)), label[good & (part == 0)]):
+        raise UserError(f"no picture of {names[k]} in {folder} can be read")
+    is_gray = channels == 1 or (channels is None and _all_gray(images[good]))
+    if is_gray:
+        images = images[..., :1] if _all_gray(images) else _gray(images)
+    train, test = (np.flatnonzero(good & (part == k)) for k in (0, 1))
+    # Not by class: a few of them, as a dry run takes, are of all classes then.
+    test = np.random.default_rng(0).permutation(test)
+    notes = dict(files.notes)
+    notes["skipped_files"] = len(errors)
+    parts = Parts(np.ascontiguousarray(images[train]), label[train], None, None, names, {}, notes)
+    if files.test is not None:
+        parts.x_test, parts.y_test = np.ascontiguousarray(images[test]), label[test]
+    return parts
+
+
+def _say_skipped(errors: dict[str, str], files: list[Path]) -> None:
+    if not errors:
+        return
+    places = [int(place) for place in errors]
+    named = ", ".join(f"{files[k].parent.name}/{files[k].name}" for k in places[:NAMED])
+    more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
+    print(f"warning: {len(places):,} files cannot be read and are skipped: {named}{more}", file=sys.stderr)
+    remedies = {errors[str(k)] for k in places if files[k].suffix.lower() in HEIF}
+    for remedy in sorted(remedies):
+        print(f"warning: {remedy}", file=sys.stderr)
+
+
+def _all_gray(images: np.ndarray) -> bool:
+    """Whether the three channels of every image are the same."""
+    return all((image == image[..., :1]).all() for image in images)
+
+
+def _gray(images: np.ndarray) -> np.ndarray:
+    """RGB images (n, h, w, 3) as (n, h, w, 1), by Pillow's weights."""
+    gray = np.empty((*images.shape[:3], 1), np.uint8)
+    for target, image in zip(gray, images, strict=True):
+        target[..., 0] = np.asarray(Image.fromarray(image).convert("L"))
+    return gray
+
+
+def _decoded(folder: Path, files: list[Path], size: tuple[int, int]) -> tuple[np.ndarray, dict[str, str]]:
+    """Images (n, height, width, 3) uint8, and {place: reason} of those that cannot be read, from the cache if it can.
+
+    Where a file cannot be read, its image is black.
+    """
+    copy = _cache_folder() / f"{_key(folder, files, size)}.npz"
+    kept = _kept(copy, (len(files), *size, 3))
+    if kept:
+        print(f"{len(files):,} pictures from the decoded copy in {copy.parent}")
+        return kept
+    images, errors = np.zeros((len(files), *size, 3), np.uint8), {}
+    formats = _formats()
+
+    def decode(place: int) -> None:
+        try:
+            picture = _picture(files[place], max(size), formats)
+            images[place] = ImageOps.fit(picture, size[::-1], Image.Resampling.LANCZOS)
+        except UserError as error:
+            errors[str(place)] = str(error)
+
+    step = max(1, len(files) // 10)
+    with ThreadPoolExecutor(system.cores()) as pool:  # Pillow decodes and scales without Python's lock
+        for done, _ in enumerate(pool.map(decode, range(len(files))), 1):
+            if done % step == 0 or done == len(files):
+                console.counter(done, len(files), "pictures decoded")
+    errors = dict(sorted(errors.items(), key=lambda entry: int(entry[0])))
+    _keep(copy, images, errors)
+    return images, errors
+
+
+def _picture(file: Path, side: int, formats: tuple[str, ...]) -> Image.Image:
+    suffix = file.suffix.lower()
+    if suffix in HEIF and not _reads(suffix, formats):
+        raise UserError(f"{suffix} files need the package pillow-heif: pip install pillow-heif")
+    return pictures.opened(file, side, formats)
+
+
+def _reads(suffix: str, formats: tuple[str, ...]) -> bool:
+    return ("AVIF" if suffix == ".avif" else "HEIF") in formats
+
+
+def _formats() -> tuple[str, ...]:
+    """Pillow's formats that start no program, and those of phones where pillow-heif is installed."""
+    formats = list(pictures.FORMATS)
+    try:
+        import pillow_heif
+    except ImportError:
+        pass
+    else:
+        pillow_heif.register_heif_opener()
+        formats.append("HEIF")
+    Image.init()
+    if "AVIF" in Image.OPEN and "AVIF" not in formats:
+        formats.append("AVIF")
+    return tuple(formats)
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "small-image-classifiers"
+
+
+def _key(folder: Path, files: list[Path], size: tuple[int, int]) -> str:
+    """Hex digest of what a decoded copy depends on: names, sizes and times of the files, image size, readers."""
+    told = [VERSION, *size, _formats()]
+    for file in files:
+        status = file.stat()
+        told.append((file.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns))
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+
+
+def _kept(copy: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, dict[str, str]] | None:
+    try:
+        with np.load(copy, allow_pickle=False) as archive:
+            images, errors = archive["images"], json.loads(str(archive["errors"]))
+    except (OSError, *DAMAGE):
+        return None
+    return (images, errors) if images.shape == shape and images.dtype == np.uint8 else None
+
+
+def _keep(copy: Path, images: np.ndarray, errors: dict[str, str]) -> None:
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(copy) as temporary:
+            np.savez(temporary, images=images, errors=np.array(json.dumps(errors)))
+    except (OSError, UserError) as error:
+        print(f"the decoded pictures cannot be kept for the next run ({error})")
