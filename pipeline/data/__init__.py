@@ -4,5 +4,16 @@ import lazy_loader
 
 # A module is loaded when it is first used: a script's --help needs none of them.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submodules={"augment", "batches", "cifar100_labels", "datasets", "download", "pictures", "sources", "toy"}
+    __name__,
+    submodules={
+        "augment",
+        "batches",
+        "cifar100_labels",
+        "datasets",
+        "digits",
+        "download",
+        "pictures",
+        "sources",
+        "toy",
+    },
 )

@@ -145,7 +145,7 @@ def test_specks_alone_are_bad_input(tmp_path):
     page = np.full((1600, 1600), 240, np.uint8)
     page[100:104, 100:104] = page[1400:1404, 1300:1304] = 0
     Image.fromarray(page).save(tmp_path / "specks.png")
-    with pytest.raises(UserError, match="specks, no digit"):
+    with pytest.raises(UserError, match="cannot find a digit"):
         pictures.read_digit(tmp_path / "specks.png")
 
 
