@@ -3,17 +3,5 @@
 import lazy_loader
 
 # A module is loaded when it is first used: a script's --help needs none of them.
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submodules={
-        "augment",
-        "batches",
-        "cifar100_labels",
-        "datasets",
-        "digits",
-        "download",
-        "pictures",
-        "sources",
-        "toy",
-    },
-)
+MODULES = "augment batches cifar100_labels datasets digits download pictures sources toy"
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=MODULES.split())

@@ -210,7 +210,8 @@ def _parts(ink: np.ndarray, paper: np.ndarray, faint: float) -> _Parts | None:
         above &= ~lines
         if np.count_nonzero(above) < 8:
             return None
-        faint = max(faint, _otsu(ink[above]) * 0.8)
+        strong = ink[above] >= _otsu(ink[above])
+        faint = max(faint, 0.5 * float(ink[above][strong].mean()))
     mask = cv2.morphologyEx((ink > faint).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     boxes = stats[:, :4].copy()
@@ -274,12 +275,14 @@ def _level_lines(mask: np.ndarray) -> np.ndarray:
         left, top, width, height, _ = stats[number]
         box = (slice(top, top + height), slice(left, left + width))
         mine = (labels[box] == number) & mask[box]
-        if not mine.any():
+        # One thickness for each place along it: a stroke that crosses or follows it for a while is thicker.
+        along = np.where(mine, thickness[box], np.iinfo(np.int32).max).min(axis=0)[mine.any(axis=0)]
+        if len(along) < 0.5 * width:
             continue
-        usual = np.median(thickness[box][mine])
-        if width < LINE * usual or height > 0.1 * width + 2 * usual:
+        limit = 1.6 * np.percentile(along, 30) + 1
+        if width < LINE * np.percentile(along, 30) or np.mean(along <= limit) < 0.5:
             continue
-        lines[box] |= mine & (thickness[box] <= 1.6 * usual + 1)
+        lines[box] |= mine & (thickness[box] <= limit)
     if not lines.any():
         return lines
     # The soft edges of a line go with it.

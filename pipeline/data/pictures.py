@@ -46,7 +46,7 @@ def read(path: str | Path, image_shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def read_digit(path: str | Path) -> tuple[np.ndarray, bool]:
-    """The largest digit of a picture as read_digits lays it out, (28, 28, 1) uint8, and whether it was dark on light."""
+    """The largest digit of a picture, see read_digits: (28, 28, 1) uint8, and whether it was dark on light."""
     digit = digits.largest(read_digits(path))
     return digit.pixels, digit.inverted
 
