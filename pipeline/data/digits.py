@@ -16,6 +16,7 @@ from PIL import Image
 LONGEST, SHORTEST = 2000, 240  # pixels: a picture is scaled to a long side of at most, a short side of at least this
 COARSE = 320  # pixels, long side of the picture in which the paper is looked for
 SMOOTH = 14  # levels of 255 by which paper changes at most between neighbors in it: soft shadows, but no edges
+STROKE = 8  # levels of 255 by which a stroke differs at least from the paper on both its sides
 FAINT = 0.06  # contrast in [0, 1] below which nothing is ink
 LINE = 16  # a straight line is at least this many times as long as it is thick, a digit's stroke is shorter
 SMALLEST = 0.008  # height of a digit, of the picture's long side
@@ -126,8 +127,22 @@ def _papers(gray: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         paper = cv2.fillConvexPoly(np.zeros_like(region), _outline(region), 1)
         # The change at an edge reaches two pixels into the paper, at the picture's own edge none.
         paper = cv2.resize(paper, (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
-        background = cv2.resize(_filled(small, region), (width, height), interpolation=cv2.INTER_LINEAR)
+        background = cv2.resize(
+            _filled(small, _without_strokes(small, region)), (width, height), interpolation=cv2.INTER_LINEAR
+        )
         yield paper, background
+
+
+def _without_strokes(brightness: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """The region without what is darker or lighter than all around within a stroke's width: a soft stroke's middle."""
+    import cv2
+
+    kernel = np.ones((COARSE // 5, COARSE // 5), np.uint8)
+    darker = cv2.subtract(cv2.morphologyEx(brightness, cv2.MORPH_CLOSE, kernel), brightness)
+    lighter = cv2.subtract(brightness, cv2.morphologyEx(brightness, cv2.MORPH_OPEN, kernel))
+    even = ((darker <= STROKE) & (lighter <= STROKE)).astype(np.uint8)
+    paper = cv2.erode(region & even, np.ones((3, 3), np.uint8))
+    return paper if paper.any() else region
 
 
 def _outline(region: np.ndarray) -> np.ndarray:
