@@ -137,7 +137,7 @@ def _without_strokes(brightness: np.ndarray, region: np.ndarray) -> np.ndarray:
     """The region without what is darker or lighter than all around within a stroke's width: a soft stroke's middle."""
     import cv2
 
-    kernel = np.ones((COARSE // 3, COARSE // 3), np.uint8)
+    kernel = np.ones((COARSE // 5, COARSE // 5), np.uint8)
     darker = cv2.subtract(cv2.morphologyEx(brightness, cv2.MORPH_CLOSE, kernel), brightness)
     lighter = cv2.subtract(brightness, cv2.morphologyEx(brightness, cv2.MORPH_OPEN, kernel))
     even = ((darker <= STROKE) & (lighter <= STROKE)).astype(np.uint8)
