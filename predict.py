@@ -4,8 +4,8 @@
     python predict.py output/custom_cnn_model.h5 folder_with_pictures
     python predict.py output/custom_cnn_model_int8.tflite photo.png --json
 
-Any size, color or gray. For the digit models a digit may stand anywhere, dark on light or light on
-dark. Exit code 1: some pictures could not be read (each is named); 2: none could.
+Any size, color or gray. For the digit models the digits may stand anywhere, dark on light or light on dark; several
+in one picture are read as a number. Exit code 1: some pictures could not be read (each is named); 2: none could.
 """
 
 import json
@@ -15,17 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
+from pipeline.atomic_io import replacing
 from pipeline.config import flag, parse
 
 # Nothing here may import Keras or TensorFlow: an exported model is to answer at once.
-from pipeline.data import pictures
+from pipeline.data import digits, pictures
 from pipeline.deploy import runtimes
 from pipeline.errors import UserError, exit_code
 from pipeline.system import cores
 
 TOP = 3
 BATCH = 256  # pictures per call of the model
+SHOWN = 30  # pictures in one --show, which is one image
 
 
 @dataclass(frozen=True)
@@ -35,27 +38,99 @@ class Config:
     model: str = flag("", "saved .h5 or exported .onnx or .tflite model", positional="MODEL")
     images: tuple[str, ...] = flag((), "picture files, or folders of them", positional="PICTURE")
     json: bool = flag(False, "one JSON document instead of the table")
+    single: bool = flag(False, "read one digit per picture, the largest")
+    show: str | None = flag(None, "write the pictures and what the model saw of them to this .png or .jpg")
 
 
-def predictions(paths: list[Path], model: runtimes.Opened) -> list[dict]:
-    """Path, likeliest classes and preprocessing of each picture that can be read; the others are named on stderr."""
-    pixels, results = [], []
+@dataclass(frozen=True)
+class Seen:
+    """What the model takes from one picture: pixels (h, w, c) uint8 of each digit, or of the whole picture.
+
+    boxes: left, top, right, bottom of each digit in the upright picture; None where the model is not of digits.
+    """
+
+    path: Path
+    pixels: list[np.ndarray]
+    inverted: list[bool]
+    boxes: list[tuple[int, int, int, int]] | None
+
+
+def read(path: Path, model: runtimes.Opened, single: bool) -> Seen:
+    """Read one picture for a model, one digit of it if single. UserError where it cannot be read."""
+    if model.about.get("dataset") not in pictures.DIGITS:
+        return Seen(path, [pictures.read(path, model.image_shape)], [False], None)
+    found = pictures.read_digits(path)
+    if single:
+        found = [digits.largest(found)]
+    return Seen(
+        path, [digit.pixels for digit in found], [digit.inverted for digit in found], [digit.box for digit in found]
+    )
+
+
+def read_all(paths: list[Path], model: runtimes.Opened, single: bool) -> list[Seen]:
+    """Every picture that can be read; the others are named on stderr."""
+    seen = []
     for path in paths:
         try:
-            image, inverted = pictures.for_model(path, model.about.get("dataset"), model.image_shape)
+            seen.append(read(path, model, single))
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
-            continue
-        pixels.append(image)
-        results.append({"image": str(path), "inverted": inverted})
-    if not pixels:
+    return seen
+
+
+def predictions(pictures_seen: list[Seen], model: runtimes.Opened) -> list[dict]:
+    """Likeliest classes and preprocessing of each picture; for digits also the number, and each digit with its box.
+
+    `predictions` and `inverted` of a picture with several digits are those of its largest one.
+    """
+    if not pictures_seen:
         return []
-    probabilities = model.predict(np.stack(pixels).astype(np.float32))
-    names = model.about["class_names"]
-    for result, row in zip(results, probabilities, strict=True):
-        best = np.argsort(-row, kind="stable")[:TOP]
-        result["predictions"] = [{"class": names[k], "probability": float(row[k])} for k in best]
+    pixels = [image for seen in pictures_seen for image in seen.pixels]
+    rows = iter(model.predict(np.stack(pixels).astype(np.float32)))
+    results = []
+    for seen in pictures_seen:
+        answers = [
+            {"inverted": inverted, "predictions": likeliest(next(rows), model.about["class_names"])}
+            for inverted in seen.inverted
+        ]
+        if seen.boxes is None:
+            results.append({"image": str(seen.path), **answers[0]})
+            continue
+        found = [{"box": box, **answer} for box, answer in zip(seen.boxes, answers, strict=True)]
+        number = "".join(answer["predictions"][0]["class"] for answer in answers)
+        main = answers[int(np.argmax([digits.area(box) for box in seen.boxes]))]
+        results.append({"image": str(seen.path), **main, "number": number, "digits": found})
     return results
+
+
+def likeliest(probabilities: np.ndarray, names: list[str]) -> list[dict]:
+    """The TOP classes of one row of probabilities, best first."""
+    best = np.argsort(-probabilities, kind="stable")[:TOP]
+    return [{"class": names[k], "probability": float(probabilities[k])} for k in best]
+
+
+def show(shown: list[tuple[Seen, dict]], path: Path) -> None:
+    """Write each picture, with a frame around its digits, and beside it what the model saw of it and answered."""
+    side, cell, gap = 300, 112, 12
+    font = ImageFont.load_default(16)
+    rows = []
+    for seen, result in shown:
+        row = Image.new("RGB", (side + (cell + gap) * len(seen.pixels) + gap, side), "white")
+        row.paste(pictures.outlined(seen.path, seen.boxes or [], side))
+        answers = result.get("digits", [result])
+        for k, (pixels, answer) in enumerate(zip(seen.pixels, answers, strict=True)):
+            image = Image.fromarray(pixels.squeeze()).convert("RGB").resize((cell, cell), Image.Resampling.NEAREST)
+            place = (side + gap + k * (cell + gap), 0)
+            row.paste(image, place)
+            best = answer["predictions"][0]
+            text = f"{best['class']} {best['probability']:.1%}"
+            ImageDraw.Draw(row).text((place[0], cell + 4), text, fill="black", font=font)
+        rows.append(row)
+    sheet = Image.new("RGB", (max(row.width for row in rows), (side + gap) * len(rows) - gap), "white")
+    for number, row in enumerate(rows):
+        sheet.paste(row, (0, number * (side + gap)))
+    with replacing(path) as temporary:
+        sheet.save(temporary)
 
 
 class Table:
@@ -74,10 +149,21 @@ class Table:
         cells = "".join(f"{name:<{self.cell + 9}}" for name in ("  first", "  second", "  third"))
         return f"{'picture':<{self.first}}{cells}".rstrip()
 
-    def row(self, result: dict) -> str:
-        cells = "".join(f"{one['probability']:>7.1%}  {one['class']:<{self.cell}}" for one in result["predictions"])
-        note = "  (dark on light, inverted)" if result["inverted"] else ""
-        return f"{self.names[result['image']]:<{self.first}}{cells}{note}".rstrip()
+    def rows(self, result: dict) -> str:
+        """A picture's row; where it has several digits, the number, and a row for each digit with its place."""
+        name, found = self.names[result["image"]], result.get("digits", [])
+        if len(found) < 2:
+            return self.row(name, result)
+        lines = [f"{name:<{self.first}}{len(found)} digits: {result['number']}"]
+        for digit in found:
+            left, top, right, bottom = digit["box"]
+            lines.append(self.row("", digit) + f"  at {left}-{right}, {top}-{bottom}")
+        return "\n".join(lines)
+
+    def row(self, name: str, answer: dict) -> str:
+        cells = "".join(f"{one['probability']:>7.1%}  {one['class']:<{self.cell}}" for one in answer["predictions"])
+        note = "  (dark on light, inverted)" if answer["inverted"] else ""
+        return f"{name:<{self.first}}{cells}{note}".rstrip()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -85,22 +171,31 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(Config, argv, about=__doc__)
     if not config.images:
         raise UserError("no picture given; name picture files or a folder of them after the model")
+    if config.show and Path(config.show).suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise UserError(f"--show {config.show} must end in .png or .jpg")
     model = runtimes.open_model(config.model, cores())
     path = Path(config.model)
     if runtimes.is_outdated(path, model.about):
         earlier = f"an earlier {runtimes.source_path(path).name} than the one beside it"
         print(f"warning: {path} was made from {earlier}; run export_model.py again", file=sys.stderr)
     paths = pictures.listed(config.images)
+    if config.show and len(paths) > SHOWN:
+        raise UserError(f"--show takes at most {SHOWN} pictures, not {len(paths):,}; name some of them")
     table = Table(paths, model.about["class_names"])
-    results = []
+    results, shown = [], []
     for start in range(0, len(paths), BATCH):
-        found = predictions(paths[start : start + BATCH], model)
+        seen = read_all(paths[start : start + BATCH], model, config.single)
+        found = predictions(seen, model)
+        if config.show:
+            shown += zip(seen, found, strict=True)
         if found and not config.json:
-            lines = [table.row(result) for result in found]
+            lines = [table.rows(result) for result in found]
             if not results:
                 lines.insert(0, table.head())
             print("\n".join(lines), flush=True)
         results += found
+    if shown:
+        show(shown, Path(config.show))
     if config.json:
         about = {key: model.about[key] for key in ("title", "dataset") if key in model.about}
         print(json.dumps({"model": config.model, **about, "images": results}, indent=1))

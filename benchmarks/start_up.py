@@ -35,7 +35,7 @@ class Config:
     rounds: int = flag(5, "processes of each script", minimum=1)
     toy: bool = flag(False, "toy data in place of the real ones")
     script: str = flag("", "start one in this process (used by the benchmark itself)", choices=("", *SCRIPTS))
-    begun: float = flag(0.0, "when this process was started, in seconds since 1970", recorded=False)
+    begun: float = flag(0.0, "when this process was started, in seconds since 1970", maximum=1e11, recorded=False)
     data_dir: str | None = flag(None, recorded=False)
     output_dir: str | None = flag(None, "folder for the result; else output/, for trials output/demo/", recorded=False)
 

@@ -62,6 +62,8 @@ def heading(answer: Answer) -> str:
     """Head of an answer's card: the model, its most probable class, and how fast it was."""
     (best, probability), *_ = answer.top(1).items()
     words = f"says <b>{html.escape(best)}</b> ({probability:.1%}) after {answer.milliseconds:.1f} milliseconds"
+    if answer.number:
+        words = f"reads <b>{html.escape(answer.number)}</b>; of its largest digit it {words}"
     title = html.escape(answer.title).replace("_", "_<wbr>")  # file names are long for a phone
     return f'<div class="card"><h3>{title}</h3><p>{words}</p></div>'
 
@@ -74,6 +76,8 @@ def explanation(answer: Answer, method: str) -> str:
     if answer.digit:
         seen += ", white on black and centered, as in MNIST" + (" (it was dark on light)" if answer.inverted else "")
     figures = _figure(answer.seen, "the picture as the model takes it", seen)
+    if answer.found is not None:
+        figures = _figure(answer.found, "the picture with a frame around each digit", "The digits found") + figures
     note = f"{name} finds no evidence for {best} in the picture."
     if answer.heat is None:
         note = "No heat map: that needs TensorFlow, one softmax at the model's end, and maps of 3 x 3 cells or more."

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.data import datasets, pictures, registry, sources
+from pipeline.data import datasets, digits, pictures, registry, sources
 from pipeline.errors import UserError
 from pipeline.explain import explainer
 from pipeline.models import saved_model
@@ -34,6 +34,10 @@ class Answer:
     # explains such a model
     heat: np.ndarray | None
     milliseconds: float  # latency of the model alone, one picture
+    # Several digits in one picture: the number they make, and the picture (h, w, 3) uint8 with a frame around each.
+    # All else is about the largest of them.
+    number: str = ""
+    found: np.ndarray | None = None
 
     def top(self, n: int = 5) -> dict[str, float]:
         """The n most probable classes, best first."""
@@ -62,8 +66,17 @@ class Classifier:
         saved_model.predict(self.model, np.zeros((1, *self.image_shape), np.uint8))
 
     def answer(self, picture: str | Path, method: str) -> Answer:
-        digit = self.dataset in pictures.DIGITS
-        seen, inverted = pictures.for_model(picture, self.dataset, self.image_shape)
+        digit, number, found = self.dataset in pictures.DIGITS, "", None
+        if digit:
+            every = pictures.read_digits(picture)
+            largest = digits.largest(every)
+            seen, inverted = largest.pixels, largest.inverted
+            if len(every) > 1:
+                rows = saved_model.predict(self.model, np.stack([one.pixels for one in every]))
+                number = "".join(self.class_names[best] for best in rows.argmax(axis=1))
+                found = np.asarray(pictures.outlined(picture, [one.box for one in every]))
+        else:
+            seen, inverted = pictures.read(picture, self.image_shape), False
         start = time.perf_counter()
         probabilities = saved_model.predict(self.model, seen[None])[0]
         milliseconds = 1000 * (time.perf_counter() - start)
@@ -71,7 +84,8 @@ class Classifier:
         if self.explainer:
             with contextlib.suppress(UserError):  # all its maps are too coarse; the answer stands
                 heat = self.explainer(seen[None], method=method)[0]
-        return Answer(self.title, self.class_names, probabilities, seen, digit, inverted, heat, milliseconds)
+        about = {"seen": seen, "digit": digit, "inverted": inverted, "number": number, "found": found}
+        return Answer(self.title, self.class_names, probabilities, heat=heat, milliseconds=milliseconds, **about)
 
 
 def answer(model: Path, picture: str | Path, name: str = "", method: str = explainer.DEFAULT_METHOD) -> Answer:

@@ -6,15 +6,16 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
 
+from pipeline.data import digits
 from pipeline.data.registry import SOURCES
 from pipeline.errors import UserError
 
 # Pillow knows more formats, and some of those start programs.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-SPECK = 0.05  # of the largest stroke's ink: what has less is dirt on the paper, and would shrink the digit
+FRAME = "darkorange"  # of a digit that was found
 MEGAPIXELS = 64  # of one picture, so that no small file unpacks to more than a laptop's memory
 DIGITS = tuple(name for name, source in SOURCES.items() if source.digits)  # white digits on black, centered
 
@@ -46,43 +47,41 @@ def read(path: str | Path, image_shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def read_digit(path: str | Path) -> tuple[np.ndarray, bool]:
-    """Read one picture of a digit, anywhere in it, and lay it out as MNIST's digits are.
+    """The largest digit of a picture, see read_digits: (28, 28, 1) uint8, and whether it was dark on light."""
+    digit = digits.largest(read_digits(path))
+    return digit.pixels, digit.inverted
 
-    A 28x28 picture with a black edge is taken as it is. Otherwise the ink is what differs from the
-    background, scaled with its proportions into 20x20 and moved so that its center of mass is at
-    pixel (14, 14) of 28x28 (LeCun et al. 1998, Gradient-based learning applied to document recognition,
-    section III A).
+
+def read_digits(path: str | Path) -> list[digits.Digit]:
+    """Read one picture of digits, anywhere in it, in reading order; each laid out as MNIST's digits are.
+
+    A 28x28 picture with a black edge is taken as it is.
 
     Args:
         path: a file in one of FORMATS, at most MEGAPIXELS large; transparent parts become white.
-    Returns:
-        (28, 28, 1) uint8, white on black; whether it was dark on light and had to be inverted.
     Raises:
-        UserError: missing, broken or enormous picture, or one with nothing on it but specks.
+        UserError: missing, broken or enormous picture, or one in which there is no digit to find.
     """
-    picture = opened(path).convert("L")
-    gray = np.asarray(picture, np.float32)
+    gray = np.asarray(opened(path).convert("L"))
     if gray.shape == (28, 28) and _edge(gray).max() == 0 and gray.max() > 0:
-        return gray.astype(np.uint8)[..., None], False
-    picture.thumbnail((400, 400), Image.Resampling.BOX)  # enough for strokes, and little to compute
-    gray = np.asarray(picture, np.float32)
-    difference = gray - _background(gray)
-    dark_on_light = -difference.min() > difference.max()
-    if dark_on_light:
-        difference = -difference
-    ink = np.maximum(difference, 0)
-    if ink.max() < 16:
-        raise UserError(f"{path} shows one even colour, no digit")
-    threshold = _otsu(ink)
-    ink = _without_specks(ink, threshold)
-    strokes = ink > threshold
-    rows, columns = np.flatnonzero(strokes.any(axis=1)), np.flatnonzero(strokes.any(axis=0))
-    full_ink = np.percentile(ink[strokes], 90)
-    ink = np.clip((ink - threshold / 2) / (full_ink - threshold / 2), 0, 1)
-    digit = _centered(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    if digit is None:
-        raise UserError(f"{path} shows a few specks, no digit")
-    return digit[..., None], bool(dark_on_light)
+        return [digits.Digit(gray[..., None], (0, 0, 28, 28), inverted=False)]
+    found = digits.find(gray)
+    if not found:
+        raise UserError(f"{path}: cannot find a digit in it; photograph it closer, dark on light or light on dark")
+    return found
+
+
+def outlined(path: str | Path, boxes: list[tuple[int, int, int, int]], side: int = 480) -> Image.Image:
+    """A picture, upright, at most `side` pixels wide and high, with a frame around each box (see digits.Digit)."""
+    picture = opened(path)
+    scale = min(1, side / max(picture.size))
+    picture = picture.resize([max(1, round(scale * length)) for length in picture.size])
+    draw = ImageDraw.Draw(picture)
+    for left, top, right, bottom in boxes:
+        draw.rectangle(
+            [scale * left - 2, scale * top - 2, scale * right + 1, scale * bottom + 1], outline=FRAME, width=2
+        )
+    return picture
 
 
 def listed(places: tuple[str, ...]) -> list[Path]:
@@ -173,59 +172,3 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 def _edge(gray: np.ndarray) -> np.ndarray:
     """The outermost pixels of (h, w), in one row."""
     return np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
-
-
-def _background(gray: np.ndarray) -> np.ndarray:
-    """Brightness (h, w) of the paper: a plane through the edge, but for strokes that touch it."""
-    y, x = np.mgrid[0 : gray.shape[0], 0 : gray.shape[1]].astype(np.float32)
-    plane = np.stack([np.ones_like(gray), x / gray.shape[1], y / gray.shape[0]], axis=-1)
-    edge, where = _edge(gray), np.concatenate([plane[0], plane[-1], plane[:, 0], plane[:, -1]])
-    paper = np.abs(edge - np.median(edge)) < 40
-    coefficients, *_ = np.linalg.lstsq(where[paper], edge[paper], rcond=None)
-    return plane @ coefficients
-
-
-def _otsu(values: np.ndarray) -> float:
-    """The threshold that separates values into two groups best (Otsu 1979)."""
-    counts, edges = np.histogram(values, bins=128)
-    centers = (edges[:-1] + edges[1:]) / 2
-    below, sums = np.cumsum(counts), np.cumsum(counts * centers)
-    above = below[-1] - below
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
-    return float(edges[1 + np.nanargmax(between)])
-
-
-def _without_specks(ink: np.ndarray, threshold: float) -> np.ndarray:
-    """Ink (h, w) without the connected parts that have less than SPECK of the largest part's ink."""
-    from scipy import ndimage  # here: other pictures are read sooner without it
-
-    parts, n = ndimage.label(ink > threshold, structure=np.ones((3, 3)))
-    amounts = ndimage.sum_labels(ink, parts, np.arange(n + 1))
-    amounts[0] = np.inf  # what lies below the threshold: paper, and the strokes' soft edges
-    return np.where(amounts[parts] < SPECK * amounts[1:].max(), 0, ink)
-
-
-def _centered(ink: np.ndarray) -> np.ndarray | None:
-    """Ink (h, w) in [0, 1], scaled into 20x20, its center of mass at pixel (14, 14) of (28, 28) uint8.
-
-    None where nothing of it is left at that size.
-    """
-    scale = 20 / max(ink.shape)
-    height, width = (max(1, round(side * scale)) for side in ink.shape)
-    small = Image.fromarray((255 * ink).astype(np.uint8)).resize((width, height), Image.Resampling.LANCZOS)
-    digit = np.asarray(small, np.float32)
-    if not digit.any():
-        return None
-    digit = digit * (255 / digit.max())
-    top = _start(digit.sum(axis=1))
-    left = _start(digit.sum(axis=0))
-    canvas = np.zeros((28, 28), np.uint8)
-    canvas[top : top + height, left : left + width] = digit.round()
-    return canvas
-
-
-def _start(mass: np.ndarray) -> int:
-    """The place among 28 at which these sums along one axis must begin to have their center of mass at 14."""
-    middle = float((mass * np.arange(len(mass))).sum() / mass.sum())
-    return int(np.clip(round(14 - middle), 0, 28 - len(mass)))

@@ -128,7 +128,7 @@ def test_a_digit_cut_close_to_its_strokes_is_read_too(digit, tmp_path):
     Image.fromarray(255 - close).resize((close.shape[1] * 6, close.shape[0] * 6)).save(tmp_path / "a.png")
     pixels, inverted = pictures.read_digit(tmp_path / "a.png")
     Image.fromarray(np.pad(digit, 20)).save(tmp_path / "b.png")
-    assert inverted and likeness(pixels, pictures.read_digit(tmp_path / "b.png")[0]) > 0.9
+    assert inverted and likeness(pixels, pictures.read_digit(tmp_path / "b.png")[0]) > 0.85
 
 
 def test_specks_on_the_paper_do_not_shrink_the_digit(digit, tmp_path):
@@ -145,7 +145,7 @@ def test_specks_alone_are_bad_input(tmp_path):
     page = np.full((1600, 1600), 240, np.uint8)
     page[100:104, 100:104] = page[1400:1404, 1300:1304] = 0
     Image.fromarray(page).save(tmp_path / "specks.png")
-    with pytest.raises(UserError, match="specks, no digit"):
+    with pytest.raises(UserError, match="cannot find a digit"):
         pictures.read_digit(tmp_path / "specks.png")
 
 

@@ -87,7 +87,7 @@ def test_a_method_that_knows_of_no_class_is_not_shown_as_a_reason_for_one(folder
         ("script.png", "not a picture"),
         ("enormous.png", "9,000 x 9,000 pixels"),
         ("bomb.png", "pixels"),
-        ("blank.png", "no digit"),
+        ("blank.png", "cannot find a digit"),
         ("cut.png", "damaged"),
     ],
 )

@@ -1,0 +1,418 @@
+"""Digits in a photograph, scan or screenshot: found, separated, and laid out as MNIST's are.
+
+The paper is a region of smoothly changing brightness, found first, so that a desk, a scanner's edge or the margin of a
+plot are no ink. Ink is what differs from the paper's own brightness at each place; straight lines (ruled paper, grids,
+form boxes) are removed from it, and what is left is grouped into digits.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+# OpenCV is imported where it is used: a picture that is a digit already is read without it.
+
+LONGEST, SHORTEST = 2000, 240  # pixels: a picture is scaled to a long side of at most, a short side of at least this
+COARSE = 320  # pixels, long side of the picture in which the paper is looked for
+SMOOTH = 14  # levels of 255 by which paper changes at most between neighbors in it: soft shadows, but no edges
+STROKE = 8  # levels of 255 by which a stroke differs at least from the paper on both its sides
+FAINT = 0.06  # contrast in [0, 1] below which nothing is ink
+LINE = 16  # a straight line is at least this many times as long as it is thick, a digit's stroke is shorter
+SMALLEST = 0.008  # height of a digit, of the picture's long side
+SIMILAR = 0.35  # of the tallest digit's height: what is lower is no digit beside it
+
+
+@dataclass(frozen=True)
+class Digit:
+    """A digit and where it stands.
+
+    pixels: (28, 28, 1) uint8, white on black, laid out as in MNIST.
+    box: left, top, right, bottom in pixels of the upright picture; right and bottom lie outside.
+    inverted: it was dark on light.
+    """
+
+    pixels: np.ndarray
+    box: tuple[int, int, int, int]
+    inverted: bool
+
+
+def find(gray: np.ndarray) -> list[Digit]:
+    """Digits in a picture in reading order: line by line, each from left to right; [] where there are none.
+
+    Args:
+        gray: (h, w) uint8.
+    """
+    import cv2
+
+    height, width = gray.shape
+    scale = min(LONGEST / max(height, width), max(1, SHORTEST / min(height, width)))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    for paper, background in _papers(gray):
+        found = _on_paper(gray, paper, background)
+        if found:
+            return [_in_original(digit, scale, (height, width)) for digit in _reading_order(found)]
+    return []
+
+
+def largest(digits: list[Digit]) -> Digit:
+    """The digit with the largest box."""
+    return max(digits, key=lambda digit: area(digit.box))
+
+
+def area(box: tuple[int, int, int, int]) -> int:
+    """Pixels in a box left, top, right, bottom."""
+    left, top, right, bottom = box
+    return (right - left) * (bottom - top)
+
+
+def center(ink: np.ndarray) -> np.ndarray | None:
+    """Ink (h, w) in [0, 1], scaled with its proportions into 20x20 and moved so that its center of mass is at
+    pixel (14, 14) of (28, 28) uint8; None where nothing of it is left at that size.
+
+    LeCun et al. 1998, Gradient-based learning applied to document recognition, section III A.
+    """
+    scale = 20 / max(ink.shape)
+    height, width = (max(1, round(side * scale)) for side in ink.shape)
+    small = Image.fromarray((255 * ink).astype(np.uint8)).resize((width, height), Image.Resampling.LANCZOS)
+    digit = np.asarray(small, np.float32)
+    if not digit.any():
+        return None
+    digit = digit * (255 / digit.max())
+    top = _start(digit.sum(axis=1))
+    left = _start(digit.sum(axis=0))
+    canvas = np.zeros((28, 28), np.uint8)
+    canvas[top : top + height, left : left + width] = digit.round()
+    return canvas
+
+
+def _start(mass: np.ndarray) -> int:
+    """The place among 28 at which these sums along one axis must begin to have their center of mass at 14."""
+    middle = float((mass * np.arange(len(mass))).sum() / mass.sum())
+    return int(np.clip(round(14 - middle), 0, 28 - len(mass)))
+
+
+def _papers(gray: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What may be the paper, the innermost first: its mask (h, w) bool, and its brightness (h, w) float32.
+
+    A sheet on a desk or a plot in its margin is a rectangle of its own; after these comes the largest region, and at
+    last the whole picture, for a digit that leaves no even paper around it.
+    """
+    import cv2
+
+    height, width = gray.shape
+    scale = COARSE / max(height, width)
+    small = cv2.resize(
+        gray, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
+    )
+    small = cv2.medianBlur(small, 11)  # thin lines and strokes are gone
+    change = cv2.morphologyEx(small, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    _, regions, stats, _ = cv2.connectedComponentsWithStats((change <= SMOOTH).astype(np.uint8), connectivity=4)
+    areas = stats[:, cv2.CC_STAT_AREA].astype(float)
+    areas[0] = 0  # the edges between the regions
+    inner = []
+    for number in np.flatnonzero(areas >= 0.1 * small.size):
+        region = (regions == number).astype(np.uint8)
+        outline = _outline(region)
+        (_, sides, _) = cv2.minAreaRect(outline)
+        rectangle = cv2.contourArea(outline) >= 0.85 * sides[0] * sides[1]
+        filled = areas[number] >= 0.6 * cv2.contourArea(outline)
+        if rectangle and filled and min(sides) >= 0.3 * min(small.shape):
+            inner.append(number)
+    inner.sort(key=lambda number: areas[number])
+    largest_region = [int(np.argmax(areas))] if areas.any() else []
+    for number in dict.fromkeys([*inner, *largest_region]):
+        region = (regions == number).astype(np.uint8)
+        paper = cv2.fillConvexPoly(np.zeros_like(region), _outline(region), 1)
+        # The change at an edge reaches two pixels into the paper, at the picture's own edge none.
+        paper = cv2.resize(paper, (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
+        background = cv2.resize(
+            _filled(small, _without_strokes(small, region)), (width, height), interpolation=cv2.INTER_LINEAR
+        )
+        yield paper, background
+    yield np.ones(gray.shape, bool), _plane_through_edge(gray)
+
+
+def _plane_through_edge(gray: np.ndarray) -> np.ndarray:
+    """Brightness (h, w) float32 of a plane through the picture's outermost pixels, but for strokes that touch them."""
+    height, width = gray.shape
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    plane = np.stack([np.ones_like(x), x / width, y / height], axis=-1)
+    border = np.ones(gray.shape, bool)
+    border[1:-1, 1:-1] = False
+    edge, where = gray[border].astype(np.float32), plane[border]
+    paper = np.abs(edge - np.median(edge)) < 40
+    coefficients, *_ = np.linalg.lstsq(where[paper], edge[paper], rcond=None)
+    return (plane @ coefficients).astype(np.float32)
+
+
+def _without_strokes(brightness: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """The region without what is darker or lighter than all around within a stroke's width: a soft stroke's middle."""
+    import cv2
+
+    kernel = np.ones((COARSE // 5, COARSE // 5), np.uint8)
+    darker = cv2.subtract(cv2.morphologyEx(brightness, cv2.MORPH_CLOSE, kernel), brightness)
+    lighter = cv2.subtract(brightness, cv2.morphologyEx(brightness, cv2.MORPH_OPEN, kernel))
+    even = ((darker <= STROKE) & (lighter <= STROKE)).astype(np.uint8)
+    paper = cv2.erode(region & even, np.ones((3, 3), np.uint8))
+    return paper if paper.any() else region
+
+
+def _outline(region: np.ndarray) -> np.ndarray:
+    """Convex hull of a region (h, w) uint8: a sheet of paper is convex, and ink may cut it into parts."""
+    import cv2
+
+    contours, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.convexHull(np.concatenate(contours))
+
+
+def _filled(brightness: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Brightness (h, w) float32 where it is known; elsewhere an average of what is known, as near as there is any."""
+    import cv2
+
+    known = known.astype(np.float32)
+    values = brightness * known
+    filled = np.zeros_like(values)
+    missing = np.ones(values.shape, bool)
+    for sigma in (2, 4, 8, 16, 32, 64, 128):
+        weight = cv2.GaussianBlur(known, (0, 0), sigma)
+        enough = missing & (weight > 0.1)
+        filled[enough] = cv2.GaussianBlur(values, (0, 0), sigma)[enough] / weight[enough]
+        missing &= ~enough
+    filled[missing] = values.sum() / known.sum()
+    return cv2.GaussianBlur(filled, (0, 0), 2)
+
+
+def _on_paper(gray: np.ndarray, paper: np.ndarray, background: np.ndarray) -> list[Digit]:
+    """Digits on a paper, boxes in pixels of this picture; dark on light or light on dark, whichever has more ink."""
+    import cv2
+
+    difference = background - cv2.GaussianBlur(gray, (3, 3), 0)
+    noise = 1.48 * float(np.median(np.abs(difference[paper])))  # levels
+    candidates = []
+    for inverted in (True, False):
+        room = np.maximum(background if inverted else 255 - background, 32)
+        ink = np.clip((difference if inverted else -difference) / room, 0, 1)
+        parts = _parts(np.where(paper, ink, 0), paper, max(FAINT, 5 * noise / float(room[paper].mean())))
+        if parts is not None:
+            candidates.append((parts.weight, inverted, parts))
+    if not candidates:
+        return []
+    _, inverted, parts = max(candidates, key=lambda candidate: candidate[0])
+    found = []
+    for group in _groups(parts.boxes):
+        left, top, right, bottom = _around(parts.boxes[group])
+        mine = np.isin(parts.labels[top:bottom, left:right], parts.numbers[group])
+        pixels = center(_soft(parts.ink[top:bottom, left:right], mine, parts.threshold))
+        if pixels is not None:
+            found.append(Digit(pixels[..., None], (left, top, right, bottom), inverted))
+    return found
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Connected parts of ink that may be digits or pieces of them.
+
+    ink: (h, w) float32 in [0, 1]; labels: (h, w) of the parts; numbers, boxes: of each part; weight: their ink in all.
+    """
+
+    ink: np.ndarray
+    labels: np.ndarray
+    numbers: np.ndarray
+    boxes: np.ndarray
+    threshold: float
+    weight: float
+
+
+def _parts(ink: np.ndarray, paper: np.ndarray, faint: float) -> _Parts | None:
+    """The parts of one polarity with more than a faint contrast; None where there is none that is large enough."""
+    import cv2
+
+    ink = np.where(_edge_bands(ink > faint), 0, ink)
+    for _ in range(2):  # pale lines hide the level of the ink, dark ones are seen at that level
+        above = ink > faint
+        if np.count_nonzero(above) < 8:
+            return None
+        lines = _lines(above)
+        ink = np.where(lines, 0, ink)
+        above &= ~lines
+        if np.count_nonzero(above) < 8:
+            return None
+        strong = ink[above] >= _otsu(ink[above])
+        faint = max(faint, 0.5 * float(ink[above][strong].mean()))
+    mask = cv2.morphologyEx((ink > faint).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    boxes = stats[:, :4].copy()
+    boxes[:, 2:] += boxes[:, :2]
+    heights, widths = stats[:, 3], stats[:, 2]
+    sizes = np.maximum(heights, widths)
+    large = sizes >= max(6, SMALLEST * max(ink.shape))
+    large[0] = False
+    touching = _touching(labels, paper, len(stats))
+    free = large & ~touching
+    if free.any() and sizes[free].max() >= 0.3 * sizes[large].max():
+        large = free  # a digit that is cut off is none
+    if not large.any():
+        return None
+    keep = large & (sizes >= 0.1 * sizes[large].max())
+    numbers = np.flatnonzero(keep)
+    weight = float(ink[np.isin(labels, numbers)].sum())
+    return _Parts(ink, labels, numbers, boxes[numbers], faint, weight)
+
+
+def _touching(labels: np.ndarray, paper: np.ndarray, count: int) -> np.ndarray:
+    """Whether each part reaches the paper's edge, (count,) bool."""
+    import cv2
+
+    inside = cv2.erode(paper.astype(np.uint8), np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    touching = np.zeros(count, bool)
+    touching[np.unique(labels[inside == 0])] = True
+    return touching
+
+
+def _edge_bands(mask: np.ndarray) -> np.ndarray:
+    """Ink along most of a side of the picture, down to its usual depth: a desk, a scanner's lid."""
+    bands = np.zeros_like(mask)
+    for turns in range(4):
+        side, band = np.rot90(mask, turns), np.rot90(bands, turns)
+        depths = np.where(side.all(axis=0), len(side), np.argmin(side, axis=0))
+        if np.mean(depths > 0) > 0.5:
+            usual = np.percentile(depths[depths > 0], 75) + 4
+            band |= np.arange(len(side))[:, None] < np.minimum(depths + 2, usual)
+    return bands
+
+
+def _lines(mask: np.ndarray) -> np.ndarray:
+    """Pixels of straight thin lines, nearly level or upright, without the strokes that cross them."""
+    return _level_lines(mask) | _level_lines(mask.T).T
+
+
+def _level_lines(mask: np.ndarray) -> np.ndarray:
+    import cv2
+
+    mask = np.ascontiguousarray(mask)
+    thickness = _run_lengths(mask)
+    length = max(12, round(0.05 * min(mask.shape)))
+    bridged = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((1, 5), np.uint8))
+    straight = cv2.morphologyEx(bridged, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
+    thin = (straight > 0) & (thickness * LINE / 2 <= mask.shape[1])
+    joined = cv2.morphologyEx(thin.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, length), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    lines = np.zeros_like(mask)
+    for number in range(1, count):
+        left, top, width, height, _ = stats[number]
+        box = (slice(top, top + height), slice(left, left + width))
+        mine = (labels[box] == number) & mask[box]
+        # One thickness for each place along it: a stroke that crosses or follows it for a while is thicker.
+        along = np.where(mine, thickness[box], np.iinfo(np.int32).max).min(axis=0)[mine.any(axis=0)]
+        if len(along) < 0.5 * width:
+            continue
+        limit = 1.6 * np.percentile(along, 30) + 1
+        if width < LINE * np.percentile(along, 30) or np.mean(along <= limit) < 0.5:
+            continue
+        lines[box] |= mine & (thickness[box] <= limit)
+    if not lines.any():
+        return lines
+    # The soft edges of a line go with it.
+    halo = cv2.dilate(lines.astype(np.uint8), np.ones((5, 3), np.uint8)) > 0
+    return lines | (halo & ~mask)
+
+
+def _run_lengths(mask: np.ndarray) -> np.ndarray:
+    """Of each pixel of a mask (h, w), the number of pixels in one column that hang together with it; 0 elsewhere."""
+    columns = np.zeros((mask.shape[1], mask.shape[0] + 2), np.int8)
+    columns[:, 1:-1] = mask.T
+    flat = columns.ravel()
+    steps = np.diff(flat)
+    starts, ends = np.flatnonzero(steps == 1) + 1, np.flatnonzero(steps == -1) + 1
+    lengths = np.zeros(flat.shape, np.int32)
+    lengths[flat > 0] = np.repeat(ends - starts, ends - starts)
+    return lengths.reshape(columns.shape)[:, 1:-1].T
+
+
+def _groups(boxes: np.ndarray) -> list[np.ndarray]:
+    """Indices of the parts of each digit: a small part belongs to the large one that it is close to.
+
+    Args:
+        boxes: (n, 4) left, top, right, bottom.
+    """
+    heights, widths = boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]
+    order = np.argsort(-np.maximum(heights, widths), kind="stable")
+    groups = []
+    for part in order:
+        best, nearest = None, 0.25
+        for group in groups:
+            around = _around(boxes[group])
+            size = max(around[3] - around[1], around[2] - around[0])
+            distance = _distance(around, boxes[part], heights[part] < 0.6 * size) / size
+            if distance < nearest:
+                best, nearest = group, distance
+        if best is None:
+            groups.append([part])
+        else:
+            best.append(part)
+    sizes = [_around(boxes[group]) for group in groups]
+    tallest = max(max(box[3] - box[1], (box[2] - box[0]) / 2) for box in sizes)
+    tall = [box[3] - box[1] >= SIMILAR * tallest for box in sizes]
+    return [np.array(group) for group, kept in zip(groups, tall, strict=True) if kept]
+
+
+def _distance(large: tuple, part: np.ndarray, small: bool) -> float:
+    """Pixels between a digit's box and a part of it; infinite where the part is a digit of its own beside it."""
+    across = max(part[0] - large[2], large[0] - part[2])
+    down = max(part[1] - large[3], large[1] - part[3], 0)
+    overlap = -across / max(1, min(part[2] - part[0], large[2] - large[0]))
+    if overlap >= 0.5 or (small and overlap > 0.2):
+        return down
+    if small and across < 0.1 * (large[3] - large[1]):
+        return max(across, down, 0)
+    return np.inf
+
+
+def _around(boxes: np.ndarray) -> tuple[int, int, int, int]:
+    """The box around boxes (n, 4)."""
+    left, top = boxes[:, :2].min(axis=0)
+    right, bottom = boxes[:, 2:].max(axis=0)
+    return int(left), int(top), int(right), int(bottom)
+
+
+def _soft(ink: np.ndarray, mine: np.ndarray, threshold: float) -> np.ndarray:
+    """Ink in [0, 1] of one digit, its full strokes 1, its edges as soft as they are, and nothing of its neighbors."""
+    import cv2
+
+    near = cv2.dilate(mine.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    full = float(np.percentile(ink[mine], 90))
+    strength = np.clip((ink - threshold / 2) / max(full - threshold / 2, 1e-3), 0, 1)
+    return np.where(near, strength, 0)
+
+
+def _otsu(values: np.ndarray) -> float:
+    """The threshold that separates values in [0, 1] into two groups best (Otsu 1979)."""
+    import cv2
+
+    levels = np.round(255 * values).astype(np.uint8)
+    threshold, _ = cv2.threshold(levels.reshape(1, -1), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    return threshold / 255
+
+
+def _reading_order(digits: list[Digit]) -> list[Digit]:
+    """Line by line: a digit whose middle lies within the height of a line's first one belongs to that line."""
+    lines = []
+    for digit in sorted(digits, key=lambda digit: digit.box[1]):
+        middle = (digit.box[1] + digit.box[3]) / 2
+        for line in lines:
+            if line[0].box[1] <= middle < line[0].box[3]:
+                line.append(digit)
+                break
+        else:
+            lines.append([digit])
+    return [digit for line in lines for digit in sorted(line, key=lambda digit: digit.box[0])]
+
+
+def _in_original(digit: Digit, scale: float, size: tuple[int, int]) -> Digit:
+    """The same digit, its box in pixels of the picture of this (height, width) before it was scaled."""
+    left, top = (int(edge / scale) for edge in digit.box[:2])
+    right = min(size[1], int(np.ceil(digit.box[2] / scale)))
+    bottom = min(size[0], int(np.ceil(digit.box[3] / scale)))
+    return Digit(digit.pixels, (left, top, right, bottom), digit.inverted)
