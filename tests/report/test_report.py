@@ -137,10 +137,10 @@ def test_the_validation_loss_is_shown_where_a_run_has_recorded_it(monkeypatch):
     assert len({row.count("|") for row in shown}) == 1 and "| 0.1235 |" in shown[-1] and "0.1235" not in shown[2]
 
 
-def test_times_without_bfloat16_stand_apart():
+def test_times_without_bfloat16_are_shown_only_where_there_are_no_others():
     runs = [(True, 370), (True, 414), (False, 2100), (True, 400)]
     runs = [{"bfloat16": has, "accelerator": "none", "wall_seconds": seconds} for has, seconds in runs]
-    assert tables._times(runs) == "6:10 to 6:54; 35:00 without bfloat16"
+    assert tables._times(runs) == "6:10 to 6:54"
     assert tables._times(runs[2:3]) == "35:00 without bfloat16" and tables._times(runs[:1]) == "6:10"
     assert tables._times([runs[2] | {"accelerator": "NVIDIA T4"}]) == "35:00"
 
