@@ -180,6 +180,8 @@ def _filled(brightness: np.ndarray, known: np.ndarray) -> np.ndarray:
         enough = missing & (weight > 0.1)
         filled[enough] = cv2.GaussianBlur(values, (0, 0), sigma)[enough] / weight[enough]
         missing &= ~enough
+        if not missing.any():
+            break
     filled[missing] = values.sum() / known.sum()
     return cv2.GaussianBlur(filled, (0, 0), 2)
 

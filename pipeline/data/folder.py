@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -72,22 +71,15 @@ def _folders(folder: Path) -> list[Path]:
 def _classes(folder: Path) -> dict[str, list[Path]]:
     """Class name -> its files in natural order of name; folders without a file that may be a picture are no classes."""
     classes = {}
-    for path in sorted(_folders(folder), key=_natural_order):
+    for path in sorted(_folders(folder), key=pictures.natural_order):
         files = [file for file in path.iterdir() if file.is_file() and not _is_litter(file)]
         if any(file.suffix.lower() in (*pictures.SUFFIXES, *HEIF) for file in files):
-            classes[path.name] = sorted(files, key=_natural_order)
+            classes[path.name] = sorted(files, key=pictures.natural_order)
     return classes
 
 
 def _is_litter(file: Path) -> bool:
     return file.name.startswith(".") or file.name.lower() in LITTER
-
-
-def _natural_order(path: Path) -> tuple:
-    """A sort key by which 2.png comes before 10.png."""
-    parts = re.split(r"(\d+)", path.name)
-    parts[1::2] = map(int, parts[1::2])  # what the group matched is at the odd places
-    return parts, path.name
 
 
 def read(folder: Path, files: Found, shape: tuple[int, int, int | None] | None) -> Parts:

@@ -93,7 +93,7 @@ def listed(places: tuple[str, ...]) -> list[Path]:
     for place in places:
         for path in _fitting(place):
             inside = [file for file in path.glob("*") if file.suffix.lower() in SUFFIXES]
-            found += sorted(inside, key=_natural_order) or [path]
+            found += sorted(inside, key=natural_order) or [path]
     return found
 
 
@@ -101,11 +101,11 @@ def _fitting(place: str) -> list[Path]:
     """The file or folder of that name, else what fits the pattern, else the name that nothing fits."""
     if Path(place).exists():
         return [Path(place)]
-    fitting = sorted(map(Path, glob.glob(place)), key=_natural_order)
+    fitting = sorted(map(Path, glob.glob(place)), key=natural_order)
     return fitting or [Path(place)]
 
 
-def _natural_order(path: Path) -> tuple:
+def natural_order(path: Path) -> tuple:
     """A sort key by which digit2.png comes before digit10.png."""
     parts = re.split(r"(\d+)", str(path))
     parts[1::2] = map(int, parts[1::2])  # what the group matched is at the odd places

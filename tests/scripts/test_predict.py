@@ -122,13 +122,51 @@ def test_colour_transparency_and_rotation_do_not_matter(digit, tmp_path):
         assert inverted and likeness(pixels, expected) > 0.97, name
 
 
+@pytest.mark.xfail(strict=True, reason="its thin places are lost: likeness 0.898")
 def test_a_digit_cut_close_to_its_strokes_is_read_too(digit, tmp_path):
     rows, columns = np.flatnonzero(digit.any(axis=1)), np.flatnonzero(digit.any(axis=0))
     close = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     Image.fromarray(255 - close).resize((close.shape[1] * 6, close.shape[0] * 6)).save(tmp_path / "a.png")
     pixels, inverted = pictures.read_digit(tmp_path / "a.png")
     Image.fromarray(np.pad(digit, 20)).save(tmp_path / "b.png")
-    assert inverted and likeness(pixels, pictures.read_digit(tmp_path / "b.png")[0]) > 0.85
+    assert inverted and likeness(pixels, pictures.read_digit(tmp_path / "b.png")[0]) > 0.9
+
+
+@pytest.fixture
+def two_digits(digit, tmp_path):
+    """A photograph with two digits, dark on light, the left one larger."""
+    page = np.full((260, 420), 225, np.uint8)
+    for side, left, top in ((140, 50, 60), (112, 240, 70)):
+        ink = np.asarray(Image.fromarray(digit).resize((side, side))).astype(float) / 255
+        page[top : top + side, left : left + side] = 225 - 190 * ink
+    Image.fromarray(page).save(tmp_path / "two.png")
+    return tmp_path / "two.png"
+
+
+def test_several_digits_are_read_as_a_number_each_with_its_place(models, two_digits, capsys):
+    path, _ = models
+    assert predict.main([str(path), str(two_digits), "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["images"]
+    left, right = found["digits"]
+    assert 50 <= left["box"][0] < left["box"][2] <= 190 and 240 <= right["box"][0] < right["box"][2] <= 352
+    assert found["number"] == "".join(digit["predictions"][0]["class"] for digit in (left, right))
+    assert found["predictions"] == left["predictions"] and found["inverted"], "the largest one's"
+    assert predict.main([str(path), str(two_digits)]) == 0
+    said = capsys.readouterr().out
+    assert "2 digits" in said and "at {}-{}, {}-{}".format(*(right["box"][k] for k in (0, 2, 1, 3))) in said
+    assert predict.main([str(path), str(two_digits), "--json", "--single"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["images"]
+    assert [digit["box"] for digit in found["digits"]] == [left["box"]]
+
+
+def test_what_the_model_saw_is_shown_beside_the_picture(models, two_digits, tmp_path, capsys):
+    path, _ = models
+    assert predict.main([str(path), str(two_digits), "--show", str(tmp_path / "shown.png")]) == 0
+    with Image.open(tmp_path / "shown.png") as sheet:
+        pixels = np.asarray(sheet.convert("L"))
+    assert pixels[:112, 312:424].min() == 0 and pixels[:112, 436:548].min() == 0, "both digits on black"
+    with pytest.raises(UserError, match=r"\.png or \.jpg"):
+        predict.main([str(path), str(two_digits), "--show", str(tmp_path / "shown.txt")])
 
 
 def test_specks_on_the_paper_do_not_shrink_the_digit(digit, tmp_path):
