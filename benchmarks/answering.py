@@ -40,7 +40,9 @@ ONNX, BESIDE, ALONE = "onnx", "h5 beside its export", "h5 alone"
 class Config:
     """Settings; each is a flag, see --help."""
 
-    models: tuple[str, ...] = flag(DEFAULT, "saved .h5 models with their exports beside them", positional="MODEL")
+    models: tuple[str, ...] = flag(
+        (), "saved .h5 models with exports beside them; default: both CIFAR CNNs", positional="MODEL"
+    )
     rounds: int = flag(3, "turns of each runtime", minimum=1)
     starts: int = flag(5, "starts of predict.py for each kind of file", minimum=1)
     output_dir: str | None = flag(None, "folder for the result; else output/, for trials output/demo/", recorded=False)
@@ -106,7 +108,7 @@ def text(entry: dict) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Every model's speeds, then predict.py with the first one."""
     config = parse(Config, argv, about=__doc__)
-    paths = [Path(model) for model in config.models]
+    paths = [Path(model) for model in config.models or DEFAULT]
     for path in paths:
         if runtimes.exact_export(path) is None:
             raise UserError(f"{path} has no current ONNX export beside it; run export_model.py {path} first")

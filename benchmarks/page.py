@@ -22,8 +22,11 @@ from PIL import Image, ImageDraw
 
 from benchmarks import results
 from pipeline.config import flag, parse
+from pipeline.data.pictures import DIGITS
 from pipeline.errors import exit_code
+from pipeline.explain import explainer
 from pipeline.train.identity import OUTPUT
+from ui import answers
 
 ROUNDS = 20
 VISITORS, VISITS = 20, 5
@@ -67,15 +70,20 @@ def seven() -> str:
     return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
 
 
-def many_visitors(address: str) -> list[float]:
-    """Milliseconds of each answer where VISITORS ask at the same moment, VISITS times."""
+def many_visitors(address: str, folder: Path) -> list[float]:
+    """Milliseconds of each answer where VISITORS ask at the same moment, VISITS times.
+
+    Args:
+        folder: with the models; the first two of digits are asked, as on the page when it opens.
+    """
     from gradio_client import Client
 
-    drawing = seven()
+    titles = [name for name, path in answers.models(folder).items() if answers.about(path)["dataset"] in DIGITS][:2]
+    asked = (seven(), titles[0], titles[-1], explainer.DEFAULT_METHOD)
 
     def ask(visitor: Client) -> float:
         begun = time.perf_counter()
-        visitor.predict(drawing, api_name="/draw")  # the models and the method are those that the page opens with
+        visitor.predict(*asked, api_name="/draw")
         return 1000 * (time.perf_counter() - begun)
 
     milliseconds = []
@@ -94,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = Path(config.output_dir or OUTPUT).resolve()
     with screenshots.server("--output-dir", str(folder)) as address:
         first, *later = one_visitor(address)
-        together = many_visitors(address)
+        together = many_visitors(address, folder)
     median, slowest, p95 = float(np.median(later)), max(later), float(np.percentile(together, 95))
     print(f"first {first:.0f} ms, then median {median:.0f} ms, slowest {slowest:.0f} ms")
     print(f"{VISITORS} visitors at once: median {np.median(together):.0f} ms, 95th percentile {p95:.0f} ms")
