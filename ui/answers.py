@@ -17,6 +17,7 @@ from pipeline.explain import explainer
 from pipeline.models import saved_model
 
 MODELS_KEPT = 8  # in memory
+PICTURES_KEPT = 32  # their digits, in memory
 # One answer at a time: TensorFlow uses all cores for one picture, and the milliseconds are the model's alone.
 _turn = threading.Lock()
 
@@ -78,7 +79,7 @@ class Classifier:
     def answer(self, picture: str | Path, method: str) -> Answer:
         digit, number, found = self.dataset in pictures.DIGITS, "", None
         if digit:
-            every = pictures.read_digits(picture)
+            every = _read_digits(Path(picture), Path(picture).stat().st_mtime_ns)
             largest = digits.largest(every)
             seen, inverted = largest.pixels, largest.inverted
             if len(every) > 1:
@@ -118,6 +119,12 @@ def answer(model: Path, picture: str | Path, name: str = "", method: str = expla
         except UserError as error:
             text = str(error).replace(str(model), model.name).replace(str(picture), name or Path(picture).name)
             raise UserError(text) from error
+
+
+# Finding the digits takes longer than all the rest; every model that is asked about a picture needs the same ones.
+@functools.lru_cache(PICTURES_KEPT)
+def _read_digits(picture: Path, changed: int) -> list:
+    return pictures.read_digits(picture)
 
 
 @functools.lru_cache(MODELS_KEPT)

@@ -1,5 +1,7 @@
 """What a model answers to a picture, in numbers, words and heat maps; the page shows it."""
 
+import os
+
 import h5py
 import numpy as np
 import pytest
@@ -39,6 +41,26 @@ def test_a_current_export_gives_the_probabilities_and_keras_the_heat_map(folder,
     by_keras = answers.answer(folder / "first.h5", pictures[0])
     np.testing.assert_array_equal(answer.heat, by_keras.heat)
     np.testing.assert_allclose(by_keras.probabilities, expected(folder, pictures[0]), atol=1e-6)
+
+
+def test_the_digits_of_a_picture_are_found_once_for_all_models_and_again_when_it_changes(
+    folder, pictures, tmp_path, monkeypatch
+):
+    picture, found = tmp_path / "a.png", []
+    read = answers.pictures.read_digits
+
+    def noted(path):
+        found.append(path)
+        return read(path)
+
+    monkeypatch.setattr(answers.pictures, "read_digits", noted)
+    for time, source in enumerate(pictures[:2], start=1):
+        picture.write_bytes(source.read_bytes())
+        os.utime(picture, (time, time))
+        for model in (folder / "first.h5", folder / "demo" / "second.h5"):
+            answer = answers.answer(model, picture)
+            np.testing.assert_allclose(answer.probabilities, expected(folder, source), atol=1e-6)
+    assert found.count(picture) == 2  # expected() reads the other files
 
 
 def test_models_of_both_folders_are_named_by_what_they_say_they_are(folder):
