@@ -30,8 +30,9 @@ from pipeline.deploy import comparison, latency, macs, runtimes
 from pipeline.errors import UserError, exit_code
 from pipeline.models import saved_model
 from pipeline.system import cores
+from pipeline.train.identity import OUTPUT
 
-DEFAULT = ("output/cifar100_cnn_scratch.h5", "output/cifar100_cnn_best.h5")
+MODELS = tuple(OUTPUT / saved_model.MODELS[prefix].file for prefix in ("cifar100", "cifar100-best"))
 PRODUCT, SIDE = "matmul float32", 3072
 ONNX, BESIDE, ALONE = "onnx", "h5 beside its export", "h5 alone"
 
@@ -40,9 +41,6 @@ ONNX, BESIDE, ALONE = "onnx", "h5 beside its export", "h5 alone"
 class Config:
     """Settings; each is a flag, see --help."""
 
-    models: tuple[str, ...] = flag(
-        (), "saved .h5 models with exports beside them; default: both CIFAR CNNs", positional="MODEL"
-    )
     rounds: int = flag(3, "turns of each runtime", minimum=1)
     starts: int = flag(5, "starts of predict.py for each kind of file", minimum=1)
     output_dir: str | None = flag(None, "folder for the result; else output/, for trials output/demo/", recorded=False)
@@ -108,15 +106,14 @@ def text(entry: dict) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Every model's speeds, then predict.py with the first one."""
     config = parse(Config, argv, about=__doc__)
-    paths = [Path(model) for model in config.models or DEFAULT]
-    for path in paths:
+    for path in MODELS:
         if runtimes.exact_export(path) is None:
             raise UserError(f"{path} has no current ONNX export beside it; run export_model.py {path} first")
     entries = []
-    for path in paths:
+    for path in MODELS:
         entries.append(answering(path, config.rounds))
         print(text(entries[-1]), flush=True)
-    seconds = seconds_to_answer(paths[0], config.starts)
+    seconds = seconds_to_answer(MODELS[0], config.starts)
     medians = {kind: float(np.median(times)) for kind, times in seconds.items()}
     for kind, median in medians.items():
         print(f"predict.py, {kind}: {median:.2f} s from its start to the answer")
