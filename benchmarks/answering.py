@@ -1,7 +1,7 @@
 """How fast saved models and their exports answer: beside the machine's matrix product, Keras, and from the start.
 
     python export_model.py output/cifar100_cnn_scratch.h5 output/cifar100_cnn_best.h5
-    python benchmarks/answering.py            # about two minutes on two idle cores
+    python benchmarks/answering.py            # about three minutes on two idle cores
 
 Each runtime in a process of its own, in turn with a float32 matrix product of 3072 x 3072, for 1, 32 and 256 images:
 milliseconds, GFLOP/s (two operations for each multiply-accumulate), the fraction of the matrix product's rate, and the
