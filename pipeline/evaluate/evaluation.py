@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.backend import keras
-from pipeline.evaluate import metrics, plots
+from pipeline.evaluate import metrics
 from pipeline.models import saved_model
 
 
@@ -76,6 +76,8 @@ def draw(dataset, probabilities: np.ndarray, matrix: np.ndarray, title: str, con
         title: what the plots were made on.
         confusion, examples: the PNG files.
     """
+    from pipeline.evaluate import plots  # here: Matplotlib's import would delay a training's first epoch
+
     names, correct = dataset.class_names, probabilities.argmax(axis=1) == dataset.y_test
     plots.confusion_matrix(matrix, names, title, confusion)
     first, first_wrong = (np.flatnonzero(which)[:10] for which in (correct, ~correct))
