@@ -43,6 +43,13 @@ class Dataset:
         return registry.title(self.name)
 
     @property
+    def digits(self) -> bool:
+        """Whether the images are white digits on black, centered as MNIST's are."""
+        if self.name in SOURCES:
+            return registry.is_digits(self.name)
+        return own.are_digits(self.class_names, self.x_train)
+
+    @property
     def image_shape(self) -> tuple[int, ...]:
         """(height, width, channels)"""
         return self.x_train.shape[1:]

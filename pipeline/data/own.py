@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data import arrays, folder
+from pipeline.data import arrays, folder, registry
 from pipeline.data.arrays import Parts
 from pipeline.errors import UserError
 
@@ -59,6 +59,17 @@ def _parts(path: Path, shape) -> Parts:
         return _of_npz(npz[0])
     listed = ", ".join(sorted(entry.name for entry in path.iterdir())[:10]) or "nothing"
     raise UserError(f"{path} is no data set: it holds {listed}; --dataset takes {FORMS}")
+
+
+def are_digits(class_names: tuple[str, ...], images: np.ndarray) -> bool:
+    """Whether images (n, h, w, c) are white digits on black as MNIST's: 28x28, gray, and nine in ten black all around.
+
+    So are the digits that the page collects, and EMNIST's; photographs of digits are not.
+    """
+    if not set(class_names) <= set(registry.DIGIT_NAMES) or images.shape[1:] != (28, 28, 1):
+        return False
+    edges = np.concatenate([images[:, [0, -1]].reshape(len(images), -1), images[:, :, [0, -1]].reshape(len(images), -1)], 1)
+    return np.mean(edges.max(axis=1) == 0) >= 0.9
 
 
 def _of_npz(path: Path) -> Parts:

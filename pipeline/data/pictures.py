@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
 
 from pipeline.data import digits
-from pipeline.data.registry import SOURCES
+from pipeline.data.registry import is_digits
 from pipeline.errors import UserError
 
 # Pillow knows more formats, and some of those start programs.
@@ -17,15 +17,23 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 FRAME = "darkorange"  # of a digit that was found
 MEGAPIXELS = 64  # of one picture, so that no small file unpacks to more than a laptop's memory
-DIGITS = tuple(name for name, source in SOURCES.items() if source.digits)  # white digits on black, centered
 
 
-def for_model(path: str | Path, dataset: str | None, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, bool]:
-    """One picture as a model that was trained on `dataset` takes it, and whether it was inverted for that.
+def are_digits(about: dict) -> bool:
+    """Whether a model takes white digits on black, centered as MNIST's are.
 
-    Returns and raises what `read_digit` does for a data set of digits, else what `read` does.
+    Args:
+        about: the metadata of its file; "digits" says so, in earlier files the name of the data set.
     """
-    if dataset in DIGITS:
+    return about.get("digits", is_digits(about.get("dataset")))
+
+
+def for_model(path: str | Path, about: dict, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, bool]:
+    """One picture as the model with the metadata `about` takes it, and whether it was inverted for that.
+
+    Returns and raises what `read_digit` does for a model of digits, else what `read` does.
+    """
+    if are_digits(about):
         return read_digit(path)
     return read(path, image_shape), False
 

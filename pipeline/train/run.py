@@ -170,6 +170,7 @@ class Run:
             image_shape=self.dataset.image_shape,
             prefix=self.prefix,
             dataset=self.dataset.name,
+            digits=self.dataset.digits,
             recipe=self.config.recipe,
             seed=self.config.seed,
             validation=self.config.validation,
