@@ -173,8 +173,12 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("no picture given; name picture files or a folder of them after the model")
     if config.show and Path(config.show).suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"--show {config.show} must end in .png or .jpg")
-    model = runtimes.open_model(config.model, cores())
     path = Path(config.model)
+    model = runtimes.exact_export(path, cores())
+    if model:
+        print(f"answered by the ONNX export of {path}, which gives the same without TensorFlow", file=sys.stderr)
+    else:
+        model = runtimes.open_model(path, cores())
     if runtimes.is_outdated(path, model.about):
         earlier = f"an earlier {runtimes.source_path(path).name} than the one beside it"
         print(f"warning: {path} was made from {earlier}; run export_model.py again", file=sys.stderr)

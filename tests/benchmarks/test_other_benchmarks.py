@@ -3,7 +3,7 @@
 import pytest
 
 import cifar100_cnn
-from benchmarks import input_pipeline, peers, start_up
+from benchmarks import answering, input_pipeline, peers, start_up
 from pipeline.backend import keras
 from pipeline.errors import UserError
 from pipeline.system import measured_in_another
@@ -27,6 +27,13 @@ def test_a_peer_is_timed_by_its_steps():
     found = measured_in_another("peer", peers.__file__, flags, {"KERAS_BACKEND": "tensorflow"})
     assert found["seconds"] > 0
     assert found["parameters"] == cifar100_cnn.build_fast(peers.CLASSES).count_params()
+
+
+def test_answering_is_not_timed_without_a_current_export(tmp_path, monkeypatch):
+    (tmp_path / "model.h5").write_bytes(b"a model")
+    monkeypatch.setattr(answering, "MODELS", (tmp_path / "model.h5",))
+    with pytest.raises(UserError, match=r"model\.h5 has no current ONNX export"):
+        answering.main([])
 
 
 def test_a_missing_peer_is_named_with_the_remedy(monkeypatch):

@@ -1,5 +1,7 @@
 """Exported models: outdated ones are recognized, and what is no image classifier is refused in a line."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -119,3 +121,29 @@ def test_a_litert_model_that_takes_bytes_is_bad_input(tmp_path):
     path.write_bytes(converter.convert())
     with pytest.raises(UserError, match="takes uint8"):
         runtimes.open_model(path)
+
+
+def test_a_saved_model_has_an_exact_export_only_if_that_was_made_from_this_very_file(tmp_path):
+    pixels = onnx.helper.make_tensor_value_info("pixels", FLOAT, ["n", 1, 1, 1])
+    scores = onnx.helper.make_tensor_value_info("scores", FLOAT, ["n", 1])
+    nodes = [onnx.helper.make_node("Flatten", ["pixels"], ["scores"])]
+    graph = onnx.helper.make_graph(nodes, "g", [pixels], [scores])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    saved, export = tmp_path / "model.h5", tmp_path / "model.onnx"
+    saved.write_bytes(b"first")
+    assert runtimes.exact_export(saved) is None, "there is none"
+    export.write_bytes(model.SerializeToString())
+    assert runtimes.exact_export(saved) is None, "it does not say what it was made from"
+    about = json.dumps({"source_sha256": runtimes.sha256(saved)})
+    onnx.helper.set_model_props(model, {runtimes.ABOUT: about})
+    export.write_bytes(model.SerializeToString())
+    opened = runtimes.exact_export(saved)
+    np.testing.assert_array_equal(opened.predict(np.full((2, 1, 1, 1), 7, np.uint8)), [[7], [7]])
+    assert runtimes.exact_export(export) is None, "an export has none"
+    saved.write_bytes(b"trained again")
+    assert runtimes.exact_export(saved) is None
+    saved.write_bytes(b"first")
+    export.write_bytes(b"damaged")
+    assert runtimes.exact_export(saved) is None
+    saved.unlink()
+    assert runtimes.exact_export(saved) is None

@@ -244,6 +244,18 @@ def test_an_exported_model_answers_without_tensorflow_and_quietly(suffix, digit,
     assert done.stdout.splitlines()[-1] == "imported:", "an exported model needs none of these"
 
 
+def test_a_saved_model_is_answered_by_its_own_export_without_tensorflow(onnx_file, models, digit, tmp_path):
+    path, _ = models
+    for file in (path, onnx_file):
+        shutil.copy(file, tmp_path)
+    Image.fromarray(digit).save(tmp_path / "a.png")
+    by_export = start("model.onnx", "a.png", folder=tmp_path)
+    done = start("model.h5", "a.png", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, by_export.stdout), "which imports none of the heavy packages"
+    (line,) = done.stderr.splitlines()
+    assert "export" in line and "model.h5" in line
+
+
 def test_a_broken_picture_is_named_and_the_others_are_answered(onnx_file, digit, tmp_path):
     (tmp_path / "folder").mkdir()
     for name in ("another.png", "good.PNG"):

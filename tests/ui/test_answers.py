@@ -1,5 +1,7 @@
 """What a model answers to a picture, in numbers, words and heat maps; the page shows it."""
 
+import os
+
 import h5py
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from page_folder import FIRST, FOREIGN, SECOND, TEXT, WORDS, expected
 
 pytest.importorskip("gradio", reason='optional: pip install -e ".[ui]"')
 from pipeline.backend import keras
+from pipeline.deploy import runtimes
 from pipeline.errors import UserError
 from pipeline.explain import explainer
 from pipeline.models import h5_scan, saved_model
@@ -26,6 +29,38 @@ def test_an_answer_is_the_models_own(folder, pictures):
         shown = answer_html.overlay(answer)
         assert np.array_equal(shown[answer.heat == 0], answer.seen.repeat(3, axis=2)[answer.heat == 0])
         assert (shown[answer.heat == 1] != answer.seen.repeat(3, axis=2)[answer.heat == 1]).any()
+
+
+def test_a_current_export_gives_the_probabilities_and_keras_the_heat_map(folder, pictures, tmp_path, monkeypatch):
+    made_up = np.linspace(0.01, 0.19, 10, dtype=np.float32)
+    opened = runtimes.Opened(lambda images: np.tile(made_up, (len(images), 1)), (28, 28, 1), {})
+    (tmp_path / "model.h5").write_bytes((folder / "first.h5").read_bytes())
+    monkeypatch.setattr(runtimes, "exact_export", lambda path: opened if path == tmp_path / "model.h5" else None)
+    answer = answers.answer(tmp_path / "model.h5", pictures[0])
+    np.testing.assert_array_equal(answer.probabilities, made_up)
+    by_keras = answers.answer(folder / "first.h5", pictures[0])
+    np.testing.assert_array_equal(answer.heat, by_keras.heat)
+    np.testing.assert_allclose(by_keras.probabilities, expected(folder, pictures[0]), atol=1e-6)
+
+
+def test_the_digits_of_a_picture_are_found_once_for_all_models_and_again_when_it_changes(
+    folder, pictures, tmp_path, monkeypatch
+):
+    picture, found = tmp_path / "a.png", []
+    read = answers.pictures.read_digits
+
+    def noted(path):
+        found.append(path)
+        return read(path)
+
+    monkeypatch.setattr(answers.pictures, "read_digits", noted)
+    for time, source in enumerate(pictures[:2], start=1):
+        picture.write_bytes(source.read_bytes())
+        os.utime(picture, (time, time))
+        for model in (folder / "first.h5", folder / "demo" / "second.h5"):
+            answer = answers.answer(model, picture)
+            np.testing.assert_allclose(answer.probabilities, expected(folder, source), atol=1e-6)
+    assert found.count(picture) == 2  # expected() reads the other files
 
 
 def test_models_of_both_folders_are_named_by_what_they_say_they_are(folder):
