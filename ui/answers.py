@@ -98,7 +98,9 @@ class Classifier:
             with contextlib.suppress(UserError):  # all its maps are too coarse; the answer stands
                 heat = self.explainer(seen[None], method=method)[0]
         about = {"seen": seen, "digit": digit, "inverted": inverted, "number": number, "found": found}
-        return Answer(self.title, self.dataset, self.class_names, probabilities, heat=heat, milliseconds=milliseconds, **about)
+        return Answer(
+            self.title, self.dataset, self.class_names, probabilities, heat=heat, milliseconds=milliseconds, **about
+        )
 
 
 def answer(model: Path, picture: str | Path, name: str = "", method: str = explainer.DEFAULT_METHOD) -> Answer:

@@ -68,7 +68,9 @@ def are_digits(class_names: tuple[str, ...], images: np.ndarray) -> bool:
     """
     if not set(class_names) <= set(registry.DIGIT_NAMES) or images.shape[1:] != (28, 28, 1):
         return False
-    edges = np.concatenate([images[:, [0, -1]].reshape(len(images), -1), images[:, :, [0, -1]].reshape(len(images), -1)], 1)
+    edges = np.concatenate(
+        [images[:, [0, -1]].reshape(len(images), -1), images[:, :, [0, -1]].reshape(len(images), -1)], 1
+    )
     return np.mean(edges.max(axis=1) == 0) >= 0.9
 
 
