@@ -23,7 +23,7 @@ from ui.answers import Answer
 
 ORIGINAL = "original"
 MOST = 10_000  # pictures of one class, so that no visitor fills the disk
-SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "GIF": ".gif", "WEBP": ".webp", "TIFF": ".tif"}
+SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "HEIF": ".heic"}  # of formats that are not called as their files are
 NAME = re.compile(r"\w[\w ,.()&'+-]*")  # of a class or data set that may name a folder: no separator, no leading dot
 _writing = threading.Lock()
 
@@ -59,8 +59,8 @@ def keep(answer: Answer, picture: str | Path, class_name: str, folder: Path) -> 
     target = collection / _checked(class_name)
     try:
         content = Path(picture).read_bytes()
-        with Image.open(picture, formats=pictures.FORMATS) as opened:
-            suffix = SUFFIXES[opened.format]
+        with Image.open(picture, formats=pictures.formats()) as opened:
+            suffix = SUFFIXES.get(opened.format, f".{opened.format.lower()}")
     except OSError as error:
         raise UserError("the picture is no longer there; show it again") from error
     name = hashlib.sha256(content).hexdigest()[:20]

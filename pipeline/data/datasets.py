@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.data import arrays, own, registry, sources, toy
 from pipeline.data.cifar100_labels import CIFAR100_FINE
 from pipeline.data.registry import SOURCES
+from pipeline.data.rows import Rows, take
 from pipeline.errors import UserError
 
 SPLIT_SEED = 0  # the same validation images whatever a run's seed, so that seeds can be compared
@@ -189,8 +190,8 @@ def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -
     for kind in ("x", "y", "fine"):
         whole = getattr(dataset, f"{kind}_train")
         if whole is not None:
-            parts[f"{kind}_train"] = whole[kept]
-            parts[f"{kind}_validation"] = whole[held_out]
+            parts[f"{kind}_train"] = take(whole, kept)
+            parts[f"{kind}_validation"] = take(whole, held_out)
     return dataclasses.replace(dataset, **parts)
 
 
@@ -205,5 +206,5 @@ def prepare(config, shape: tuple[int, int, int | None] | None = None) -> Dataset
 def shrink(dataset: Dataset, n: int) -> Dataset:
     """The first n images of every part, for a dry run."""
     fields = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(dataset)}
-    arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
+    arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray | Rows)}
     return dataclasses.replace(dataset, **{name: value[:n] for name, value in arrays.items()})

@@ -1,5 +1,6 @@
 """A user's own picture files, made into what a model takes."""
 
+import functools
 import glob
 import re
 import warnings
@@ -14,7 +15,8 @@ from pipeline.errors import UserError
 
 # Pillow knows more formats, and some of those start programs.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+HEIF = (".heic", ".heif", ".avif")  # of phones; read where pillow-heif is installed, see formats()
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", *HEIF)
 FRAME = "darkorange"  # of a digit that was found
 MEGAPIXELS = 64  # of one picture, so that no small file unpacks to more than a laptop's memory
 
@@ -120,13 +122,29 @@ def natural_order(path: Path) -> tuple:
     return parts, str(path)
 
 
-def opened(path: str | Path, side: int | None = None, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+@functools.cache
+def formats() -> tuple[str, ...]:
+    """FORMATS, and HEIF and AVIF where pillow-heif, or for AVIF Pillow itself, can read them."""
+    found = list(FORMATS)
+    try:
+        import pillow_heif
+    except ImportError:
+        pass
+    else:
+        pillow_heif.register_heif_opener()
+        found.append("HEIF")
+    Image.init()
+    if "AVIF" in Image.OPEN:
+        found.append("AVIF")
+    return tuple(found)
+
+
+def opened(path: str | Path, side: int | None = None) -> Image.Image:
     """The first frame, upright, without transparency, eight bits per channel, RGB.
 
     Args:
-        path: a file in one of these formats, at most MEGAPIXELS large; transparent parts become white.
+        path: a file in one of formats(), at most MEGAPIXELS large; transparent parts become white.
         side: pixels of each side that are enough: a JPEG is decoded at a fraction of its size then.
-        formats: of Pillow's.
     Raises:
         UserError: missing, broken or enormous picture.
     """
@@ -134,9 +152,12 @@ def opened(path: str | Path, side: int | None = None, formats: tuple[str, ...] =
         raise UserError(f"{path} is a folder without pictures ({' '.join(SUFFIXES)})")
     if Path(path).exists() and not Path(path).is_file():
         raise UserError(f"{path} is not a file")
+    suffix = Path(path).suffix.lower()
+    if suffix in HEIF and ("AVIF" if suffix == ".avif" else "HEIF") not in formats():
+        raise UserError(f"{suffix} files need the package pillow-heif: pip install pillow-heif")
     try:
         with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-            file = Image.open(path, formats=formats)
+            file = Image.open(path, formats=formats())
         with file:
             if file.width * file.height > MEGAPIXELS * 1e6:
                 raise UserError(f"{path} has {file.width:,} x {file.height:,} pixels; at most {MEGAPIXELS} million")
