@@ -11,6 +11,7 @@ from conftest import KERNEL, STEM, batch_norm, write_weights
 from keras.src.applications import resnet as keras_resnet
 
 import resnet50_transfer_learning as resnet
+from pipeline import atomic_io
 from pipeline.backend import keras
 from pipeline.config import parse
 from pipeline.data import datasets
@@ -230,3 +231,21 @@ def test_each_phase_moves_its_own_layers_and_none_moves_batch_norm(tmp_path, mon
     resnet.fine_tune(run, model, run.dataset)
     assert run.history[-1]["phase"] == "all stages" and len(run.history) == 4
     assert moved(before, weights()) == set(start) - norms
+
+
+def test_for_photos_the_network_ends_at_the_last_pretrained_stage_and_that_stage_learns(tmp_path, eagerly):
+    file = write_weights(tmp_path / "stem.h5", STEM)
+    flags = ["--recipe", "photos", "--weights", str(file), "--image-size", "32", "--dry-run", "--precision", "float32"]
+    assert resnet.main(["--dataset", "digits", *flags, "--output-dir", str(tmp_path)]) == 0
+    metrics = atomic_io.read_json(tmp_path / "resnet50_metrics.json")
+    assert metrics["weights"]["loaded"] == list(STEM) and metrics["weights"]["fresh"] == ["logits"]
+    model = saved_model.load(tmp_path / "resnet50_model.h5")
+    assert {layer.name for layer in model.layers if layer.weights} == {*STEM, "logits"}
+    (kernel, _), (gamma, *_) = (model.get_layer(name).get_weights() for name in STEM)
+    assert (kernel != KERNEL.astype(np.float32)).any() and (gamma == 0.5).all()
+
+
+def test_recipe_photos_without_weights_trains_the_whole_network(tmp_path, eagerly):
+    flags = ["--recipe", "photos", "--weights", "none", "--image-size", "32", "--dry-run", "--precision", "float32"]
+    assert resnet.main(["--dataset", "digits", *flags, "--output-dir", str(tmp_path)]) == 0
+    assert saved_model.load(tmp_path / "resnet50_model.h5").count_params() > 23e6
