@@ -18,6 +18,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 HEIF = (".heic", ".heif", ".avif")  # of phones; read where pillow-heif is installed, see formats()
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", *HEIF)
 FRAME = "darkorange"  # of a digit that was found
+WHITE = 235  # mean gray level from which ink is white
 MEGAPIXELS = 64  # of one picture, so that no small file unpacks to more than a laptop's memory
 
 
@@ -44,7 +45,8 @@ def read(path: str | Path, image_shape: tuple[int, int, int]) -> np.ndarray:
     """Read one picture: upright by its EXIF note, center square, scaled, gray or RGB.
 
     Args:
-        path: a file in one of FORMATS, at most MEGAPIXELS large; transparent parts become white.
+        path: a file in one of FORMATS, at most MEGAPIXELS large; transparent parts become white, those around white ink
+            black.
         image_shape: (height, width, channels) of the model's input; 1 channel is gray.
     Returns:
         image_shape uint8.
@@ -68,7 +70,8 @@ def read_digits(path: str | Path) -> list[digits.Digit]:
     A 28x28 picture with a black edge is taken as it is.
 
     Args:
-        path: a file in one of FORMATS, at most MEGAPIXELS large; transparent parts become white.
+        path: a file in one of FORMATS, at most MEGAPIXELS large; transparent parts become white, those around white ink
+            black.
     Raises:
         UserError: missing, broken or enormous picture, or one in which there is no digit to find.
     """
@@ -143,7 +146,8 @@ def opened(path: str | Path, side: int | None = None) -> Image.Image:
     """The first frame, upright, without transparency, eight bits per channel, RGB.
 
     Args:
-        path: a file in one of formats(), at most MEGAPIXELS large; transparent parts become white.
+        path: a file in one of formats(), at most MEGAPIXELS large; transparent parts become white, those around
+            white ink black.
         side: pixels of each side that are enough: a JPEG is decoded at a fraction of its size then.
     Raises:
         UserError: missing, broken or enormous picture.
@@ -176,8 +180,15 @@ def opened(path: str | Path, side: int | None = None) -> Image.Image:
         raise UserError(f"{path} is damaged ({error})") from error
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+        paper = "black" if _is_white_ink(picture) else "white"
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, paper), picture)
     return picture.convert("RGB")
+
+
+def _is_white_ink(picture: Image.Image) -> bool:
+    """Whether what can be seen of a transparent RGBA picture is nearly white, and would vanish on white paper."""
+    gray, alpha = (np.asarray(one, np.float64) for one in (picture.convert("L"), picture.getchannel("A")))
+    return alpha.min() < 255 and alpha.sum() > 0 and (gray * alpha).sum() / alpha.sum() > WHITE
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
