@@ -4,6 +4,7 @@
     python resnet50_transfer_learning.py                                     # all ImageNet weights
     python resnet50_transfer_learning.py --dataset digits --weights none     # no download
     python resnet50_transfer_learning.py --dataset FOLDER --recipe photos    # your own photographs by class
+    python resnet50_transfer_learning.py --dataset FOLDER --start-from output/resnet50_model.h5   # fine-tunes a model
 
 Writes resnet50_model.h5 and its plots and metrics, prefix resnet50; see --output-dir for where.
 What it reached, on what and in what time: output/resnet50_model_card.md.
@@ -11,15 +12,13 @@ What it reached, on what and in what time: output/resnet50_model_card.md.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
-import time
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from pipeline import data, models, train
+from pipeline import data, train
 from pipeline.backend import keras, layers
 from pipeline.config import RunConfig, flag, parse
 from pipeline.errors import exit_code
@@ -47,11 +46,15 @@ class Config(RunConfig):
     """Settings of a run; each is a flag, see --help."""
 
     recipes: ClassVar = RECIPES
+    fine_tuning_values: ClassVar = {"epochs": 15, "batch_size": 32, "learning_rate": 1e-4, "weights": "none"}
+    network_settings: ClassVar = ("weights", "image_size", "upper_epochs", "last_stage_only")
     dry_run_values: ClassVar = {"head_epochs": 1, "epochs": 2, "upper_epochs": 1}  # every phase once
 
     recipe: str = flag("default", "named set of values for the other flags", choices=tuple(RECIPES))
     weights: str = flag(
-        "imagenet", "imagenet (downloads), none, or a Keras weights file, perhaps of some layers only", file=True
+        "imagenet",
+        "imagenet (downloads), none, or a file of Keras weights or of a whole model, perhaps of some layers only",
+        file=True,
     )
     image_size: int = flag(
         32, "side in pixels that images are scaled to; ResNet50 takes 32 or more", minimum=32, maximum=512
@@ -125,15 +128,6 @@ def to_bgr(x: keras.KerasTensor, size: int, channels: int) -> keras.KerasTensor:
     return layers.Reshape((size, size, 3), dtype="float32", name="rgb_to_bgr")(x)
 
 
-def head_of(model: keras.Model) -> keras.Model:
-    """The layers after the features as a model of their own; it shares them with the whole."""
-    features = keras.Input(model.get_layer("features").output.shape[1:], name="features_in")
-    x = features
-    for name in ("dropout", "logits", "probabilities"):
-        x = model.get_layer(name)(x)
-    return keras.Model(features, x, name="head")
-
-
 def augmentation(config: Config) -> train.loop.Augment:
     """Small moves, rotations and zooms, and flips where asked for. Beside white digits on black there is black."""
     own = config.dataset not in data.registry.SOURCES
@@ -159,41 +153,13 @@ def compile_with(model: keras.Model, rate) -> None:
 
 def compile_fine_tuning(model: keras.Model, config: Config, steps: int, frozen: tuple[str, ...] = ()) -> None:
     """Every layer learns but those of frozen stages and BatchNorm, which keeps the statistics that it started with."""
-    for layer in model.layers:
-        layer.trainable = not isinstance(layer, layers.BatchNormalization) and not layer.name.startswith(frozen)
+    train.fine_tuning.unfreeze(model, frozen)
+    compile_one_cycle(model, config, steps)
+
+
+def compile_one_cycle(model: keras.Model, config: Config, steps: int) -> None:
+    """Adam with one cycle over all steps, cross-entropy."""
     compile_with(model, train.recipe.one_cycle(config.learning_rate, steps, config.warm_up))
-
-
-def train_head(run: train.run.Run, model: keras.Model, dataset: data.datasets.Dataset) -> None:
-    """Phase one: the backbone runs once over all images, the head learns on what came out."""
-    config = run.config
-    head = head_of(model)
-    compile_with(head, config.head_learning_rate)
-    started = time.monotonic()
-    # A head that is finished is only read back, and needs no features.
-    if not config.resume or train.checkpoint.epochs_done(run.path("head_checkpoint.npz")) < config.head_epochs:
-        backbone = keras.Model(model.input, model.get_layer("features").output)
-        dataset = dataclasses.replace(
-            dataset,
-            x_train=features(backbone, dataset.x_train, "training"),
-            x_validation=features(backbone, dataset.x_validation, "validation"),
-        )
-    print("phase 1: the head on frozen features")
-    train.loop.fit(
-        run,
-        head,
-        dataset,
-        epochs=config.head_epochs,
-        augment=None,
-        name="head_checkpoint",
-        phase="head",
-        seconds_before=time.monotonic() - started,
-    )
-
-
-def features(backbone: keras.Model, images: np.ndarray, part: str) -> np.ndarray:
-    """What the backbone makes of raw pixels (n, h, w, c): (n, 2048) float32."""
-    return models.saved_model.predict(backbone, images, what=f"{part} images through the backbone")
 
 
 def fine_tune(run: train.run.Run, model: keras.Model, dataset: data.datasets.Dataset) -> None:
@@ -220,13 +186,24 @@ def fine_tune_phase(run, model, dataset, epochs: int, name: str, phase: str, fro
 def main(argv: list[str] | None = None) -> int:
     """Data, model, weights, three phases, evaluate, save."""
     config = parse(Config, argv, about=__doc__)
+    files = ("resnet50", "resnet50_model.h5")
+    if config.start_from:
+        return train.fine_tuning.run(
+            config,
+            *files,
+            augmentation(config),
+            compile_one_cycle,
+            dropout=config.dropout,
+            head_epochs=config.head_epochs,
+            head_learning_rate=config.head_learning_rate,
+        )
     is_own = config.dataset not in data.registry.SOURCES
     dataset = data.datasets.prepare(config, (config.image_size, config.image_size, None) if is_own else None)
     file = train.resnet_weights.find(config.weights)
     named = {"none": "random initialization", "imagenet": "ImageNet weights"}
     weights = named.get(config.weights) or f"weights {file.stem}"
     digest = train.resnet_weights.fingerprint(file)
-    run = train.run.Run("resnet50", "resnet50_model.h5", f"ResNet50 ({weights})", config, dataset, digest)
+    run = train.run.Run(*files, f"ResNet50 ({weights})", config, dataset, digest)
     if run.already_finished():
         return 0
     model = build_model(config, len(dataset.class_names), dataset.image_shape)
@@ -240,7 +217,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"the network ends at {last}")
     few = max(32, 512 * 32**2 // config.image_size**2)  # of large images fewer: all maps are in memory at once
     train.resnet_weights.calibrate(model, dataset.x_train[:few], loaded["fresh"])
-    train_head(run, model, dataset)
+    train.fine_tuning.train_head(run, model, dataset, config.head_epochs, config.head_learning_rate)
     if last:
         print(f"phase 2: fine-tuning {last}")
         fine_tune_phase(run, model, dataset, config.epochs, "checkpoint", last, STAGES[: STAGES.index(last)])

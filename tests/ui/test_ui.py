@@ -4,6 +4,8 @@ import base64
 import contextlib
 import json
 import os
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +20,7 @@ from PIL import Image
 pytest.importorskip("gradio", reason='optional: pip install -e ".[ui]"')
 from gradio_client import Client, handle_file
 
-from pipeline.data import datasets
-from ui import screenshots
+from ui import answers, screenshots
 
 CHOSEN = (FIRST, SECOND, "hires-cam")
 # Writes the name of every computer that the process looks up or connects to.
@@ -245,8 +246,13 @@ def test_what_visitors_keep_in_a_browser_is_what_the_model_then_learns_from(
             Image.fromarray(digits.x_train[k].squeeze()).save(tmp_path / f"{k}.png")
             visitor.predict(handle_file(tmp_path / f"{k}.png"), FIRST, "none", "hires-cam", api_name="/photo")
             assert f"Kept as {label}" in visitor.predict(str(label), api_name="/wrong_answer1")
-    found = datasets.load(str(collected), shape=(28, 28, None))
-    assert found.class_names == tuple("0123456789") and found.digits
+    flags = ["--start-from", str(folder / "first.h5"), "--output-dir", str(tmp_path / "out")]
+    flags += ["--dataset", str(collected), "--validation", "0.2", "--epochs", "2"]
+    script = [sys.executable, str(PROJECT / "mnist_classification.py")]
+    done = subprocess.run([*script, *flags], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    learned = answers.answer(tmp_path / "out" / "custom_cnn_model.h5", tmp_path / f"{k}.png")
+    assert learned.digit and learned.dataset == "collected" and list(learned.top(1)) == ["9"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
