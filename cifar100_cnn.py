@@ -4,6 +4,7 @@
     python cifar100_cnn.py --recipe best          # a deeper network, hours; baseline: the description's network
     python cifar100_cnn.py --dataset synthetic    # drawn shapes, no download
     python cifar100_cnn.py --dataset FOLDER       # your own pictures, a folder for each class
+    python cifar100_cnn.py --dataset FOLDER --start-from output/cifar100_cnn_scratch.h5    # fine-tunes a model
 
 Writes cifar100_cnn_scratch.h5 and cifar100_*, recipe best cifar100_cnn_best.h5 and cifar100-best_*; see --output-dir.
 What it reached, on what and in what time: output/cifar100_model_card.md.
@@ -48,6 +49,8 @@ class Config(RunConfig):
     """Settings of a run; each is a flag, see --help."""
 
     recipes: ClassVar = RECIPES
+    fine_tuning_values: ClassVar = {"epochs": 30, "batch_size": 32, "learning_rate": 0.02}
+    network_settings: ClassVar = ("image_size", "labels", "small_epochs", "cutmix")
 
     recipe: str = flag("fast", "named set of values for the other flags", choices=tuple(RECIPES))
     dataset: str = flag("cifar100")
@@ -140,6 +143,8 @@ def build_model(config: Config, classes: int = 20, shape: tuple[int, int, int] =
 
 def small_epochs(config: Config) -> int:
     """Epochs at three quarters of the side: at most half of all, rounded up, and never the last."""
+    if config.start_from:  # a saved model takes images of one size
+        return 0
     return min(config.small_epochs, (config.epochs + 1) // 2, config.epochs - 1)
 
 
@@ -166,13 +171,17 @@ def prepare_baseline(model: keras.Model, config: Config) -> train.recipe.Plateau
 
 
 def prepare_fast(model: keras.Model, config: Config, dataset: data.datasets.Dataset) -> None:
-    """Whitening and dirac initialization, Nesterov SGD with one cycle."""
+    """Whitening and dirac initialization, then compile_fast()."""
     mean, std = normalization(dataset.image_shape[2])
     train.recipe.whiten(model.get_layer("whiten"), (dataset.x_train[:5000] - mean) / std)
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D) and layer.kernel_size == (3, 3):
             train.recipe.dirac_initialization(layer)
-    steps = config.epochs * train.recipe.steps_per_epoch(dataset, config)
+    compile_fast(model, config, config.epochs * train.recipe.steps_per_epoch(dataset, config))
+
+
+def compile_fast(model: keras.Model, config: Config, steps: int) -> None:
+    """Nesterov SGD with one cycle over all steps, smoothed cross-entropy."""
     rate = train.recipe.one_cycle(config.learning_rate, steps, config.warm_up)
     optimizer = keras.optimizers.SGD(rate, config.momentum, nesterov=True, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["beta", "bias"])
@@ -183,9 +192,14 @@ def prepare_fast(model: keras.Model, config: Config, dataset: data.datasets.Data
 def main(argv: list[str] | None = None) -> int:
     """Data, model, fit, evaluate, save."""
     config = parse(Config, argv, about=__doc__)
+    files = ("cifar100", "cifar100_cnn_scratch.h5")
+    if config.recipe == "best":
+        files = ("cifar100-best", "cifar100_cnn_best.h5")
+    tta = evaluate.evaluation.TTA if config.tta else None
+    if config.start_from:
+        return train.fine_tuning.run(config, *files, augmentation(config), compile_fast, tta=tta)
     dataset = data.datasets.prepare(config, (config.image_size, config.image_size, None))
-    prefix, kind = ("cifar100-best", "best") if config.recipe == "best" else ("cifar100", "scratch")
-    run = train.run.Run(prefix, f"cifar100_cnn_{kind}.h5", "CNN from scratch", config, dataset)
+    run = train.run.Run(*files, "CNN from scratch", config, dataset)
     if run.already_finished():
         return 0
 
@@ -209,7 +223,7 @@ def main(argv: list[str] | None = None) -> int:
         on_best=partial(run.save_best, saved),
     )
     temperature = train.recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation)
-    run.finish(saved, tta=evaluate.evaluation.TTA if config.tta else None, temperature=temperature)
+    run.finish(saved, tta=tta, temperature=temperature)
     return 0
 
 

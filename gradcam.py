@@ -153,7 +153,7 @@ def explain_pictures(path: Path, config: Config) -> int:
     explained, images, files, failed = Explained(path, config), [], [], 0
     for file in data.pictures.listed(config.images):
         try:
-            pixels, _ = data.pictures.for_model(file, explained.about["dataset"], explained.model.input_shape[1:])
+            pixels, _ = data.pictures.for_model(file, explained.about, explained.model.input_shape[1:])
             images.append(pixels)
             files.append(file.name)
         except UserError as error:

@@ -3,6 +3,7 @@
     python mnist_classification.py                     # real MNIST
     python mnist_classification.py --dataset digits    # toy digits, no download
     python mnist_classification.py --dataset FOLDER    # your own pictures, a folder for each class
+    python mnist_classification.py --dataset FOLDER --start-from output/custom_cnn_model.h5    # fine-tunes a model
 
 Writes custom_cnn_model.h5 and its plots and metrics, prefix custom_cnn; see --output-dir for where.
 What it reached, on what and in what time: output/custom_cnn_model_card.md.
@@ -44,6 +45,7 @@ class Config(RunConfig):
     """Settings of a run; each is a flag, see --help."""
 
     recipes: ClassVar = RECIPES
+    network_settings: ClassVar = ("filters", "growth", "pool_first", "ensemble")
 
     recipe: str = flag("default", "named set of values for the other flags", choices=tuple(RECIPES))
     epochs: int = flag(20, minimum=1)
@@ -143,8 +145,11 @@ def compile_model(model: keras.Model, config: Config, steps: int) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Data, model, fit, evaluate, save."""
     config = parse(Config, argv, about=__doc__)
+    files = ("custom_cnn", "custom_cnn_model.h5")
+    if config.start_from:
+        return train.fine_tuning.run(config, *files, augmentation(config), compile_model, dropout=config.dropout)
     dataset = data.datasets.prepare(config, SHAPE)
-    run = train.run.Run("custom_cnn", "custom_cnn_model.h5", "Custom CNN", config, dataset)
+    run = train.run.Run(*files, "Custom CNN", config, dataset)
     if run.already_finished():
         return 0
 

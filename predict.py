@@ -57,7 +57,7 @@ class Seen:
 
 def read(path: Path, model: runtimes.Opened, single: bool) -> Seen:
     """Read one picture for a model, one digit of it if single. UserError where it cannot be read."""
-    if model.about.get("dataset") not in pictures.DIGITS:
+    if not pictures.are_digits(model.about):
         return Seen(path, [pictures.read(path, model.image_shape)], [False], None)
     found = pictures.read_digits(path)
     if single:

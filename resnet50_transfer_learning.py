@@ -3,7 +3,8 @@
     python resnet50_transfer_learning.py --weights resnet50_imagenet_conv1_to_conv4.h5
     python resnet50_transfer_learning.py                                     # all ImageNet weights
     python resnet50_transfer_learning.py --dataset digits --weights none     # no download
-    python resnet50_transfer_learning.py --dataset FOLDER --image-size 128   # your own pictures by class
+    python resnet50_transfer_learning.py --dataset FOLDER --recipe photos    # your own photographs by class
+    python resnet50_transfer_learning.py --dataset FOLDER --start-from output/resnet50_model.h5   # fine-tunes a model
 
 Writes resnet50_model.h5 and its plots and metrics, prefix resnet50; see --output-dir for where.
 What it reached, on what and in what time: output/resnet50_model_card.md.
@@ -11,28 +12,49 @@ What it reached, on what and in what time: output/resnet50_model_card.md.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
-import time
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from pipeline import data, models, train
+from pipeline import data, train
 from pipeline.backend import keras, layers
 from pipeline.config import RunConfig, flag, parse
 from pipeline.errors import exit_code
+
+RECIPES = {
+    "default": {},
+    # For a few hundred photographs: what a stage of random weights would have to learn, they cannot teach.
+    "photos": {
+        "image_size": 128,
+        "last_stage_only": True,
+        "head_epochs": 20,
+        "epochs": 12,
+        "batch_size": 32,
+        "learning_rate": 1e-4,
+        "flip": True,
+        "shift": 0.1,
+        "rotation": 0.04,
+        "zoom": 0.25,
+    },
+}
 
 
 @dataclass(frozen=True)
 class Config(RunConfig):
     """Settings of a run; each is a flag, see --help."""
 
+    recipes: ClassVar = RECIPES
+    fine_tuning_values: ClassVar = {"epochs": 15, "batch_size": 32, "learning_rate": 1e-4, "weights": "none"}
+    network_settings: ClassVar = ("weights", "image_size", "upper_epochs", "last_stage_only")
     dry_run_values: ClassVar = {"head_epochs": 1, "epochs": 2, "upper_epochs": 1}  # every phase once
 
+    recipe: str = flag("default", "named set of values for the other flags", choices=tuple(RECIPES))
     weights: str = flag(
-        "imagenet", "imagenet (downloads), none, or a Keras weights file, perhaps of some layers only", file=True
+        "imagenet",
+        "imagenet (downloads), none, or a file of Keras weights or of a whole model, perhaps of some layers only",
+        file=True,
     )
     image_size: int = flag(
         32, "side in pixels that images are scaled to; ResNet50 takes 32 or more", minimum=32, maximum=512
@@ -41,18 +63,23 @@ class Config(RunConfig):
     head_learning_rate: float = flag(2e-3, "Adam's rate for the head alone", minimum=0)
     epochs: int = flag(6, "passes of fine-tuning", minimum=1)
     upper_epochs: int = flag(2, "of these, the first ones, with conv1 to conv3 still frozen", minimum=0)
+    last_stage_only: bool = flag(
+        False, "end the network at the last stage that the weights cover, and fine-tune no other: for few images"
+    )
     batch_size: int = flag(
         512, "images per training step", minimum=1
     )  # Adam over 23.6 M weights costs as much as 128 images do: fewer steps
     learning_rate: float = flag(5e-4, "peak rate of fine-tuning (Adam, one cycle per phase)", minimum=0)
     warm_up: float = flag(0.1, "fraction of a phase's steps until the peak", minimum=0, maximum=0.95)
     dropout: float = flag(0.2, "fraction of the features dropped before the classifier", minimum=0, maximum=0.95)
+    flip: bool = flag(False, "mirror half of the images, which digits and letters do not survive")
     shift: float = flag(0.08, "largest random move, as a fraction of the side", minimum=0, maximum=0.5)
     rotation: float = flag(0.03, "largest random rotation, as a fraction of a full turn", minimum=0, maximum=1)
     zoom: float = flag(0.1, "largest random change of scale", minimum=0, maximum=0.9)
 
 
-EARLY = ("conv1", "conv2", "conv3")  # stages that hold edges and textures, of use for digits as they are
+STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
+EARLY = STAGES[:3]  # they hold edges and textures, of use for digits as they are
 MEAN_BGR = (103.939, 116.779, 123.68)  # of the Caffe ImageNet weights, subtracted and nothing else
 
 
@@ -71,10 +98,21 @@ def build_model(config: Config, classes: int = 10, shape: tuple[int, int, int] =
     x = to_bgr(x, size, shape[2])
     x = layers.Rescaling(1.0, offset=[-mean for mean in MEAN_BGR], dtype="float32", name="subtract_mean")(x)
     base = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x)
-    x = layers.GlobalAveragePooling2D(dtype="float32", name="features")(base.output)
+    return with_head(pixels, base.output, config, classes)
+
+
+def with_head(pixels: keras.KerasTensor, maps: keras.KerasTensor, config: Config, classes: int) -> keras.Model:
+    """The network from the pixels to some maps, with a randomly initialized head on these."""
+    x = layers.GlobalAveragePooling2D(dtype="float32", name="features")(maps)
     x = layers.Dropout(config.dropout, name="dropout")(x)
     logits = layers.Dense(classes, dtype="float32", name="logits")(x)
     return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(logits), name="resnet50")
+
+
+def ending_at(model: keras.Model, stage: str, config: Config) -> keras.Model:
+    """A model of build_model without the stages after one; it shares the layers, and has a head of its own."""
+    last = [layer for layer in model.layers if layer.name.startswith(stage)][-1]
+    return with_head(model.input, last.output, config, model.output.shape[1])
 
 
 def to_bgr(x: keras.KerasTensor, size: int, channels: int) -> keras.KerasTensor:
@@ -90,23 +128,15 @@ def to_bgr(x: keras.KerasTensor, size: int, channels: int) -> keras.KerasTensor:
     return layers.Reshape((size, size, 3), dtype="float32", name="rgb_to_bgr")(x)
 
 
-def head_of(model: keras.Model) -> keras.Model:
-    """The layers after the features as a model of their own; it shares them with the whole."""
-    features = keras.Input(model.get_layer("features").output.shape[1:], name="features_in")
-    x = features
-    for name in ("dropout", "logits", "probabilities"):
-        x = model.get_layer(name)(x)
-    return keras.Model(features, x, name="head")
-
-
 def augmentation(config: Config) -> train.loop.Augment:
-    """Small moves, rotations and zooms; a digit is never flipped. Beside white digits on black there is black."""
+    """Small moves, rotations and zooms, and flips where asked for. Beside white digits on black there is black."""
     own = config.dataset not in data.registry.SOURCES
 
     def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
         return data.augment.affine(
             images,
             rng,
+            flip=config.flip,
             shift=config.shift,
             rotation=config.rotation,
             zoom=config.zoom,
@@ -123,41 +153,13 @@ def compile_with(model: keras.Model, rate) -> None:
 
 def compile_fine_tuning(model: keras.Model, config: Config, steps: int, frozen: tuple[str, ...] = ()) -> None:
     """Every layer learns but those of frozen stages and BatchNorm, which keeps the statistics that it started with."""
-    for layer in model.layers:
-        layer.trainable = not isinstance(layer, layers.BatchNormalization) and not layer.name.startswith(frozen)
+    train.fine_tuning.unfreeze(model, frozen)
+    compile_one_cycle(model, config, steps)
+
+
+def compile_one_cycle(model: keras.Model, config: Config, steps: int) -> None:
+    """Adam with one cycle over all steps, cross-entropy."""
     compile_with(model, train.recipe.one_cycle(config.learning_rate, steps, config.warm_up))
-
-
-def train_head(run: train.run.Run, model: keras.Model, dataset: data.datasets.Dataset) -> None:
-    """Phase one: the backbone runs once over all images, the head learns on what came out."""
-    config = run.config
-    head = head_of(model)
-    compile_with(head, config.head_learning_rate)
-    started = time.monotonic()
-    # A head that is finished is only read back, and needs no features.
-    if not config.resume or train.checkpoint.epochs_done(run.path("head_checkpoint.npz")) < config.head_epochs:
-        backbone = keras.Model(model.input, model.get_layer("features").output)
-        dataset = dataclasses.replace(
-            dataset,
-            x_train=features(backbone, dataset.x_train, "training"),
-            x_validation=features(backbone, dataset.x_validation, "validation"),
-        )
-    print("phase 1: the head on frozen features")
-    train.loop.fit(
-        run,
-        head,
-        dataset,
-        epochs=config.head_epochs,
-        augment=None,
-        name="head_checkpoint",
-        phase="head",
-        seconds_before=time.monotonic() - started,
-    )
-
-
-def features(backbone: keras.Model, images: np.ndarray, part: str) -> np.ndarray:
-    """What the backbone makes of raw pixels (n, h, w, c): (n, 2048) float32."""
-    return models.saved_model.predict(backbone, images, what=f"{part} images through the backbone")
 
 
 def fine_tune(run: train.run.Run, model: keras.Model, dataset: data.datasets.Dataset) -> None:
@@ -184,22 +186,43 @@ def fine_tune_phase(run, model, dataset, epochs: int, name: str, phase: str, fro
 def main(argv: list[str] | None = None) -> int:
     """Data, model, weights, three phases, evaluate, save."""
     config = parse(Config, argv, about=__doc__)
+    files = ("resnet50", "resnet50_model.h5")
+    if config.start_from:
+        return train.fine_tuning.run(
+            config,
+            *files,
+            augmentation(config),
+            compile_one_cycle,
+            dropout=config.dropout,
+            head_epochs=config.head_epochs,
+            head_learning_rate=config.head_learning_rate,
+        )
     is_own = config.dataset not in data.registry.SOURCES
     dataset = data.datasets.prepare(config, (config.image_size, config.image_size, None) if is_own else None)
     file = train.resnet_weights.find(config.weights)
     named = {"none": "random initialization", "imagenet": "ImageNet weights"}
     weights = named.get(config.weights) or f"weights {file.stem}"
     digest = train.resnet_weights.fingerprint(file)
-    run = train.run.Run("resnet50", "resnet50_model.h5", f"ResNet50 ({weights})", config, dataset, digest)
+    run = train.run.Run(*files, f"ResNet50 ({weights})", config, dataset, digest)
     if run.already_finished():
         return 0
     model = build_model(config, len(dataset.class_names), dataset.image_shape)
     loaded = train.resnet_weights.load_weights(model, file)
     print(train.resnet_weights.summary(loaded))
+    last = None
+    if config.last_stage_only and loaded["loaded"]:
+        last = train.resnet_weights.stages(loaded).split("-")[-1]
+        model = ending_at(model, last, config)
+        loaded["fresh"] = ["logits"]
+        print(f"the network ends at {last}")
     few = max(32, 512 * 32**2 // config.image_size**2)  # of large images fewer: all maps are in memory at once
     train.resnet_weights.calibrate(model, dataset.x_train[:few], loaded["fresh"])
-    train_head(run, model, dataset)
-    fine_tune(run, model, dataset)
+    train.fine_tuning.train_head(run, model, dataset, config.head_epochs, config.head_learning_rate)
+    if last:
+        print(f"phase 2: fine-tuning {last}")
+        fine_tune_phase(run, model, dataset, config.epochs, "checkpoint", last, STAGES[: STAGES.index(last)])
+    else:
+        fine_tune(run, model, dataset)
     run.finish(model, weights=loaded)
     return 0
 

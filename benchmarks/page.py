@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 
 from benchmarks import results
 from pipeline.config import flag, parse
-from pipeline.data.pictures import DIGITS
+from pipeline.data.pictures import are_digits
 from pipeline.errors import exit_code
 from pipeline.explain import explainer
 from pipeline.train.identity import OUTPUT
@@ -78,7 +78,7 @@ def many_visitors(address: str, folder: Path) -> list[float]:
     """
     from gradio_client import Client
 
-    titles = [name for name, path in answers.models(folder).items() if answers.about(path)["dataset"] in DIGITS][:2]
+    titles = [name for name, path in answers.models(folder).items() if are_digits(answers.about(path))][:2]
     asked = (seven(), titles[0], titles[-1], explainer.DEFAULT_METHOD)
 
     def ask(visitor: Client) -> float:

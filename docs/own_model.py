@@ -49,17 +49,24 @@ def moved(images, rng, **_):
     return data.augment.shift(images, rng, pixels=2, mode="constant")
 
 
+def compile_model(model: keras.Model, config: Config, steps: int) -> None:
+    """AdamW with one cycle over all steps, cross-entropy."""
+    rate = train.recipe.one_cycle(config.learning_rate, steps, warm_up=0.2)
+    train.recipe.compile_model(model, keras.optimizers.AdamW(rate), train.recipe.SmoothedCrossEntropy())
+
+
 def main(argv: list[str] | None = None) -> int:
     """Data, model, fit, evaluate, save."""
     config = parse(Config, argv, about=__doc__)
+    files = ("my_model", "my_model.h5")
+    if config.start_from:
+        return train.fine_tuning.run(config, *files, moved, compile_model)
     dataset = data.datasets.prepare(config)
-    run = train.run.Run("my_model", "my_model.h5", "My model", config, dataset)
+    run = train.run.Run(*files, "My model", config, dataset)
     if run.already_finished():
         return 0
     model = build_model()
-    steps = config.epochs * train.recipe.steps_per_epoch(dataset, config)
-    rate = train.recipe.one_cycle(config.learning_rate, steps, warm_up=0.2)
-    train.recipe.compile_model(model, keras.optimizers.AdamW(rate), train.recipe.SmoothedCrossEntropy())
+    compile_model(model, config, config.epochs * train.recipe.steps_per_epoch(dataset, config))
     train.loop.fit(run, model, dataset, epochs=config.epochs, augment=moved)
     temperature = train.recipe.scale_temperature(model, dataset.x_validation, dataset.y_validation)
     run.finish(model, temperature=temperature)

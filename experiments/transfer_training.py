@@ -17,7 +17,7 @@ from pipeline.backend import keras, layers
 from pipeline.data import augment, datasets
 from pipeline.data.batches import Batches
 from pipeline.models import saved_model
-from pipeline.train import loop, recipe, resnet_weights
+from pipeline.train import fine_tuning, loop, recipe, resnet_weights
 from pipeline.train.loop import Progress
 
 LAST_OF_CONV4 = "conv4_block6_out"
@@ -65,7 +65,7 @@ def fine_tune(row: Row, x, y, file: Path, all_images: int) -> keras.Model:
         resnet_weights.calibrate(model, x[:CALIBRATION], [layer.name for layer in model.layers])
         return model
     resnet_weights.calibrate(model, x[:CALIBRATION], resnet_weights.load_weights(model, file)["fresh"])
-    head = resnet.head_of(model)
+    head = fine_tuning.head_of(model)
     resnet.compile_with(head, config.head_learning_rate)
     features = saved_model.predict(keras.Model(model.input, model.get_layer("features").output), x)
     batch, steps = budget(row.images, all_images, config.batch_size, config.head_epochs)

@@ -53,11 +53,15 @@ class RunConfig:
 
     recipes: recipe name -> the values that it gives to fields; a flag replaces them.
     dry_run_values: what --dry-run sets, whatever else is asked for.
+    fine_tuning_values: what --start-from gives to fields on top of the recipe; a flag replaces them.
+    network_settings: fields without a meaning beside --start-from, whose model brings its network.
     started: time.monotonic() when the command line was read, from which a run's wall time counts.
     """
 
     recipes: typing.ClassVar[Mapping[str, Mapping]] = {"default": {}}
     dry_run_values: typing.ClassVar[Mapping] = {"epochs": 1}
+    fine_tuning_values: typing.ClassVar[Mapping] = {"epochs": 30, "batch_size": 32, "learning_rate": 1e-3}
+    network_settings: typing.ClassVar[Sequence[str]] = ()
     started: float = dataclasses.field(default_factory=time.monotonic, init=False, repr=False, compare=False)
 
     recipe: str = flag("default", "named set of values for the other flags", choices=("default",))
@@ -71,6 +75,12 @@ class RunConfig:
     validation: float = flag(0.1, "fraction of the training images held out for validation", minimum=0.01, maximum=0.9)
     seed: int = flag(0, "random seed of weights, order, augmentation and dropout", minimum=0, maximum=2**32 - 1)
     limit: int | None = flag(None, "use only so many training images; default: all", minimum=1)
+    start_from: str | None = flag(
+        None,
+        "saved model (.h5) to fine-tune: its trunk is kept, and its head where the classes are the same; first the "
+        "head learns alone, then all layers",
+        file=True,
+    )
     class_weights: str = flag(
         "none",
         "balanced: each class counts alike in the training loss, however few images it has",
@@ -131,6 +141,14 @@ def settings_of(config_class) -> tuple[dataclasses.Field, ...]:
     return tuple(field for field in dataclasses.fields(config_class) if field.init)
 
 
+def recipe_values(config_class, recipe: str, start_from: str | None) -> dict:
+    """The values that a recipe gives to fields, and --start-from on top of it."""
+    values = dict(config_class.recipes[recipe])
+    if start_from:
+        values.update(config_class.fine_tuning_values)
+    return values
+
+
 def parse(config_class, argv: Sequence[str] | None = None, *, about: str | None = ""):
     """Build a Config from the command line.
 
@@ -148,9 +166,15 @@ def parse(config_class, argv: Sequence[str] | None = None, *, about: str | None 
     given = vars(_parser(config_class, about).parse_intermixed_args(argv))
     given.pop("debug", None)  # errors.exit_code looks for it
     replayed = given.pop("config", None)
-    given = (_settings_in(Path(replayed), fields) if replayed else {}) | given
-    recipe = recipes[given.get("recipe", config_class.recipe)] if recipes else {}
-    config = config_class(**{**recipe, **given})
+    recorded = _settings_in(Path(replayed), fields) if replayed else {}
+    chosen = {**recorded, **given}
+    usual = {}
+    if recipes:
+        start_from = chosen.get("start_from")
+        usual = recipe_values(config_class, chosen.get("recipe", config_class.recipe), start_from)
+        if start_from:
+            _refuse_settings_of_the_network(config_class, given)
+    config = config_class(**{**usual, **chosen})
     for field in fields:
         _check_range(field, getattr(config, field.name))
     if getattr(config, "dry_run", False):
@@ -205,6 +229,13 @@ def _settings_in(path: Path, fields: tuple[dataclasses.Field, ...]) -> dict:
     if unknown:
         raise UserError(f"{path} is of another script, with settings that this one lacks: {', '.join(unknown)}")
     return recorded
+
+
+def _refuse_settings_of_the_network(config_class, given: dict) -> None:
+    for name in config_class.network_settings:
+        if name in given:
+            flag_name = "--" + name.replace("_", "-")
+            raise UserError(f"{flag_name} has no effect beside --start-from, whose model brings it; leave it out")
 
 
 def _check_range(field: dataclasses.Field, value) -> None:

@@ -39,6 +39,7 @@ CSS = """
 .message {padding: 0.6rem 0.8rem; border-left: 4px solid #0072b2; background: var(--background-fill-secondary)}
 .message {color: var(--body-text-color)}
 .message.alert {border-left-color: #d55e00}
+.keep {gap: 0.5rem}
 #tests img {image-rendering: pixelated}
 #tests .grid-wrap {min-height: 0; height: auto}
 #tests .grid-container {grid-template-columns: repeat(5, minmax(0, 1fr))}

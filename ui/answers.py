@@ -27,6 +27,7 @@ class Answer:
     """Answer of one model to one picture."""
 
     title: str
+    dataset: str  # that the model was trained on
     class_names: tuple[str, ...]
     probabilities: np.ndarray  # (classes,) float32, sum 1
     seen: np.ndarray  # (h, w, c) uint8, the picture as the model takes it
@@ -61,6 +62,7 @@ class Classifier:
         about = saved_model.metadata(path)
         self.model = saved_model.load(path)
         self.title, self.dataset, self.class_names = about["title"], about["dataset"], tuple(about["class_names"])
+        self.digits = pictures.are_digits(about)
         _, *self.image_shape = self.model.input_shape
         if len(self.image_shape) != 3 or self.model.output_shape != (None, len(self.class_names)):
             raise UserError(f"{path} does not turn one picture into a probability per class; train it again")
@@ -77,7 +79,7 @@ class Classifier:
         return self.export.predict(images) if self.export else saved_model.predict(self.model, images)
 
     def answer(self, picture: str | Path, method: str) -> Answer:
-        digit, number, found = self.dataset in pictures.DIGITS, "", None
+        digit, number, found = self.digits, "", None
         if digit:
             every = _read_digits(Path(picture), Path(picture).stat().st_mtime_ns)
             largest = digits.largest(every)
@@ -96,7 +98,9 @@ class Classifier:
             with contextlib.suppress(UserError):  # all its maps are too coarse; the answer stands
                 heat = self.explainer(seen[None], method=method)[0]
         about = {"seen": seen, "digit": digit, "inverted": inverted, "number": number, "found": found}
-        return Answer(self.title, self.class_names, probabilities, heat=heat, milliseconds=milliseconds, **about)
+        return Answer(
+            self.title, self.dataset, self.class_names, probabilities, heat=heat, milliseconds=milliseconds, **about
+        )
 
 
 def answer(model: Path, picture: str | Path, name: str = "", method: str = explainer.DEFAULT_METHOD) -> Answer:

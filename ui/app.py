@@ -25,6 +25,9 @@ class Config:
     port: int = flag(7860, "port to listen on", minimum=1, maximum=65535)
     data_dir: str | None = flag(None, "folder with mnist.npz or cifar-100-binary.tar.gz, for the test images")
     output_dir: str = flag("output", "folder with the models and their plots; its demo/ is looked at as well")
+    collected: str = flag(
+        "data/collected", "folder for pictures that visitors ask to keep: --dataset data/collected trains on them"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError('the page needs Gradio; run: pip install -e ".[ui]"') from error
     network.stay_home(config.host)
     with tempfile.TemporaryDirectory() as folder:
-        page = Page(Path(config.output_dir), config.data_dir, Path(folder))
+        page = Page(Path(config.output_dir), config.data_dir, Path(folder), Path(config.collected))
         page.serve(config.host, config.port)
     return 0
 

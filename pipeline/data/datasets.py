@@ -13,6 +13,7 @@ from pipeline import backend
 from pipeline.data import arrays, own, registry, sources, toy
 from pipeline.data.cifar100_labels import CIFAR100_FINE
 from pipeline.data.registry import SOURCES
+from pipeline.data.rows import Rows, take
 from pipeline.errors import UserError
 
 SPLIT_SEED = 0  # the same validation images whatever a run's seed, so that seeds can be compared
@@ -43,6 +44,13 @@ class Dataset:
     def title(self) -> str:
         """Name for plots; says so when the data are not the real ones."""
         return registry.title(self.name)
+
+    @property
+    def digits(self) -> bool:
+        """Whether the images are white digits on black, centered as MNIST's are."""
+        if self.name in SOURCES:
+            return registry.is_digits(self.name)
+        return own.are_digits(self.class_names, self.x_train)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -184,8 +192,8 @@ def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -
     for kind in ("x", "y", "fine"):
         whole = getattr(dataset, f"{kind}_train")
         if whole is not None:
-            parts[f"{kind}_train"] = whole[kept]
-            parts[f"{kind}_validation"] = whole[held_out]
+            parts[f"{kind}_train"] = take(whole, kept)
+            parts[f"{kind}_validation"] = take(whole, held_out)
     return dataclasses.replace(dataset, **parts)
 
 
@@ -204,5 +212,5 @@ def prepare(config, shape: tuple[int, int, int | None] | None = None) -> Dataset
 def shrink(dataset: Dataset, n: int) -> Dataset:
     """The first n images of every part, for a dry run."""
     fields = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(dataset)}
-    arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
+    arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray | Rows)}
     return dataclasses.replace(dataset, **{name: value[:n] for name, value in arrays.items()})

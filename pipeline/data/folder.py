@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import math
 import os
 import sys
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +15,18 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from pipeline import console, system
-from pipeline.atomic_io import replacing
+from pipeline.atomic_io import read_json, replacing, write_json
 from pipeline.data import pictures
 from pipeline.data.arrays import DAMAGE, Parts
+from pipeline.data.rows import Rows, take
 from pipeline.errors import UserError
 
 TRAIN, TEST, VALIDATION = ("train", "training"), ("test", "testing"), ("val", "valid", "validation")
-HEIF = (".heic", ".heif", ".avif")
 SIDE = 32  # pixels, where nobody asks for another size
+USUAL = 0.95  # of the files: so many of one format, and the others are named
 NAMED = 5  # files that are named where some are skipped
 LITTER = ("thumbs.db", "desktop.ini")
+IN_MEMORY = 2**28  # bytes of decoded pictures; more of them stay on the disk, and are read as they are needed
 VERSION = 1  # of the decoded copy: to be raised where pictures are decoded otherwise
 
 
@@ -73,7 +78,7 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
     classes = {}
     for path in sorted(_folders(folder), key=pictures.natural_order):
         files = [file for file in path.iterdir() if file.is_file() and not _is_litter(file)]
-        if any(file.suffix.lower() in (*pictures.SUFFIXES, *HEIF) for file in files):
+        if any(file.suffix.lower() in pictures.SUFFIXES for file in files):
             classes[path.name] = sorted(files, key=pictures.natural_order)
     return classes
 
@@ -100,20 +105,21 @@ def read(folder: Path, files: Found, shape: tuple[int, int, int | None] | None) 
     good = np.ones(len(every), bool)
     good[[int(place) for place in errors]] = False
     _say_skipped(errors, every)
+    _say_odd([file for file, readable in zip(every, good, strict=True) if readable])
     part, label = np.array([(part, label) for _, part, label in listed], np.int64).T
     for k in np.setdiff1d(np.arange(len(names)), label[good & (part == 0)]):
         raise UserError(f"no picture of {names[k]} in {folder} can be read")
-    is_gray = channels == 1 or (channels is None and _all_gray(images[good]))
+    is_gray = channels == 1 or (channels is None and _all_gray(take(images, np.flatnonzero(good))))
     if is_gray:
-        images = images[..., :1] if _all_gray(images) else _gray(images)
+        images = images.as_gray(_gray) if isinstance(images, Rows) else _gray(images)
     train, test = (np.flatnonzero(good & (part == k)) for k in (0, 1))
     # Not by class: a few of them, as a dry run takes, are of all classes then.
     test = np.random.default_rng(0).permutation(test)
     notes = dict(files.notes)
     notes["skipped_files"] = len(errors)
-    parts = Parts(np.ascontiguousarray(images[train]), label[train], None, None, names, {}, notes)
+    parts = Parts(take(images, train), label[train], None, None, names, {}, notes)
     if files.test is not None:
-        parts.x_test, parts.y_test = np.ascontiguousarray(images[test]), label[test]
+        parts.x_test, parts.y_test = take(images, test), label[test]
     return parts
 
 
@@ -124,12 +130,22 @@ def _say_skipped(errors: dict[str, str], files: list[Path]) -> None:
     named = ", ".join(f"{files[k].parent.name}/{files[k].name}" for k in places[:NAMED])
     more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
     print(f"warning: {len(places):,} files cannot be read and are skipped: {named}{more}", file=sys.stderr)
-    remedies = {errors[str(k)] for k in places if files[k].suffix.lower() in HEIF}
+    remedies = {errors[str(k)] for k in places if files[k].suffix.lower() in pictures.HEIF}
     for remedy in sorted(remedies):
         print(f"warning: {remedy}", file=sys.stderr)
 
 
-def _all_gray(images: np.ndarray) -> bool:
+def _say_odd(files: list[Path]) -> None:
+    """Name the files of another format where nearly all are of one: they are often no pictures of the class."""
+    suffixes = [file.suffix.lower().replace("jpeg", "jpg") for file in files]
+    usual, count = Counter(suffixes).most_common(1)[0]
+    odd = [file for file, suffix in zip(files, suffixes, strict=True) if suffix != usual]
+    if odd and count >= USUAL * len(files):
+        named = ", ".join(f"{file.parent.name}/{file.name}" for file in odd[:NAMED])
+        print(f"{count:,} of {len(files):,} pictures are {usual} files; look whether the others belong there: {named}")
+
+
+def _all_gray(images) -> bool:
     """Whether the three channels of every image are the same."""
     return all((image == image[..., :1]).all() for image in images)
 
@@ -142,23 +158,66 @@ def _gray(images: np.ndarray) -> np.ndarray:
     return gray
 
 
-def _decoded(folder: Path, files: list[Path], size: tuple[int, int]) -> tuple[np.ndarray, dict[str, str]]:
+def _decoded(folder: Path, files: list[Path], size: tuple[int, int]) -> tuple[np.ndarray | Rows, dict[str, str]]:
     """Images (n, height, width, 3) uint8, and {place: reason} of those that cannot be read, from the cache if it can.
 
     Where a file cannot be read, its image is black.
     """
+    shape = (len(files), *size, 3)
     copy = _cache_folder() / f"{_key(folder, files, size)}.npz"
-    kept = _kept(copy, (len(files), *size, 3))
+    if math.prod(shape) > IN_MEMORY:
+        return _decoded_on_disk(copy.with_suffix(".pixels"), files, shape)
+    kept = _kept(copy, shape)
     if kept:
         print(f"{len(files):,} pictures from the decoded copy in {copy.parent}")
         return kept
-    images, errors = np.zeros((len(files), *size, 3), np.uint8), {}
-    formats = _formats()
+    images = np.zeros(shape, np.uint8)
+    errors = _decode(files, size, images.__setitem__)
+    _keep(copy, images, errors)
+    return images, errors
+
+
+def _decoded_on_disk(copy: Path, files: list[Path], shape: tuple[int, ...]) -> tuple[Rows, dict[str, str]]:
+    """The same of pictures that would fill the memory: they go to a file one by one, and stay there.
+
+    Raises:
+        UserError: there is no room for it.
+    """
+    record = copy.with_suffix(".json")  # comes last: with it the copy is whole
+    images = Rows(copy, shape[1:], np.arange(shape[0]))
+    if record.exists() and copy.exists() and copy.stat().st_size == math.prod(shape):
+        print(f"{len(files):,} pictures from the decoded copy in {copy.parent}")
+        return images, read_json(record)
+
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make {copy.parent} ({error.strerror}); set XDG_CACHE_HOME to another folder"
+        ) from error
+    with replacing(copy) as temporary:
+        with open(temporary, "wb") as file:
+            file.truncate(math.prod(shape))
+
+        def store(place: int, image: np.ndarray) -> None:
+            with open(temporary, "r+b") as file:
+                file.seek(place * image.nbytes)
+                file.write(image.tobytes())
+
+        errors = _decode(files, shape[1:3], store)
+    write_json(record, errors)
+    return images, errors
+
+
+def _decode(files: list[Path], size: tuple[int, int], store: Callable[[int, np.ndarray], None]) -> dict[str, str]:
+    """Decode pictures on all cores and give each to `store` with its place; {place: reason} of the unreadable ones."""
+    errors = {}
+    pictures.formats()  # once, before the threads
 
     def decode(place: int) -> None:
         try:
-            picture = _picture(files[place], max(size), formats)
-            images[place] = ImageOps.fit(picture, size[::-1], Image.Resampling.LANCZOS)
+            picture = pictures.opened(files[place], max(size))
+            store(place, np.asarray(ImageOps.fit(picture, size[::-1], Image.Resampling.LANCZOS)))
         except UserError as error:
             errors[str(place)] = str(error)
 
@@ -167,36 +226,7 @@ def _decoded(folder: Path, files: list[Path], size: tuple[int, int]) -> tuple[np
         for done, _ in enumerate(pool.map(decode, range(len(files))), 1):
             if done % step == 0 or done == len(files):
                 console.counter(done, len(files), "pictures decoded")
-    errors = dict(sorted(errors.items(), key=lambda entry: int(entry[0])))
-    _keep(copy, images, errors)
-    return images, errors
-
-
-def _picture(file: Path, side: int, formats: tuple[str, ...]) -> Image.Image:
-    suffix = file.suffix.lower()
-    if suffix in HEIF and not _reads(suffix, formats):
-        raise UserError(f"{suffix} files need the package pillow-heif: pip install pillow-heif")
-    return pictures.opened(file, side, formats)
-
-
-def _reads(suffix: str, formats: tuple[str, ...]) -> bool:
-    return ("AVIF" if suffix == ".avif" else "HEIF") in formats
-
-
-def _formats() -> tuple[str, ...]:
-    """Pillow's formats that start no program, and those of phones where pillow-heif is installed."""
-    formats = list(pictures.FORMATS)
-    try:
-        import pillow_heif
-    except ImportError:
-        pass
-    else:
-        pillow_heif.register_heif_opener()
-        formats.append("HEIF")
-    Image.init()
-    if "AVIF" in Image.OPEN and "AVIF" not in formats:
-        formats.append("AVIF")
-    return tuple(formats)
+    return dict(sorted(errors.items(), key=lambda entry: int(entry[0])))
 
 
 def _cache_folder() -> Path:
@@ -206,7 +236,7 @@ def _cache_folder() -> Path:
 
 def _key(folder: Path, files: list[Path], size: tuple[int, int]) -> str:
     """Hex digest of what a decoded copy depends on: names, sizes and times of the files, image size, readers."""
-    told = [VERSION, *size, _formats()]
+    told = [VERSION, *size, pictures.formats()]
     for file in files:
         status = file.stat()
         told.append((file.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns))

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data import arrays, folder
+from pipeline.data import arrays, folder, registry
 from pipeline.data.arrays import Parts
+from pipeline.data.rows import take
 from pipeline.errors import UserError
 
 TEST_FRACTION = 0.2  # of the images, where the data have no test part of their own
@@ -61,6 +62,18 @@ def _parts(path: Path, shape) -> Parts:
     raise UserError(f"{path} is no data set: it holds {listed}; --dataset takes {FORMS}")
 
 
+def are_digits(class_names: tuple[str, ...], images: np.ndarray) -> bool:
+    """Whether images (n, h, w, c) are white digits on black as MNIST's: 28x28, gray, and nine in ten black all around.
+
+    So are the digits that the page collects, and EMNIST's; photographs of digits are not.
+    """
+    if not set(class_names) <= set(registry.DIGIT_NAMES) or images.shape[1:] != (28, 28, 1):
+        return False
+    edges = np.array(images)
+    edges[:, 1:-1, 1:-1] = 0
+    return bool(np.mean(edges.max(axis=(1, 2, 3)) == 0) >= 0.9)
+
+
 def _of_npz(path: Path) -> Parts:
     return arrays.parts(arrays.read_npz(path), path.name, {path.name: arrays.sha256(path)})
 
@@ -85,7 +98,7 @@ def _carve_test_part(parts: Parts, seed: int) -> None:
         raise UserError(f"a fifth of {n} images is fewer than the {classes} classes; add images")
     kept, test = train_test_split(np.arange(n), test_size=TEST_FRACTION, random_state=seed, stratify=parts.y_train)
     x, y = parts.x_train, parts.y_train
-    parts.x_train, parts.y_train, parts.x_test, parts.y_test = x[kept], y[kept], x[test], y[test]
+    parts.x_train, parts.y_train, parts.x_test, parts.y_test = take(x, kept), y[kept], take(x, test), y[test]
     parts.notes["test_part"] = f"a stratified fifth of the images, seed {seed}"
     print(f"no test part of its own: a stratified fifth, {len(test):,} of {n:,} images, is the test part (seed {seed})")
 

@@ -1,5 +1,6 @@
 """A user's own picture files, made into what a model takes."""
 
+import functools
 import glob
 import re
 import warnings
@@ -9,23 +10,33 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
 
 from pipeline.data import digits
-from pipeline.data.registry import SOURCES
+from pipeline.data.registry import is_digits
 from pipeline.errors import UserError
 
 # Pillow knows more formats, and some of those start programs.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+HEIF = (".heic", ".heif", ".avif")  # of phones; read where pillow-heif is installed, see formats()
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", *HEIF)
 FRAME = "darkorange"  # of a digit that was found
+WHITE = 235  # mean gray level from which ink is white
 MEGAPIXELS = 64  # of one picture, so that no small file unpacks to more than a laptop's memory
-DIGITS = tuple(name for name, source in SOURCES.items() if source.digits)  # white digits on black, centered
 
 
-def for_model(path: str | Path, dataset: str | None, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, bool]:
-    """One picture as a model that was trained on `dataset` takes it, and whether it was inverted for that.
+def are_digits(about: dict) -> bool:
+    """Whether a model takes white digits on black, centered as MNIST's are.
 
-    Returns and raises what `read_digit` does for a data set of digits, else what `read` does.
+    Args:
+        about: the metadata of its file; "digits" says so, in earlier files the name of the data set.
     """
-    if dataset in DIGITS:
+    return about.get("digits", is_digits(about.get("dataset")))
+
+
+def for_model(path: str | Path, about: dict, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, bool]:
+    """One picture as the model with the metadata `about` takes it, and whether it was inverted for that.
+
+    Returns and raises what `read_digit` does for a model of digits, else what `read` does.
+    """
+    if are_digits(about):
         return read_digit(path)
     return read(path, image_shape), False
 
@@ -34,7 +45,8 @@ def read(path: str | Path, image_shape: tuple[int, int, int]) -> np.ndarray:
     """Read one picture: upright by its EXIF note, center square, scaled, gray or RGB.
 
     Args:
-        path: a file in one of FORMATS, at most MEGAPIXELS large; transparent parts become white.
+        path: a file in one of FORMATS, at most MEGAPIXELS large; transparent parts become white, those around white ink
+            black.
         image_shape: (height, width, channels) of the model's input; 1 channel is gray.
     Returns:
         image_shape uint8.
@@ -58,7 +70,8 @@ def read_digits(path: str | Path) -> list[digits.Digit]:
     A 28x28 picture with a black edge is taken as it is.
 
     Args:
-        path: a file in one of FORMATS, at most MEGAPIXELS large; transparent parts become white.
+        path: a file in one of FORMATS, at most MEGAPIXELS large; transparent parts become white, those around white ink
+            black.
     Raises:
         UserError: missing, broken or enormous picture, or one in which there is no digit to find.
     """
@@ -112,13 +125,30 @@ def natural_order(path: Path) -> tuple:
     return parts, str(path)
 
 
-def opened(path: str | Path, side: int | None = None, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+@functools.cache
+def formats() -> tuple[str, ...]:
+    """FORMATS, and HEIF and AVIF where pillow-heif, or for AVIF Pillow itself, can read them."""
+    found = list(FORMATS)
+    try:
+        import pillow_heif
+    except ImportError:
+        pass
+    else:
+        pillow_heif.register_heif_opener()
+        found.append("HEIF")
+    Image.init()
+    if "AVIF" in Image.OPEN:
+        found.append("AVIF")
+    return tuple(found)
+
+
+def opened(path: str | Path, side: int | None = None) -> Image.Image:
     """The first frame, upright, without transparency, eight bits per channel, RGB.
 
     Args:
-        path: a file in one of these formats, at most MEGAPIXELS large; transparent parts become white.
+        path: a file in one of formats(), at most MEGAPIXELS large; transparent parts become white, those around
+            white ink black.
         side: pixels of each side that are enough: a JPEG is decoded at a fraction of its size then.
-        formats: of Pillow's.
     Raises:
         UserError: missing, broken or enormous picture.
     """
@@ -126,9 +156,12 @@ def opened(path: str | Path, side: int | None = None, formats: tuple[str, ...] =
         raise UserError(f"{path} is a folder without pictures ({' '.join(SUFFIXES)})")
     if Path(path).exists() and not Path(path).is_file():
         raise UserError(f"{path} is not a file")
+    suffix = Path(path).suffix.lower()
+    if suffix in HEIF and ("AVIF" if suffix == ".avif" else "HEIF") not in formats():
+        raise UserError(f"{suffix} files need the package pillow-heif: pip install pillow-heif")
     try:
         with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-            file = Image.open(path, formats=formats)
+            file = Image.open(path, formats=formats())
         with file:
             if file.width * file.height > MEGAPIXELS * 1e6:
                 raise UserError(f"{path} has {file.width:,} x {file.height:,} pixels; at most {MEGAPIXELS} million")
@@ -147,8 +180,15 @@ def opened(path: str | Path, side: int | None = None, formats: tuple[str, ...] =
         raise UserError(f"{path} is damaged ({error})") from error
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+        paper = "black" if _is_white_ink(picture) else "white"
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, paper), picture)
     return picture.convert("RGB")
+
+
+def _is_white_ink(picture: Image.Image) -> bool:
+    """Whether what can be seen of a transparent RGBA picture is nearly white, and would vanish on white paper."""
+    gray, alpha = (np.asarray(one, np.float64) for one in (picture.convert("L"), picture.getchannel("A")))
+    return alpha.min() < 255 and alpha.sum() > 0 and (gray * alpha).sum() / alpha.sum() > WHITE
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:

@@ -143,7 +143,8 @@ def digest(found: dict[str, np.ndarray]) -> str:
     """SHA-256 of x_train, y_train, x_test and y_test, one after the other."""
     whole = hashlib.sha256()
     for key in ("x_train", "y_train", "x_test", "y_test"):
-        whole.update(np.ravel(found[key]))
+        for part in arrays.chunks(found[key]):
+            whole.update(part)
     return whole.hexdigest()
 
 

@@ -47,7 +47,7 @@ def milliseconds_per_sample(model, images: np.ndarray, batch_size: int) -> float
     Args:
         images: (n, h, w, c) raw pixels, any dtype; repeated where they are fewer than a batch.
     """
-    batch = np.resize(images, (batch_size, *images.shape[1:])).astype(np.float32)
+    batch = np.resize(images[:batch_size], (batch_size, *images.shape[1:])).astype(np.float32)
     seconds = []
     with keras.device("cpu:0"):
         copy = keras.models.clone_model(model)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.atomic_io import replacing
+from pipeline.data import arrays
 from pipeline.errors import UserError
 from pipeline.models import saved_model
 
@@ -33,7 +34,10 @@ def on_test_images(saved: saved_model.SavedModel, dataset) -> np.ndarray:
 
 
 def _digest(images: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
+    whole = hashlib.sha256()
+    for part in arrays.chunks(images):
+        whole.update(part)
+    return whole.hexdigest()
 
 
 def _stored(path: Path, key: dict[str, str]) -> np.ndarray | None:

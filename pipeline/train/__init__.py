@@ -5,5 +5,15 @@ import lazy_loader
 # A module is loaded when it is first used: a script's --help needs none of them.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules={"checkpoint", "identity", "interrupt", "loop", "recipe", "resnet_weights", "run", "tensorboard"},
+    submodules={
+        "checkpoint",
+        "fine_tuning",
+        "identity",
+        "interrupt",
+        "loop",
+        "recipe",
+        "resnet_weights",
+        "run",
+        "tensorboard",
+    },
 )

@@ -118,9 +118,17 @@ def refuse_loss(path: Path, config: dict) -> None:
 
 def refuse_difference(then: dict, now: dict, path: Path) -> None:
     """Raise UserError naming what changed between a stored config and this one; see identity.differences."""
-    if changed := identity.differences(then, now):
-        listed = ", ".join(f"{name} {how}" for name, how in changed.items())
-        raise UserError(f"{path} belongs to another run: {listed}; use its settings or another --output-dir")
+    changed = identity.differences(then, now)
+    if not changed:
+        return
+    remedy = "use its settings or another --output-dir"
+    if list(changed) == ["epochs"] and now["epochs"] > then.get("epochs", now["epochs"]):
+        remedy = (
+            f"its learning rate follows a schedule of {then['epochs']} epochs, which cannot be made longer; train its "
+            "finished model further with --start-from MODEL.h5 and another --output-dir"
+        )
+    listed = ", ".join(f"{name} {how}" for name, how in changed.items())
+    raise UserError(f"{path} belongs to another run: {listed}; {remedy}")
 
 
 def _random_states(model) -> list:

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from pipeline.config import RunConfig, settings_of
+from pipeline.config import RunConfig, recipe_values, settings_of
 from pipeline.data import datasets, registry
 
 OUTPUT = Path("output")  # in the working folder, as every file name on a command line is
@@ -17,7 +17,7 @@ def recorded(config) -> dict:
     for field in settings_of(type(config)):
         if field.metadata["recorded"]:
             value = getattr(config, field.name)
-            if field.metadata["file"]:
+            if field.metadata["file"] and value:
                 value = Path(value).name
             found[field.name] = datasets.recorded_name(value) if field.name == "dataset" else value
     return found
@@ -32,7 +32,8 @@ def named(recipe: str, settings: dict) -> str:
 def overrides(config: RunConfig) -> dict:
     """The recorded settings in which a run differs from its recipe, but for those that a repetition may change."""
     own = recorded(config)
-    usual = recorded(type(config)(**{**config.recipes[config.recipe], "recipe": config.recipe}))
+    values = recipe_values(type(config), config.recipe, config.start_from)
+    usual = recorded(type(config)(recipe=config.recipe, **values))
     return {name: value for name, value in own.items() if value != usual[name] and name not in REPEATS}
 
 
@@ -75,8 +76,8 @@ def output_folder(config: RunConfig, prefix: str) -> Path:
         return OUTPUT / "demo"
     changed = overrides(config)
     other_data = [changed.pop("dataset")] if "dataset" in changed else []
-    # Another file of pretrained weights is the default recipe still; none at all is another experiment.
-    files = {field.name for field in settings_of(type(config)) if field.metadata["file"]}
+    # Another file of pretrained weights is the default recipe still; none at all, or a model to start from, is not.
+    files = {field.name for field in settings_of(type(config)) if field.metadata["file"] and field.default}
     decisive = {name for name, value in changed.items() if name not in files or value == "none"}
     if not decisive and not other_data and config.recipe == type(config).recipe and config.seed == type(config).seed:
         return OUTPUT

@@ -1,5 +1,10 @@
 """Pretrained weights, layer by layer: what a file covers is loaded, the rest keeps its random initialization."""
 
+import contextlib
+import re
+import tempfile
+import zipfile
+import zlib
 from pathlib import Path
 
 import h5py
@@ -9,12 +14,13 @@ from pipeline.atomic_io import sha256
 from pipeline.backend import keras
 from pipeline.data import download
 from pipeline.errors import UserError
-from pipeline.models import untrusted
+from pipeline.models import h5_scan, untrusted
 
 # The file that keras.applications.ResNet50 loads, with the MD5 that it checks (WEIGHTS_HASHES in
 # keras/src/applications/resnet.py, which is no public name).
 CACHED = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 ORIGIN = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/" + CACHED
+IN_ARCHIVE = "model.weights.h5"  # of a .keras file
 MD5 = "4d473c1dd8becc155b73f8504c6f6626"
 
 
@@ -41,50 +47,149 @@ def fingerprint(path: Path | None) -> dict[str, str]:
 
 
 def load_weights(model, path: Path | None) -> dict:
-    """Load the layers that a legacy Keras weights file has, by name.
+    """Load the layers that a file of weights or of a whole model has, by name.
+
+    It may be Keras' legacy .h5 file, also with the names that ResNet50's layers had until 2018, a .weights.h5 file of
+    Keras 3, or a whole model as .h5 or .keras in which ResNet50 may be a nested one.
 
     Args:
         model: its layers are named as in keras.applications.
         path: weights file, or None for random initialization.
     Returns:
         {"file", "loaded", "fresh"}: file name (or "none"), names of the layers whose weights came from the file, and
-        of those that keep their random initialization.
+        of those that keep their random initialization, among them a Dense layer for other classes than the file's.
     Raises:
-        UserError: not such a file, no layer in common, or a layer of another shape (by name).
+        UserError: not such a file, or one of another network: no layer in common, a layer of another shape (by name),
+            or stages that this network lacks.
     """
     own = {layer.name: layer for layer in model.layers if layer.weights}
     if path is None:
         return {"file": "none", "loaded": [], "fresh": list(own)}
-    untrusted.check(path)
-    try:
-        shapes = _shapes(path)
-    except (OSError, KeyError) as error:
-        raise UserError(f"{path} is damaged or not a Keras .h5 weights file with layer names") from error
-    loaded = [name for name in own if shapes.get(name)]
-    if not loaded:
-        raise UserError(f"{path} has no layer of {model.name}; it is for another network")
-    for name in loaded:
-        expected = [tuple(weight.shape) for weight in own[name].weights]
-        if expected != shapes[name]:
-            raise UserError(f"{path}: layer {name} has shapes {shapes[name]}, the model needs {expected}")
-    try:
-        model.load_weights(path, by_name=True)
-    except ValueError as error:  # Keras goes by the file's name
-        raise UserError(f"{path} cannot be read as a legacy Keras weights file; its name must end in .h5") from error
-    return {"file": path.name, "loaded": loaded, "fresh": [name for name in own if name not in loaded]}
+    with _hdf5_of(path) as unpacked:
+        untrusted.check(unpacked)
+        try:
+            with h5py.File(unpacked, "r") as file:
+                found = _arrays(file, model)
+                chosen = _of_this_network(found, own, model.name, path)
+                weights = {name: [array[()] for array in arrays] for name, arrays in chosen.items()}
+        except (OSError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{path} holds no Keras weights with layer names; is it a file of something else?"
+            ) from error
+    for name, values in weights.items():
+        own[name].set_weights(values)
+    return {"file": path.name, "loaded": list(weights), "fresh": [name for name in own if name not in weights]}
 
 
-def _shapes(path: Path) -> dict[str, list[tuple[int, ...]]]:
-    """Layer name -> shapes of its weights in a legacy Keras weights file, or in a model's .h5 file."""
-    shapes = {}
-    with h5py.File(path, "r") as file:
-        group = file.get("model_weights", file)
-        for name in group.attrs["layer_names"]:
-            layer = group[name]
-            if isinstance(name, bytes):
-                name = name.decode()
-            shapes[name] = [layer[weight].shape for weight in layer.attrs["weight_names"]]
-    return shapes
+@contextlib.contextmanager
+def _hdf5_of(path: Path):
+    """The HDF5 file of the weights: the file itself, or a temporary copy of the one in a .keras archive."""
+    if not zipfile.is_zipfile(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if archive.getinfo(IN_ARCHIVE).file_size > h5_scan.ARRAYS:
+                    raise UserError(f"{path} holds more numbers than a model of small images has")
+                unpacked = Path(archive.extract(IN_ARCHIVE, folder))
+        except KeyError as error:
+            raise UserError(
+                f"{path} is an archive without {IN_ARCHIVE}, so no .keras file; PyTorch's are none"
+            ) from error
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
+            raise UserError(f"{path} is damaged or no .keras file") from error
+        yield unpacked
+
+
+def _arrays(file: h5py.File, model) -> dict[str, list[h5py.Dataset]]:
+    """Layer name, as today -> its arrays in the order of Layer.weights; those of nested models among them.
+
+    Raises:
+        KeyError: neither Keras' legacy layout nor that of Keras 3.
+    """
+    group = file.get("model_weights", file)
+    if "layer_names" in group.attrs:
+        found = _legacy(group)
+    else:
+        found = _keras3(file, model)
+        if not found:
+            raise KeyError("layer_names")
+    return {_name_of_today(name): arrays for name, arrays in found.items()}
+
+
+def _legacy(group: h5py.Group) -> dict[str, list[h5py.Dataset]]:
+    """Layer name -> arrays of a legacy file, whose groups are layers or nested models."""
+    found = {}
+    for name in map(_text, group.attrs["layer_names"]):
+        paths = [_text(weight) for weight in group[name].attrs["weight_names"]]
+        parents = [path.split("/")[-2] if "/" in path else name for path in paths]
+        is_nested = len(set(parents)) > 1
+        for path, parent in zip(paths, parents, strict=True):
+            found.setdefault(parent if is_nested else name, []).append(group[name][path])
+    return found
+
+
+def _keras3(file: h5py.File, model) -> dict[str, list[h5py.Dataset]]:
+    """Layer name -> arrays of a .weights.h5 file; where it has no names, layers of a kind are taken in their order."""
+    in_order = {
+        "conv2d": [layer.name for layer in model.layers if isinstance(layer, keras.layers.Conv2D)],
+        "batch_normalization": [
+            layer.name for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)
+        ],
+    }
+    found = {}
+
+    def visit(path, node):
+        if not path.endswith("/vars") or not isinstance(node, h5py.Group) or not len(node):
+            return
+        place = path.split("/")[-2]
+        name = node.attrs.get("name")
+        if name is None:
+            kind, number = re.fullmatch(r"(.*?)(?:_(\d+))?", place).groups()
+            names, number = in_order.get(kind, []), int(number or 0)
+            name = names[number] if number < len(names) else place
+        found[_text(name)] = [node[str(i)] for i in range(len(node))]
+
+    file.visititems(visit)
+    return found
+
+
+def _text(name: str | bytes) -> str:
+    return name.decode() if isinstance(name, bytes) else name
+
+
+def _name_of_today(name: str) -> str:
+    """A layer's name since keras-applications 1.0.7 for the one before: res2a_branch2b -> conv2_block1_2_conv."""
+    if name in ("conv1", "bn_conv1"):
+        return "conv1_conv" if name == "conv1" else "conv1_bn"
+    old = re.fullmatch(r"(res|bn)(\d)([a-z])_branch(1|2[abc])", name)
+    if old is None:
+        return name
+    kind, stage, block, branch = old.groups()
+    place = {"1": 0, "2a": 1, "2b": 2, "2c": 3}[branch]
+    return f"conv{stage}_block{ord(block) - ord('a') + 1}_{place}_{'conv' if kind == 'res' else 'bn'}"
+
+
+def _of_this_network(found: dict, own: dict, network: str, path: Path) -> dict[str, list[h5py.Dataset]]:
+    """The layers in a file that the network has, in its order; UserError where the file is of another network."""
+    stages = sorted(name for name in found if re.match(r"conv\d_", name) and name not in own)
+    if stages:
+        raise UserError(f"{path} is a sound file of another network: {network} has no layer {stages[0]}")
+    chosen = {}
+    for name, layer in own.items():
+        if name not in found:
+            continue
+        shapes, expected = [array.shape for array in found[name]], [tuple(weight.shape) for weight in layer.weights]
+        if shapes == expected:
+            chosen[name] = found[name]
+        elif not isinstance(layer, keras.layers.Dense):
+            raise UserError(
+                f"{path} is a file of another network: layer {name} has shapes {shapes}, {network} needs {expected}"
+            )
+    if not chosen:
+        raise UserError(f"{path} is a file of another network: it has no layer of {network}")
+    return chosen
 
 
 def summary(loaded: dict) -> str:

@@ -37,13 +37,16 @@ class Run:
         dataset: what it trains on.
         files: further input files that shape the result, name -> SHA-256.
     Raises:
-        UserError: the folder cannot be written to or is in use, or --devices or --deterministic cannot be had.
+        UserError: the folder cannot be written to or is in use, the run would write over the model that it starts
+            from, or --devices or --deterministic cannot be had.
     """
 
     def __init__(self, prefix: str, model_file: str, model_name: str, config, dataset, files: dict | None = None):
         self.prefix, self.config, self.dataset = prefix, config, dataset
         self.folder = identity.output_folder(config, prefix)
         self.model_path = self.folder / model_file
+        self.best_path = self.folder / f"best_{model_file}"
+        self._refuse_overwriting_the_start()
         self._take_folder()
         with self.holding_folder():
             self._start(files or {}, model_name)
@@ -80,9 +83,15 @@ class Run:
             self.lock.release()
             raise
 
+    def _refuse_overwriting_the_start(self) -> None:
+        """Raise UserError if this run would write over the model that it starts from."""
+        start = self.config.start_from
+        if start and Path(start).resolve() in (self.model_path.resolve(), self.best_path.resolve()):
+            raise UserError(f"the run would overwrite {start}, which it starts from; choose another --output-dir")
+
     def _take_folder(self) -> None:
         """Make the folder, lock it, and remove what a run that was killed while it wrote has left."""
-        written = (*(f"{self.prefix}_{file}" for file in FILES), self.model_path.name, f"best_{self.model_path.name}")
+        written = (*(f"{self.prefix}_{file}" for file in FILES), self.model_path.name, self.best_path.name)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.lock = atomic_io.lock(self.folder / f".{self.prefix}_run.lock")
@@ -121,7 +130,10 @@ class Run:
             self.board.scalars(row, len(self.history))
 
     def already_finished(self) -> bool:
-        """Whether --resume finds this very run finished, so that there is nothing to do.
+        """Whether this very run is finished already, so that there is nothing to do.
+
+        That is so with --resume, and in a folder that was named by the settings alone; in one that was named by
+        --output-dir, and in output/, a run without --resume is trained again.
 
         Raises:
             UserError: the folder holds a run, finished or interrupted, with another config, and --resume was given
@@ -131,7 +143,8 @@ class Run:
             finished = self._finished()
         if finished:
             self.lock.release()
-            print(f"this run is finished: {self.path('metrics.json')}")
+            again = "" if self.config.resume else "; to train it again, choose another --output-dir"
+            print(f"this run is finished: {self.path('metrics.json')}{again}")
         return finished
 
     def _finished(self) -> bool:
@@ -146,9 +159,10 @@ class Run:
             return False
         found = atomic_io.read_json(path)
         checkpoint.refuse_difference(_identity_of(found, self.identity), self.identity, path)
-        if resume and getattr(self.config, "tta", False) and "tta" not in found:
+        lacks_tta = getattr(self.config, "tta", False) and "tta" not in found
+        if resume and lacks_tta:
             raise UserError(f"{path} is of a run that finished without --tta; run it again without --resume")
-        return resume
+        return not lacks_tta
 
     def checkpoints(self) -> set[Path]:
         """The checkpoints of all phases; of one that was cut off while it was written, only the one before is there."""
@@ -170,6 +184,7 @@ class Run:
             image_shape=self.dataset.image_shape,
             prefix=self.prefix,
             dataset=self.dataset.name,
+            digits=self.dataset.digits,
             recipe=self.config.recipe,
             seed=self.config.seed,
             validation=self.config.validation,
@@ -179,7 +194,7 @@ class Run:
 
     def save_best(self, model) -> None:
         """Save a model as the one of the best validation accuracy so far."""
-        self.save(model, self.folder / f"best_{self.model_path.name}")
+        self.save(model, self.best_path)
 
     def finish(self, model, tta: dict | None = None, **extra) -> dict:
         """Save the model, read the test set once with the saved file, write every result, and unlock the folder.

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data import arrays, datasets, folder, registry, sources
+from pipeline.config import RunConfig
+from pipeline.data import arrays, datasets, folder, pictures, registry, sources
+from pipeline.data.rows import Rows
 from pipeline.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -182,7 +184,7 @@ def test_unreadable_files_are_skipped_counted_and_named(by_class, capsys, monkey
     (by_class / "red" / "notes.txt").write_text("text")
     (by_class / "red" / ".DS_Store").write_text("litter")
     (by_class / "red" / "phone.heic").write_bytes(b"none")
-    monkeypatch.setattr(folder, "_formats", lambda: ("PNG",))
+    monkeypatch.setattr(folder.pictures, "formats", lambda: ("PNG",))
     loaded = datasets.load(str(by_class))
     said = capsys.readouterr().err
     assert loaded.notes["skipped_files"] == 3
@@ -199,10 +201,12 @@ def test_a_folder_of_gray_pictures_has_one_channel_and_colors_become_gray_where_
     assert datasets.load(str(tmp_path / "gray"), shape=(28, 28, 1)).image_shape == (28, 28, 1)
 
 
-def test_a_second_run_takes_the_decoded_copy_until_a_file_changes(by_class, monkeypatch):
+@pytest.mark.parametrize("in_memory", [folder.IN_MEMORY, 0])
+def test_a_second_run_takes_the_decoded_copy_until_a_file_changes(by_class, monkeypatch, in_memory):
     opened = []
     usual = folder.pictures.opened
     monkeypatch.setattr(folder.pictures, "opened", lambda *args: opened.append(args) or usual(*args))
+    monkeypatch.setattr(folder, "IN_MEMORY", in_memory)
     places = (by_class,)
     first = datasets._decode(str(by_class), places)
     assert len(opened) == 30
@@ -210,10 +214,55 @@ def test_a_second_run_takes_the_decoded_copy_until_a_file_changes(by_class, monk
     assert len(opened) == 30 and again.sha256 == first.sha256
     picture(by_class / "red" / "0.png", (0, 0, 0))
     assert datasets._decode(str(by_class), places).sha256 != first.sha256 and len(opened) == 60
-    for copy in (by_class.parent / "cache").rglob("*.npz"):
-        copy.write_bytes(b"damaged")
+    for copy in (by_class.parent / "cache").rglob("*.*"):
+        if copy.suffix != ".json":
+            copy.write_bytes(b"damaged")
     datasets._decode(str(by_class), places)
     assert len(opened) == 90
+
+
+@pytest.mark.parametrize("channels", [None, 1])
+def test_pictures_that_would_fill_the_memory_stay_on_the_disk_and_are_the_same(by_class, monkeypatch, channels):
+    shape, config = (24, 24, channels), RunConfig(dataset=str(by_class), limit=12, validation=0.2)
+    in_memory = datasets.prepare(config, shape)
+    monkeypatch.setattr(folder, "IN_MEMORY", 0)
+    on_disk = datasets.prepare(config, shape)
+    assert on_disk.sha256 == in_memory.sha256 and on_disk.image_shape == in_memory.image_shape
+    for part in ("x_train", "x_validation", "x_test"):
+        rows, array = getattr(on_disk, part), getattr(in_memory, part)
+        assert isinstance(rows, Rows) and not isinstance(array, Rows)
+        np.testing.assert_array_equal(rows, array)
+        np.testing.assert_array_equal(rows[[2, 0]], array[[2, 0]])
+        np.testing.assert_array_equal(rows[1:3, :, ::-1], array[1:3, :, ::-1])
+        np.testing.assert_array_equal(rows[-1], array[-1])
+        np.testing.assert_array_equal(rows[0, 3], array[0, 3])
+        np.testing.assert_array_equal(rows[np.arange(len(rows)) > 1], array[2:])
+    shrunk = datasets.shrink(on_disk, 2)
+    np.testing.assert_array_equal(shrunk.x_test, in_memory.x_test[:2])
+
+
+@pytest.mark.parametrize("suffix", ["heic", "avif"])
+def test_pictures_of_phones_are_read_where_a_reader_is_installed(tmp_path, suffix):
+    if suffix == "heic":
+        pytest.importorskip("pillow_heif", reason='optional: pip install -e ".[heif]"')
+    elif "AVIF" not in pictures.formats():
+        pytest.skip("this Pillow reads no AVIF")
+    pictures.formats()
+    for k in range(12):
+        picture(tmp_path / "phone" / "ab"[k % 2] / f"{k}.{suffix}", (200, 40 + 100 * (k % 2), 30))
+    loaded = datasets.load(str(tmp_path / "phone"))
+    assert loaded.notes["skipped_files"] == 0 and loaded.class_names == ("a", "b")
+    read = pictures.read(tmp_path / "phone" / "a" / f"0.{suffix}", (8, 8, 3))
+    np.testing.assert_allclose(read.mean(axis=(0, 1)), (200, 40, 30), atol=12)
+
+
+def test_a_file_of_another_format_among_many_is_named(tmp_path, capsys):
+    for k in range(30):
+        picture(tmp_path / "photos" / "ab"[k % 2] / f"{k}.{('jpg', 'jpeg')[k % 3 == 0]}", (k, 2 * k, 90))
+    picture(tmp_path / "photos" / "a" / "not found.gif", (0, 0, 0))
+    datasets.load(str(tmp_path / "photos"))
+    said = capsys.readouterr().out
+    assert "30 of 31" in said and "a/not found.gif" in said
 
 
 def test_a_photo_is_turned_by_its_exif_note(tmp_path):

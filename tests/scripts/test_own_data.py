@@ -86,6 +86,24 @@ def test_every_training_script_takes_a_folder_and_later_scripts_its_model(
     assert (tmp_path / "out" / f"{prefix}_gradcam.png").is_file()
 
 
+@pytest.mark.parametrize("prefix", SCRIPTS)
+def test_every_training_script_starts_from_a_saved_model_whose_shape_the_pictures_take(
+    prefix, shapes, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shapes.parent / "cache"))
+    script, flags, image_shape = SCRIPTS[prefix]
+    config, start = parse(script.Config, flags), tmp_path / "start.h5"
+    model = script.build_model(config, classes=2, **({} if prefix == "custom_cnn" else {"shape": image_shape}))
+    about = {"prefix": prefix, "dataset": "other", "class_names": ["no", "yes"], "title": "Other"}
+    saved_model.save(model, start, image_shape=image_shape, **about)
+    flags = ["--dataset", str(shapes), "--dry-run", "--precision", "float32", "--start-from", str(start)]
+    assert script.main([*flags, "--output-dir", str(tmp_path / "out")]) == 0
+    metrics = json.loads((tmp_path / "out" / f"{prefix}_metrics.json").read_text())
+    assert metrics["image_shape"] == list(image_shape) and metrics["class_names"] == list(CLASSES)
+    assert metrics["started_from"] == {"file": "start.h5", "title": "Other", "head": "new"}
+    assert "head new" in capsys.readouterr().out
+
+
 def test_own_data_have_an_output_folder_of_their_own(shapes):
     config = parse(cifar100_cnn.Config, ["--dataset", str(shapes), "--image-size", "64"])
     assert identity.output_folder(config, "cifar100").name == "cifar100-shapes-fast-image_size=64-seed0"

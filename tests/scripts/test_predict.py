@@ -112,6 +112,9 @@ def test_colour_transparency_and_rotation_do_not_matter(digit, tmp_path):
     alpha = np.zeros((*page.shape, 4), np.uint8)
     alpha[..., 3] = 225 - page  # black ink on nothing
     Image.fromarray(alpha).save(tmp_path / "alpha.png")
+    white = np.full((*page.shape, 4), 255, np.uint8)
+    white[..., 3] = 225 - page  # white ink on nothing
+    Image.fromarray(white).save(tmp_path / "white.png")
     turned = Image.fromarray(np.rot90(page))  # a camera that was held sideways, and says so
     exif = turned.getexif()
     exif[0x0112] = 6
@@ -120,6 +123,8 @@ def test_colour_transparency_and_rotation_do_not_matter(digit, tmp_path):
     for name in ("blue", "alpha", "turned", "deep"):
         pixels, inverted = pictures.read_digit(tmp_path / f"{name}.png")
         assert inverted and likeness(pixels, expected) > 0.97, name
+    pixels, inverted = pictures.read_digit(tmp_path / "white.png")
+    assert not inverted and likeness(pixels, expected) > 0.97
 
 
 @pytest.mark.xfail(strict=True, reason="its thin places are lost: likeness 0.898")

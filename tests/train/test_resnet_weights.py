@@ -2,6 +2,8 @@
 
 import dataclasses
 import hashlib
+import re
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -11,12 +13,13 @@ from conftest import KERNEL, STEM, batch_norm, write_weights
 from keras.src.applications import resnet as keras_resnet
 
 import resnet50_transfer_learning as resnet
+from pipeline import atomic_io
 from pipeline.backend import keras
 from pipeline.config import parse
 from pipeline.data import datasets
 from pipeline.errors import UserError
 from pipeline.models import saved_model
-from pipeline.train import loop, resnet_weights
+from pipeline.train import fine_tuning, loop, resnet_weights
 from pipeline.train.run import Run
 
 layers = keras.layers
@@ -140,6 +143,109 @@ def test_a_model_saved_by_this_project_can_serve_as_weights(tmp_path):
     assert "7 layers from saved.h5" in resnet_weights.summary(loaded)
 
 
+def name_until_2018(layer):
+    """A layer's name in the files of keras-applications before 1.0.7."""
+    if layer.startswith("conv1_"):
+        return "conv1" if layer == "conv1_conv" else "bn_conv1"
+    stage, block, place, kind = re.fullmatch(r"conv(\d)_block(\d)_(\d)_(conv|bn)", layer).groups()
+    branch = ("1", "2a", "2b", "2c")[int(place)]
+    return f"{'res' if kind == 'conv' else 'bn'}{stage}{'abcdef'[int(block) - 1]}_branch{branch}"
+
+
+def write_as_in_2016(model, path):
+    """A notop file with the layers' and the arrays' names of 2016: no slashes, running_std for the variance."""
+    with h5py.File(path, "w") as file:
+        names = []
+        for layer in model.layers:
+            if layer.weights:
+                name = name_until_2018(layer.name)
+                kinds = ("W", "b") if len(layer.weights) == 2 else ("gamma", "beta", "running_mean", "running_std")
+                group, own = file.create_group(name), [f"{name}_{kind}:0" for kind in kinds]
+                group.attrs["weight_names"] = [weight.encode() for weight in own]
+                for weight, array in zip(own, layer.get_weights(), strict=True):
+                    group.create_dataset(weight, data=array)
+                names.append(name.encode())
+        file.attrs["layer_names"] = names
+
+
+def without_names(model, path):
+    """As the first versions of Keras 3 wrote it."""
+    model.save_weights(path)
+    with h5py.File(path, "a") as file:
+        file.visititems(lambda _, node: node.attrs.pop("name", None))
+
+
+def nested(model):
+    pooled = layers.GlobalAveragePooling2D()(model.output) if len(model.output.shape) == 4 else model.output
+    return keras.Sequential([keras.Model(model.input, pooled, name="resnet50"), layers.Dense(3, name="mine")])
+
+
+FORMS = {
+    "2016.h5": write_as_in_2016,
+    "keras3.weights.h5": lambda model, path: model.save_weights(path),
+    "nameless.weights.h5": without_names,
+    "nested.weights.h5": lambda model, path: nested(model).save_weights(path),
+    "whole.h5": lambda model, path: model.save(path),
+    "nested.h5": lambda model, path: nested(model).save(path),
+    "nested.keras": lambda model, path: nested(model).save(path),
+}
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    """ResNet50 without its head as Keras makes it, with other BatchNorm values than the initial ones."""
+    model = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(32, 32, 3))
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_in_which_people_have_resnet50s_weights_is_taken(name, backbone, tmp_path):
+    FORMS[name](backbone, tmp_path / name)
+    model = resnet.build_model(resnet.Config())
+    loaded = resnet_weights.load_weights(model, tmp_path / name)
+    assert loaded["file"] == name and loaded["fresh"] == ["logits"]
+    for layer in (layer for layer in backbone.layers if layer.weights):
+        for value, wanted in zip(model.get_layer(layer.name).get_weights(), layer.get_weights(), strict=True):
+            np.testing.assert_array_equal(value, wanted)
+
+
+def test_the_head_of_a_saved_model_for_other_classes_is_left_out(tmp_path):
+    model, other = small(), small()
+    keras.Model(other.input, layers.Dense(5, name="logits")(other.layers[-2].output)).save(tmp_path / "five.h5")
+    loaded = resnet_weights.load_weights(model, tmp_path / "five.h5")
+    assert loaded["fresh"] == ["logits"] and len(loaded["loaded"]) == 6
+
+
+def other_network(name):
+    if name == "resnet101":
+        return keras.applications.ResNet101(include_top=False, weights=None, input_shape=(32, 32, 3))
+    if name == "resnet50v2":
+        return keras.applications.ResNet50V2(include_top=False, weights=None, input_shape=(32, 32, 3))
+    return keras.applications.MobileNet(include_top=False, weights=None, input_shape=(32, 32, 3))
+
+
+@pytest.mark.parametrize("network", ["resnet101", "resnet50v2", "mobilenet"])
+def test_a_sound_file_of_another_network_is_said_to_be_that(network, tmp_path):
+    """ResNet101 has all of ResNet50's layers, of the same shapes, and more."""
+    path = tmp_path / "other.weights.h5"
+    other_network(network).save_weights(path)
+    with pytest.raises(UserError, match="of another network") as refused:
+        resnet_weights.load_weights(resnet.build_model(resnet.Config()), path)
+    assert "damaged" not in str(refused.value)
+
+
+def test_an_archive_that_is_no_keras_file_is_bad_input(tmp_path):
+    """PyTorch's .pth files are archives, too."""
+    with zipfile.ZipFile(tmp_path / "resnet50.pth", "w") as archive:
+        archive.writestr("archive/data.pkl", b"")
+    with pytest.raises(UserError, match=r"resnet50\.pth is no \.keras file"):
+        resnet_weights.load_weights(small(), tmp_path / "resnet50.pth")
+
+
 @pytest.mark.parametrize(
     ("weights", "named"),
     [
@@ -208,7 +314,7 @@ def test_each_phase_moves_its_own_layers_and_none_moves_batch_norm(tmp_path, mon
         return {name for name, changes in zip(before, changed, strict=True) if changes}
 
     start = weights()
-    resnet.train_head(run, model, run.dataset)
+    fine_tuning.train_head(run, model, run.dataset, config.head_epochs, config.head_learning_rate)
     middle = weights()
     assert moved(start, middle) == {"logits"}
     norms = {layer.name for layer in model.layers if isinstance(layer, layers.BatchNormalization)}
@@ -230,3 +336,21 @@ def test_each_phase_moves_its_own_layers_and_none_moves_batch_norm(tmp_path, mon
     resnet.fine_tune(run, model, run.dataset)
     assert run.history[-1]["phase"] == "all stages" and len(run.history) == 4
     assert moved(before, weights()) == set(start) - norms
+
+
+def test_for_photos_the_network_ends_at_the_last_pretrained_stage_and_that_stage_learns(tmp_path, eagerly):
+    file = write_weights(tmp_path / "stem.h5", STEM)
+    flags = ["--recipe", "photos", "--weights", str(file), "--image-size", "32", "--dry-run", "--precision", "float32"]
+    assert resnet.main(["--dataset", "digits", *flags, "--output-dir", str(tmp_path)]) == 0
+    metrics = atomic_io.read_json(tmp_path / "resnet50_metrics.json")
+    assert metrics["weights"]["loaded"] == list(STEM) and metrics["weights"]["fresh"] == ["logits"]
+    model = saved_model.load(tmp_path / "resnet50_model.h5")
+    assert {layer.name for layer in model.layers if layer.weights} == {*STEM, "logits"}
+    (kernel, _), (gamma, *_) = (model.get_layer(name).get_weights() for name in STEM)
+    assert (kernel != KERNEL.astype(np.float32)).any() and (gamma == 0.5).all()
+
+
+def test_recipe_photos_without_weights_trains_the_whole_network(tmp_path, eagerly):
+    flags = ["--recipe", "photos", "--weights", "none", "--image-size", "32", "--dry-run", "--precision", "float32"]
+    assert resnet.main(["--dataset", "digits", *flags, "--output-dir", str(tmp_path)]) == 0
+    assert saved_model.load(tmp_path / "resnet50_model.h5").count_params() > 23e6

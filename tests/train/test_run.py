@@ -30,7 +30,7 @@ def metrics_of(run):
     return {"config": run.settings, **data, "versions": {"backend": "tensorflow"}}
 
 
-def test_a_finished_run_in_the_folder_of_its_recipe_and_seed_is_not_replaced_by_other_settings(tmp_path, monkeypatch):
+def test_a_finished_run_in_the_folder_of_its_recipe_and_seed_is_not_replaced(tmp_path, monkeypatch, capsys):
     """Nobody named that folder, so nobody meant to lose what it holds."""
     folder = tmp_path / "runs" / "tiny-default-seed0"
     monkeypatch.setattr(identity, "output_folder", lambda *_: folder)
@@ -53,13 +53,22 @@ def test_a_finished_run_in_the_folder_of_its_recipe_and_seed_is_not_replaced_by_
     for flags in (["--epochs", "3"], ["--epochs", "3", "--resume"]):
         with pytest.raises(UserError, match=r"epochs was 20 and is 3; .*another --output-dir"):
             begin(*flags)
-    again, finished = begin()
-    assert not finished, "the same settings may run again"
-    again.lock.release()
+    assert begin()[1] and "another --output-dir" in capsys.readouterr().out, "it is not trained again by accident"
     assert begin("--resume")[1]
+    with pytest.raises(UserError, match=r"epochs was 20 and is 30; .*schedule of 20 epochs.*--start-from"):
+        begin("--resume", "--epochs", "30")
     chosen, finished = begin("--epochs", "3", "--output-dir", str(folder))
     assert not finished, "a folder that was named may be written to"
     chosen.lock.release()
+
+
+def test_an_interrupted_run_is_not_resumed_with_more_epochs_and_the_line_says_what_to_do(tmp_path):
+    run, _, fit = start(tmp_path, "--epochs", "1")
+    fit()
+    run.lock.release()
+    longer, _, fit = start(tmp_path, "--epochs", "2", "--resume")
+    with pytest.raises(UserError, match=r"epochs was 1 and is 2; .*schedule of 1 epochs.*--start-from"):
+        longer.already_finished()
 
 
 def test_an_interrupted_run_in_the_folder_of_its_recipe_and_seed_is_not_overwritten_by_other_settings(

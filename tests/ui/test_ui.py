@@ -1,8 +1,12 @@
 """The page answers, in a browser and for many at once, says what is wrong in words, and calls nobody."""
 
 import base64
+import contextlib
 import json
 import os
+import subprocess
+import sys
+import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +20,7 @@ from PIL import Image
 pytest.importorskip("gradio", reason='optional: pip install -e ".[ui]"')
 from gradio_client import Client, handle_file
 
-from ui import screenshots
+from ui import answers, screenshots
 
 CHOSEN = (FIRST, SECOND, "hires-cam")
 # Writes the name of every computer that the process looks up or connects to.
@@ -33,7 +37,13 @@ sys.addaudithook(record)
 
 
 @pytest.fixture(scope="module")
-def page(folder, tmp_path_factory):
+def collected(tmp_path_factory):
+    """Where the page keeps pictures."""
+    return tmp_path_factory.mktemp("data") / "collected"
+
+
+@pytest.fixture(scope="module")
+def page(folder, collected, tmp_path_factory):
     """The page's address, and the file of the computers that its server called."""
     spy = tmp_path_factory.mktemp("spy")
     (spy / "sitecustomize.py").write_text(RECORDER.format(path=str(spy / "called")))
@@ -41,7 +51,8 @@ def page(folder, tmp_path_factory):
     # A proxy that is not there: Windows and Macs may name one for the whole system.
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
     environment = {**os.environ, **proxies, "PYTHONPATH": os.pathsep.join(paths)}
-    with screenshots.server("--output-dir", str(folder), environment=environment) as address:
+    flags = ("--output-dir", str(folder), "--collected", str(collected))
+    with screenshots.server(*flags, environment=environment) as address:
         (folder / "demo" / "vanishing.h5").unlink()
         yield address, spy / "called"
 
@@ -168,6 +179,80 @@ def test_in_a_browser_a_7_is_drawn_explained_and_a_bad_photo_named(
     tab.close()
     assert not complaints
     assert all(url.startswith((page[0], "data:", "blob:")) for url in asked), asked
+
+
+def kept(collected) -> list[str]:
+    """Class and name of every picture that the page has kept, as the models saw it."""
+    return sorted(path.relative_to(collected).as_posix() for path in collected.glob("*/*.png"))
+
+
+def test_nothing_is_kept_unasked_nor_under_a_name_that_a_request_makes_up(page, pictures, collected):
+    before = kept(collected)
+    visitor = Client(page[0], verbose=False)
+    assert 'role="alert"' in visitor.predict(api_name="/right_answer1"), "there is no picture yet"
+    visitor.predict(drawing(pictures[0]), *CHOSEN, api_name="/draw")
+    for name in ("../outside", "eleven", str(collected.parent / "elsewhere")):
+        with contextlib.suppress(Exception):  # Gradio refuses what is none of the choices, else the page does
+            assert 'role="alert"' in visitor.predict(name, api_name="/wrong_answer1")
+    assert kept(collected) == before and {path.name for path in collected.parent.iterdir()} <= {"collected"}
+
+
+def test_a_kept_picture_is_not_served_to_anybody(page, pictures, collected):
+    visitor = Client(page[0], verbose=False)
+    visitor.predict(drawing(pictures[0]), *CHOSEN, api_name="/draw")
+    assert "Kept as" in visitor.predict(api_name="/right_answer1")
+    assert kept(collected)
+    for file in collected.rglob("*.png"):
+        with pytest.raises(urllib.error.HTTPError, match=r"40[34]"):
+            urllib.request.urlopen(f"{page[0]}/gradio_api/file={file}", timeout=10)
+
+
+def draw_anew(tab, corners) -> None:
+    tab.locator("#draw").get_by_role("button", name="Clear").click()
+    tab.locator("#answer1").wait_for(state="hidden")
+    screenshots.draw(tab, corners)
+    tab.locator("#answer1", has_text="says").wait_for()
+
+
+def test_what_visitors_keep_in_a_browser_is_what_the_model_then_learns_from(
+    page, browser, digits, folder, collected, tmp_path
+):
+    tab = browser.new_page(viewport={"width": 1280, "height": 1100})
+    tab.goto(page[0])
+    tab.locator("#draw canvas").wait_for()
+    before = len(kept(collected))
+    draw_anew(tab, screenshots.SEVEN)
+    tab.locator("#answer1", has_text="says 7").wait_for()
+    tab.locator("#answer1").get_by_role("button", name="Right: keep it").click()
+    tab.locator("#answer1", has_text="Kept as 7").wait_for()
+    draw_anew(tab, ((0.25, 0.2), (0.75, 0.2), (0.75, 0.5), (0.3, 0.5), (0.75, 0.5), (0.75, 0.85), (0.25, 0.85)))
+    truth = tab.locator("#answer1").get_by_label("Wrong, it was")
+    truth.click()
+    truth.fill("3")
+    truth.press("Enter")
+    assert len(kept(collected)) == before + 1, "nothing without a click"
+    tab.locator("#answer1").get_by_role("button", name="Keep it as that").click()
+    tab.locator("#answer1", has_text="Kept as 3").wait_for()
+    assert len(kept(collected)) == before + 2 and any(name.startswith("3/") for name in kept(collected))
+    tab.get_by_role("tab", name="Test image").click()
+    tab.locator("#tests button").first.click()
+    tab.locator("#answer1", has_text="says 0").wait_for()
+    tab.locator("#answer1").get_by_role("button", name="Right: keep it").wait_for(state="hidden")  # it tests models
+    tab.close()
+
+    visitor = Client(page[0], verbose=False)
+    for label in range(10):
+        for k in np.flatnonzero(digits.y_train == label)[:8]:
+            Image.fromarray(digits.x_train[k].squeeze()).save(tmp_path / f"{k}.png")
+            visitor.predict(handle_file(tmp_path / f"{k}.png"), FIRST, "none", "hires-cam", api_name="/photo")
+            assert f"Kept as {label}" in visitor.predict(str(label), api_name="/wrong_answer1")
+    flags = ["--start-from", str(folder / "first.h5"), "--output-dir", str(tmp_path / "out")]
+    flags += ["--dataset", str(collected), "--validation", "0.2", "--epochs", "2"]
+    script = [sys.executable, str(PROJECT / "mnist_classification.py")]
+    done = subprocess.run([*script, *flags], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    learned = answers.answer(tmp_path / "out" / "custom_cnn_model.h5", tmp_path / f"{k}.png")
+    assert learned.digit and learned.dataset == "collected" and list(learned.top(1)) == ["9"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
