@@ -1,8 +1,8 @@
 """Novelty score of an image: how far its features are from those of a saved model's training images.
 
 The last activations of each size of feature maps are averaged over their places. The score adds the squared Mahalanobis
-distances of these averages to the nearest class, with one covariance for all classes (Lee et al. 2018, arXiv 1807.03888,
-section 2), and is scaled so that few validation images are above 1. benchmarks/novelty.py compares it with others.
+distances of these averages to the nearest class, with one covariance for all classes (Lee et al. 2018, section 2, arXiv
+1807.03888), and is scaled so that few validation images are above 1. benchmarks/novelty.py compares it with others.
 """
 
 import shutil
