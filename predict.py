@@ -5,7 +5,8 @@
     python predict.py output/custom_cnn_model_int8.tflite photo.png --json
 
 Any size, color or gray. For the digit models the digits may stand anywhere, dark on light or light on dark; several
-in one picture are read as a number. Exit code 1: some pictures could not be read (each is named); 2: none could.
+in one picture are read as a number. What is unlike the training images is marked (--json: novelty above 1). Exit
+code 1: some pictures could not be read (each is named); 2: none could.
 """
 
 import json
@@ -81,18 +82,24 @@ def read_all(paths: list[Path], model: runtimes.Opened, single: bool) -> list[Se
 def predictions(pictures_seen: list[Seen], model: runtimes.Opened) -> list[dict]:
     """Likeliest classes and preprocessing of each picture; for digits also the number, and each digit with its box.
 
+    `novelty`, where the model has it, is above 1 for what is unlike its training images; then `foreign` is true.
     `predictions` and `inverted` of a picture with several digits are those of its largest one.
     """
     if not pictures_seen:
         return []
-    pixels = [image for seen in pictures_seen for image in seen.pixels]
-    rows = iter(model.predict(np.stack(pixels).astype(np.float32)))
+    pixels = np.stack([image for seen in pictures_seen for image in seen.pixels]).astype(np.float32)
+    rows = iter(model.predict(pixels))
+    scores = iter(model.novelty(pixels)) if model.novelty else None
     results = []
     for seen in pictures_seen:
         answers = [
             {"inverted": inverted, "predictions": likeliest(next(rows), model.about["class_names"])}
             for inverted in seen.inverted
         ]
+        if scores:
+            for answer in answers:
+                novelty = float(next(scores))
+                answer.update(novelty=novelty, foreign=novelty > 1)
         if seen.boxes is None:
             results.append({"image": str(seen.path), **answers[0]})
             continue
@@ -139,11 +146,12 @@ class Table:
     A picture is called by its file's name, or by its whole path where another file has the same name.
     """
 
-    def __init__(self, paths: list[Path], class_names: list[str]):
+    def __init__(self, paths: list[Path], about: dict):
         counts = Counter(path.name for path in paths)
         self.names = {str(path): path.name if counts[path.name] == 1 else str(path) for path in paths}
         self.first = max(map(len, self.names.values())) + 2
-        self.cell = max(map(len, class_names)) + 2
+        self.cell = max(map(len, about["class_names"])) + 2
+        self.foreign = pictures.foreign(about.get("dataset"))
 
     def head(self) -> str:
         cells = "".join(f"{name:<{self.cell + 9}}" for name in ("  first", "  second", "  third"))
@@ -163,6 +171,8 @@ class Table:
     def row(self, name: str, answer: dict) -> str:
         cells = "".join(f"{one['probability']:>7.1%}  {one['class']:<{self.cell}}" for one in answer["predictions"])
         note = "  (dark on light, inverted)" if answer["inverted"] else ""
+        if answer.get("foreign"):
+            note += f"  ({self.foreign})"
         return f"{name:<{self.first}}{cells}{note}".rstrip()
 
 
@@ -185,7 +195,7 @@ def main(argv: list[str] | None = None) -> int:
     paths = pictures.listed(config.images)
     if config.show and len(paths) > SHOWN:
         raise UserError(f"--show takes at most {SHOWN} pictures, not {len(paths):,}; name some of them")
-    table = Table(paths, model.about["class_names"])
+    table = Table(paths, model.about)
     results, shown = [], []
     for start in range(0, len(paths), BATCH):
         seen = read_all(paths[start : start + BATCH], model, config.single)

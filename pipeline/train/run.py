@@ -14,7 +14,7 @@ from pipeline.backend import keras
 from pipeline.console import clock
 from pipeline.errors import UserError
 from pipeline.evaluate import evaluation
-from pipeline.models import probabilities, saved_model
+from pipeline.models import novelty, probabilities, saved_model
 from pipeline.train import checkpoint, identity
 from pipeline.train.tensorboard import TensorBoardLog
 
@@ -214,6 +214,7 @@ class Run:
     def _finish(self, model, tta: dict | None, extra: dict) -> dict:
         with backend.without_distribution():
             self.save(model)
+            novelty.add(self.model_path, self.dataset)
             saved = saved_model.open_model(self.model_path)
         dataset, model = self.dataset, saved.model
         test = probabilities.on_test_images(saved, dataset)

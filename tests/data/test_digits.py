@@ -2,10 +2,10 @@
 
 import itertools
 
-import digit_pictures
 import numpy as np
 import pytest
 
+from benchmarks import digit_pictures
 from pipeline.data import digits as reader
 
 SEEDS = range(5)
