@@ -361,7 +361,7 @@ def test_a_digit_of_ones_own_is_explained_as_it_is_classified(models, digit, tmp
     Image.fromarray(paper).save(tmp_path / "paper.png")
     assert predict.main([str(path), str(tmp_path / "paper.png"), "--json"]) == 0
     best = json.loads(capsys.readouterr().out)["images"][0]["predictions"][0]
-    assert gradcam.main(["--model", str(path), str(tmp_path / "paper.png"), "--output-dir", str(tmp_path)]) == 0
+    assert gradcam.main([str(path), str(tmp_path / "paper.png"), "--output-dir", str(tmp_path)]) == 0
     assert f"{best['class']} ({best['probability']:.0%})" in capsys.readouterr().out
 
 
@@ -370,7 +370,7 @@ def test_the_pictures_of_a_folder_are_explained_too(models, digit, tmp_path, cap
     (tmp_path / "mine").mkdir()
     for name in ("b.png", "a.png"):
         Image.fromarray(digit).save(tmp_path / "mine" / name)
-    assert gradcam.main(["--model", str(path), str(tmp_path / "mine"), "--output-dir", str(tmp_path)]) == 0
+    assert gradcam.main([str(path), str(tmp_path / "mine"), "--output-dir", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert -1 < said.find("a.png") < said.find("b.png")
 
