@@ -18,6 +18,7 @@ from pipeline import backend
 from pipeline.atomic_io import replacing, sha256
 from pipeline.backend import keras
 from pipeline.console import counter
+from pipeline.data import registry
 from pipeline.errors import UserError
 from pipeline.models import h5_scan, untrusted
 from pipeline.models.flat import inference_copy
@@ -170,7 +171,8 @@ class Model:
     prefix: of the files beside it.
     file: name of its file.
     script: the training script that makes it.
-    network, task: their names in tables.
+    network: its name in tables.
+    dataset: what it is trained on, see pipeline.data.registry.
     recipe: the recipe whose seeds are counted; None where there is a single run.
     """
 
@@ -178,18 +180,22 @@ class Model:
     file: str
     script: str
     network: str
-    task: str
+    dataset: str
     recipe: str | None
 
+    @property
+    def task(self) -> str:
+        """The data set's title."""
+        return registry.title(self.dataset)
 
-COARSE = "CIFAR-100, 20 coarse labels"
+
 # Prefix -> model, in the order in which the scripts run.
 MODELS = {
     model.prefix: model
     for model in (
-        Model("cifar100", "cifar100_cnn_scratch.h5", "cifar100_cnn.py", "CNN from scratch", COARSE, "fast"),
-        Model("cifar100-best", "cifar100_cnn_best.h5", "cifar100_cnn.py", "deeper CNN", COARSE, "best"),
-        Model("custom_cnn", "custom_cnn_model.h5", "mnist_classification.py", "custom CNN", "MNIST", "default"),
-        Model("resnet50", "resnet50_model.h5", "resnet50_transfer_learning.py", "ResNet50", "MNIST", None),
+        Model("cifar100", "cifar100_cnn_scratch.h5", "cifar100_cnn.py", "CNN from scratch", "cifar100", "fast"),
+        Model("cifar100-best", "cifar100_cnn_best.h5", "cifar100_cnn.py", "deeper CNN", "cifar100", "best"),
+        Model("custom_cnn", "custom_cnn_model.h5", "mnist_classification.py", "custom CNN", "mnist", "default"),
+        Model("resnet50", "resnet50_model.h5", "resnet50_transfer_learning.py", "ResNet50", "mnist", None),
     )
 }

@@ -47,7 +47,7 @@ def test_a_question_without_an_answer_is_bad_input(folder, tmp_path, flags, says
         ([], "models"),
         (["--method", "occlusion"], "models/demo"),
         (["--target", "4"], "models/demo"),
-        (["--method", "occlusion", "a.png"], "models"),
+        (["models/first.h5", "a.png", "--method", "occlusion"], "models"),
         (["--method", "occlusion", "--output-dir", "there"], "there"),
     ],
 )

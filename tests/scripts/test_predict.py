@@ -18,7 +18,7 @@ from pipeline.atomic_io import sha256
 from pipeline.backend import keras
 from pipeline.data import pictures
 from pipeline.deploy import export, runtimes
-from pipeline.errors import UserError
+from pipeline.errors import UserError, exit_code
 from pipeline.models import saved_model
 
 HEAVY = ("tensorflow", "keras", "pandas", "sklearn", "scipy", "matplotlib", "seaborn", "h5py")
@@ -297,9 +297,21 @@ def batches(monkeypatch):
         sums = images.sum(axis=(1, 2, 3))
         return np.stack([sums, 2 * sums, 3 * sums], axis=1) / 6 / 28**2 / 255
 
-    opened = runtimes.Opened(answer, (28, 28, 1), {"class_names": ["a", "b", "c"]})
+    opened = runtimes.Opened(answer, (28, 28, 1), {"dataset": "own", "class_names": ["a", "b", "c"]})
     monkeypatch.setattr(runtimes, "open_model", lambda path, threads: opened)
     return asked
+
+
+@pytest.mark.parametrize("kind", ["onnx", "float32"])
+def test_an_export_of_another_project_is_refused(kind, models, tmp_path, digits, capsys):
+    pytest.importorskip("tf2onnx", reason="optional: pip install -e .[export]")
+    pytest.importorskip("ai_edge_litert", reason="optional: pip install -e .[export]")
+    foreign = tmp_path / f"theirs{runtimes.SUFFIXES[kind]}"
+    export.convert(export.fold_batch_norm(saved_model.load(models[0])), kind, foreign, None)
+    Image.fromarray(digits.x_test[0, ..., 0]).save(tmp_path / "digit.png")
+    assert exit_code(lambda: predict.main([str(foreign), str(tmp_path / "digit.png")])) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "import_model.py" in said.err and len(said.err.splitlines()) == 1
 
 
 def test_many_pictures_are_one_batch_and_come_in_their_order(batches, tmp_path, monkeypatch, capsys):
