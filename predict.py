@@ -189,6 +189,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"answered by the ONNX export of {path}, which gives the same without TensorFlow", file=sys.stderr)
     else:
         model = runtimes.open_model(path, cores())
+    if "dataset" not in model.about:
+        raise UserError(
+            f"{path} does not say what it was trained on and how it takes pixels; adopt the Keras model that it was "
+            "made from by import_model.py, then export that by export_model.py"
+        )
     if runtimes.is_outdated(path, model.about):
         earlier = f"an earlier {runtimes.source_path(path).name} than the one beside it"
         print(f"warning: {path} was made from {earlier}; run export_model.py again", file=sys.stderr)

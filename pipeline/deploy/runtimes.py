@@ -6,6 +6,7 @@ which runs an exported model starts at once.
 
 import dataclasses
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -214,6 +215,10 @@ def _litert(path: Path, threads: int) -> Opened:
             interpreter = Interpreter(model_content=path.read_bytes(), num_threads=threads)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
+        operator = re.search(r"unresolved custom op: ([\w-]+)|builtin opcode '(\w+)'", str(error))
+        if operator:
+            name = operator[1] or operator[2]
+            raise UserError(f"{path} is for other hardware: this runtime lacks its operator {name}") from error
         raise UserError(f"{path} is damaged or not a LiteRT model") from error
     source, target = _one_each(path, interpreter.get_input_details(), interpreter.get_output_details())
     if source["dtype"] is not np.float32:

@@ -18,7 +18,7 @@ from pipeline.atomic_io import sha256
 from pipeline.backend import keras
 from pipeline.data import pictures
 from pipeline.deploy import export, runtimes
-from pipeline.errors import UserError
+from pipeline.errors import UserError, exit_code
 from pipeline.models import saved_model
 
 HEAVY = ("tensorflow", "keras", "pandas", "sklearn", "scipy", "matplotlib", "seaborn", "h5py")
@@ -314,9 +314,21 @@ def batches(monkeypatch):
         sums = images.sum(axis=(1, 2, 3))
         return np.stack([sums, 2 * sums, 3 * sums], axis=1) / 6 / 28**2 / 255
 
-    opened = runtimes.Opened(answer, (28, 28, 1), {"class_names": ["a", "b", "c"]})
+    opened = runtimes.Opened(answer, (28, 28, 1), {"dataset": "own", "class_names": ["a", "b", "c"]})
     monkeypatch.setattr(runtimes, "open_model", lambda path, threads: opened)
     return asked
+
+
+@pytest.mark.parametrize("kind", ["onnx", "float32"])
+def test_an_export_of_another_project_is_refused(kind, models, tmp_path, digits, capsys):
+    pytest.importorskip("tf2onnx", reason="optional: pip install -e .[export]")
+    pytest.importorskip("ai_edge_litert", reason="optional: pip install -e .[export]")
+    foreign = tmp_path / f"theirs{runtimes.SUFFIXES[kind]}"
+    export.convert(export.fold_batch_norm(saved_model.load(models[0])), kind, foreign, None)
+    Image.fromarray(digits.x_test[0, ..., 0]).save(tmp_path / "digit.png")
+    assert exit_code(lambda: predict.main([str(foreign), str(tmp_path / "digit.png")])) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "import_model.py" in said.err and len(said.err.splitlines()) == 1
 
 
 def test_many_pictures_are_one_batch_and_come_in_their_order(batches, tmp_path, monkeypatch, capsys):
@@ -378,7 +390,7 @@ def test_a_digit_of_ones_own_is_explained_as_it_is_classified(models, digit, tmp
     Image.fromarray(paper).save(tmp_path / "paper.png")
     assert predict.main([str(path), str(tmp_path / "paper.png"), "--json"]) == 0
     best = json.loads(capsys.readouterr().out)["images"][0]["predictions"][0]
-    assert gradcam.main(["--model", str(path), str(tmp_path / "paper.png"), "--output-dir", str(tmp_path)]) == 0
+    assert gradcam.main([str(path), str(tmp_path / "paper.png"), "--output-dir", str(tmp_path)]) == 0
     assert f"{best['class']} ({best['probability']:.0%})" in capsys.readouterr().out
 
 
@@ -387,7 +399,7 @@ def test_the_pictures_of_a_folder_are_explained_too(models, digit, tmp_path, cap
     (tmp_path / "mine").mkdir()
     for name in ("b.png", "a.png"):
         Image.fromarray(digit).save(tmp_path / "mine" / name)
-    assert gradcam.main(["--model", str(path), str(tmp_path / "mine"), "--output-dir", str(tmp_path)]) == 0
+    assert gradcam.main([str(path), str(tmp_path / "mine"), "--output-dir", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert -1 < said.find("a.png") < said.find("b.png")
 
