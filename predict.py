@@ -151,7 +151,7 @@ class Table:
         self.names = {str(path): path.name if counts[path.name] == 1 else str(path) for path in paths}
         self.first = max(map(len, self.names.values())) + 2
         self.cell = max(map(len, about["class_names"])) + 2
-        self.foreign = pictures.foreign(about.get("dataset"))
+        self.foreign = pictures.foreign(about)
 
     def head(self) -> str:
         cells = "".join(f"{name:<{self.cell + 9}}" for name in ("  first", "  second", "  third"))

@@ -64,7 +64,7 @@ class Classifier:
         self.model, about = saved.model, saved.metadata
         self.scorer = novelty.scorer(saved)
         self.title, self.dataset, self.class_names = about["title"], about["dataset"], tuple(about["class_names"])
-        self.digits = pictures.are_digits(about)
+        self.digits, self.foreign = pictures.are_digits(about), pictures.foreign(about)
         _, *self.image_shape = self.model.input_shape
         if len(self.image_shape) != 3 or self.model.output_shape != (None, len(self.class_names)):
             raise UserError(f"{path} does not turn one picture into a probability per class; train it again")
@@ -97,7 +97,7 @@ class Classifier:
         milliseconds = 1000 * (time.perf_counter() - start)
         foreign = ""
         if self.scorer and saved_model.predict(self.scorer, seen[None])[0] > 1:
-            foreign = pictures.foreign(self.dataset)
+            foreign = self.foreign
         heat = None
         if self.explainer:
             with contextlib.suppress(UserError):  # all its maps are too coarse; the answer stands

@@ -84,9 +84,9 @@ def read_digits(path: str | Path) -> list[digits.Digit]:
     return found
 
 
-def foreign(dataset: str | None) -> str:
-    """What to say of a picture that is unlike the images that a model of this data set was trained on."""
-    return "this does not look like a digit" if dataset in DIGITS else "this looks like none of the classes"
+def foreign(about: dict) -> str:
+    """What to say of a picture that is unlike the images that the model with these metadata was trained on."""
+    return "this does not look like a digit" if are_digits(about) else "this looks like none of the classes"
 
 
 def outlined(path: str | Path, boxes: list[tuple[int, int, int, int]], side: int = 480) -> Image.Image:
