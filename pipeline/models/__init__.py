@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules={
         "adoption",
+        "arithmetic",
         "contract",
         "flat",
         "h5_scan",

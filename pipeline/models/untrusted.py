@@ -20,7 +20,7 @@ import h5py
 from pipeline import PROJECT
 from pipeline.backend import keras
 from pipeline.errors import UserError
-from pipeline.models import keras2
+from pipeline.models import arithmetic, keras2
 
 # The classes that a saved model may name are Keras' own in these modules of Keras, but for FORBIDDEN.
 ALLOWED = ("layers", "initializers", "regularizers", "constraints", "dtype_policies")
@@ -94,11 +94,11 @@ def _architecture(text: str | bytes, version, path: Path) -> dict:
     if len(text) > LARGEST_CONFIG:
         raise UserError(f"{path} holds a model too large to be one for small images")
     try:
-        config = _without_training(json.loads(text))
+        config = arithmetic.as_layers(_without_training(json.loads(text)))
         if keras2.wrote(version):
             config = keras2.translated(config)
         _refuse_foreign(config, path)
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ArithmeticError, AttributeError, LookupError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged or holds no Keras model") from error
     return config
 
@@ -161,6 +161,8 @@ def _refuse_foreign(node, path: Path) -> None:
             name, module = node["class_name"], node.get("module") or "keras.layers"
             own = isinstance(module, str) and module.split(".")[0] == "keras"
             registered = node.get("registered_name")
+            if own and (module.startswith("keras.src.ops") or name in ("TFOpLambda", "SlicingOpLambda")):
+                raise UserError(f"{path} computes with {name} outside of its layers; only stock layers are loaded")
             if not isinstance(name, str) or not own or not is_known(name) or registered not in (None, name):
                 raise UserError(
                     f"{path} holds a {name} ({registered or module}), which can run code; only stock layers are loaded"
@@ -224,13 +226,12 @@ def load(path: Path):
 
 
 def _clean_h5(path: Path, folder: Path) -> tuple[Path, int]:
-    """A checked .h5 file, or where Keras 2 wrote it a copy in a folder that Keras 3 reads, and its size in bytes."""
+    """A checked .h5 file, or where its architecture was changed a copy in a folder, and its size in bytes."""
     check(path)
     config = read_config(path)
     with h5py.File(path, "r") as file:
-        version = file.attrs.get("keras_version")
-    if not keras2.wrote(version):
-        return path, path.stat().st_size
+        if config == json.loads(file.attrs["model_config"]):
+            return path, path.stat().st_size
     copy = folder / "model.h5"
     shutil.copyfile(path, copy)
     copy.chmod(0o600)
