@@ -16,6 +16,7 @@ from pipeline.errors import UserError
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 FRAME = "darkorange"  # of a digit that was found
+LIGHT = 192  # brightness of 255, on average, above which ink cannot be seen on white
 MEGAPIXELS = 64  # of one picture, so that no small file unpacks to more than a laptop's memory
 DIGITS = tuple(name for name, source in SOURCES.items() if source.digits)  # white digits on black, centered
 
@@ -34,7 +35,8 @@ def read(path: str | Path, image_shape: tuple[int, int, int]) -> np.ndarray:
     """Read one picture: upright by its EXIF note, center square, scaled, gray or RGB.
 
     Args:
-        path: a file in one of FORMATS, at most MEGAPIXELS large; transparent parts become white.
+        path: a file in one of FORMATS, at most MEGAPIXELS large; transparent parts become white, or black behind
+            light ink.
         image_shape: (height, width, channels) of the model's input; 1 channel is gray.
     Returns:
         image_shape uint8.
@@ -58,7 +60,8 @@ def read_digits(path: str | Path) -> list[digits.Digit]:
     A 28x28 picture with a black edge is taken as it is.
 
     Args:
-        path: a file in one of FORMATS, at most MEGAPIXELS large; transparent parts become white.
+        path: a file in one of FORMATS, at most MEGAPIXELS large; transparent parts become white, or black behind
+            light ink.
     Raises:
         UserError: missing, broken or enormous picture, or one in which there is no digit to find.
     """
@@ -121,7 +124,8 @@ def opened(path: str | Path, side: int | None = None, formats: tuple[str, ...] =
     """The first frame, upright, without transparency, eight bits per channel, RGB.
 
     Args:
-        path: a file in one of these formats, at most MEGAPIXELS large; transparent parts become white.
+        path: a file in one of these formats, at most MEGAPIXELS large; transparent parts become white, or black behind
+            light ink.
         side: pixels of each side that are enough: a JPEG is decoded at a fraction of its size then.
         formats: of Pillow's.
     Raises:
@@ -152,8 +156,16 @@ def opened(path: str | Path, side: int | None = None, formats: tuple[str, ...] =
         raise UserError(f"{path} is damaged ({error})") from error
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, _paper(picture)), picture)
     return picture.convert("RGB")
+
+
+def _paper(picture: Image.Image) -> str:
+    """The color behind an RGBA picture: white, but black where all it has is light ink on transparent paper."""
+    alpha = np.asarray(picture.getchannel("A"), np.float64)
+    levels = np.asarray(picture.convert("RGB").convert("L"), np.float64)
+    light = (levels * alpha).sum() > LIGHT * alpha.sum()
+    return "black" if light and alpha.mean() < 255 / 2 else "white"
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
@@ -165,8 +177,10 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     levels = np.asarray(picture, np.float64)
     if not np.isfinite(levels).all():
         raise ValueError("some pixels are not numbers")
-    if levels.max() > 255:
+    if levels.max() > 4095:
         white = 65535
+    elif levels.max() > 255:
+        white = 4095  # twelve bits, as of scanners and cameras
     elif levels.max() <= 1 and picture.mode == "F":
         white = 1
     else:
