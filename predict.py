@@ -118,12 +118,14 @@ def likeliest(probabilities: np.ndarray, names: list[str]) -> list[dict]:
 
 def show(shown: list[tuple[Seen, dict]], path: Path) -> None:
     """Write each picture, with a frame around its digits, and beside it what the model saw of it and answered."""
-    side, cell, gap = 300, 112, 12
+    side, cell, gap, line = 300, 112, 12, 24
     font = ImageFont.load_default(16)
     rows = []
     for seen, result in shown:
-        row = Image.new("RGB", (side + (cell + gap) * len(seen.pixels) + gap, side), "white")
-        row.paste(pictures.outlined(seen.path, seen.boxes or [], side))
+        picture = pictures.outlined(seen.path, seen.boxes or [], side)
+        width = side + (cell + gap) * len(seen.pixels) + gap
+        row = Image.new("RGB", (width, max(picture.height, cell + line)), "white")
+        row.paste(picture)
         answers = result.get("digits", [result])
         for k, (pixels, answer) in enumerate(zip(seen.pixels, answers, strict=True)):
             image = Image.fromarray(pixels.squeeze()).convert("RGB").resize((cell, cell), Image.Resampling.NEAREST)
@@ -133,9 +135,12 @@ def show(shown: list[tuple[Seen, dict]], path: Path) -> None:
             text = f"{best['class']} {best['probability']:.1%}"
             ImageDraw.Draw(row).text((place[0], cell + 4), text, fill="black", font=font)
         rows.append(row)
-    sheet = Image.new("RGB", (max(row.width for row in rows), (side + gap) * len(rows) - gap), "white")
-    for number, row in enumerate(rows):
-        sheet.paste(row, (0, number * (side + gap)))
+    height = sum(row.height + gap for row in rows) - gap
+    sheet = Image.new("RGB", (max(row.width for row in rows), height), "white")
+    top = 0
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += row.height + gap
     with replacing(path) as temporary:
         sheet.save(temporary)
 

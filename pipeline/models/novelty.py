@@ -61,10 +61,10 @@ def fit(model, dataset) -> Statistics:
     validation = np.split(saved_model.predict(features, dataset.x_validation), ends, axis=1)
     statistics, score = {}, np.zeros(len(dataset.x_validation))
     for name, of_train, of_validation in zip(names, train, validation, strict=True):
-        whitening, means = _whitened(of_train.astype(np.float64), dataset.y_train[:IMAGES])
-        distances = _distances(of_validation, whitening, means)
-        scale = 1 / max(distances.mean(), 1e-12)  # every layer counts alike
-        score += scale * distances
+        whitening, means = whitened(of_train.astype(np.float64), dataset.y_train[:IMAGES])
+        distance = distances(of_validation, whitening, means)
+        scale = 1 / max(distance.mean(), 1e-12)  # every layer counts alike
+        score += scale * distance
         statistics[name] = (np.sqrt(scale) * whitening, np.sqrt(scale) * means)
     false_alarms = FALSE_ALARMS_DIGITS if registry.is_digits(dataset.name) else FALSE_ALARMS
     threshold = max(np.quantile(score, 1 - false_alarms), 1e-12)
@@ -148,7 +148,7 @@ def _average(model, name: str):
     return keras.ops.mean(model.get_layer(name).output, axis=(1, 2))
 
 
-def _whitened(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def whitened(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Whitening (channels, d) by the covariance within the classes, and the classes' means after it (classes, d)."""
     classes, places = np.unique(labels, return_inverse=True)
     means = np.stack([features[labels == label].mean(axis=0) for label in classes])
@@ -159,7 +159,7 @@ def _whitened(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.
     return whitening, means @ whitening
 
 
-def _distances(features: np.ndarray, whitening: np.ndarray, means: np.ndarray) -> np.ndarray:
+def distances(features: np.ndarray, whitening: np.ndarray, means: np.ndarray) -> np.ndarray:
     """Squared Mahalanobis distance (n,) to the nearest class."""
     whitened = features @ whitening
     return np.min([((whitened - mean) ** 2).sum(axis=1) for mean in means], axis=0)
