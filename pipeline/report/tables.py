@@ -166,6 +166,29 @@ def transfer() -> str:
     return table(rows, left=1)
 
 
+def own_photos() -> str:
+    """ResNet50 and the CNN from scratch on a folder of photographs."""
+    rows = [("network", "initialized from", "side (pixels)", "training photos", "test photos")]
+    rows[0] += ("test accuracy", "n", "parameters", "whole run (min:s)")
+    for row in read("own_photos.json")["rows"]:
+        runs, first = row["runs"], row["runs"][0]
+        accuracy = over_seeds([run["test_accuracy"] for run in runs])
+        rows.append(
+            (
+                f"{row['network']} (`{row['script']}`, recipe {row['recipe']})",
+                "random numbers" if row["weights"] == "none" else row["weights"],
+                str(first["image_shape"][0]),
+                f"{first['n_train']:,}",
+                f"{first['n_test']:,}",
+                spread(accuracy),
+                str(accuracy["n"]),
+                f"{first['parameters']:,}",
+                _times([run["hardware"] | run for run in runs]),
+            )
+        )
+    return table(rows, left=2)
+
+
 def ablation() -> str:
     """What each variant changes at the short budget."""
     result = read("cifar100_ablation.json")
@@ -407,6 +430,7 @@ TABLES = {
     "exports": exports,
     "faithfulness": faithfulness,
     "transfer": transfer,
+    "own_photos": own_photos,
     "scaling": scaling,
     "epoch_account": epoch_account,
     "run_times": run_times,
