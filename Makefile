@@ -69,6 +69,7 @@ train: .venv/installed-export
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python experiments/resnet50_transfer.py --weights $(WEIGHTS)
+	$(BIN)/python experiments/start_from.py
 	$(BIN)/python experiments/cifar100_ablation.py || test $$? -eq 1  # 1: a variant's training failed; the others are there
 	$(MAKE) report
 

@@ -189,6 +189,16 @@ def own_photos() -> str:
     return table(rows, left=2)
 
 
+def start_from() -> str:
+    """What --start-from brings with few images: a row per start."""
+    result = read("start_from.json")
+    rows = [("start", "epochs", "test accuracy", "draws")]
+    for row in result["rows"]:
+        accuracies = row["test_accuracy"]
+        rows.append((row["start"], str(row["epochs"]), spread(over_seeds(accuracies)), str(len(accuracies))))
+    return table(rows, left=1)
+
+
 def ablation() -> str:
     """What each variant changes at the short budget."""
     result = read("cifar100_ablation.json")
@@ -431,6 +441,7 @@ TABLES = {
     "faithfulness": faithfulness,
     "transfer": transfer,
     "own_photos": own_photos,
+    "start_from": start_from,
     "scaling": scaling,
     "epoch_account": epoch_account,
     "run_times": run_times,
