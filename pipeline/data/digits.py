@@ -15,6 +15,7 @@ from pipeline.data import papers
 
 LONGEST, SHORTEST = 2000, 240  # pixels: a picture is scaled to a long side of at most, a short side of at least this
 FAINT = 0.06  # contrast in [0, 1] below which nothing is ink
+NOISIEST = 10  # levels of 255, standard deviation: more is no noise, but ink on half of the paper
 LINE = 16  # a straight line is at least this many times as long as it is thick, a digit's stroke is shorter
 SMALLEST = 0.008  # height of a digit, of the picture's long side
 SIMILAR = 0.35  # of the tallest digit's height: what is lower is no digit beside it
@@ -95,7 +96,7 @@ def _on_paper(gray: np.ndarray, paper: np.ndarray, background: np.ndarray) -> li
     import cv2
 
     difference = background - cv2.GaussianBlur(gray, (3, 3), 0)
-    noise = 3.14 * float(np.percentile(np.abs(difference[paper]), 25))  # levels; ink may cover half of the paper
+    noise = min(1.48 * float(np.median(np.abs(difference[paper]))), NOISIEST)
     candidates = []
     for inverted in (True, False):
         room = np.maximum(background if inverted else 255 - background, 32)
