@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "download",
         "folder",
         "own",
+        "papers",
         "pictures",
         "plain_pickle",
         "registry",

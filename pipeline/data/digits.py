@@ -1,23 +1,21 @@
 """Digits in a photograph, scan or screenshot: found, separated, and laid out as MNIST's are.
 
-The paper is a region of smoothly changing brightness, found first, so that a desk, a scanner's edge or the margin of a
-plot are no ink. Ink is what differs from the paper's own brightness at each place; straight lines (ruled paper, grids,
-form boxes) are removed from it, and what is left is grouped into digits.
+The paper is found first (pipeline.data.papers). Ink is what differs from the paper's own brightness at each place;
+straight lines (ruled paper, grids, form boxes) are removed from it, and what is left is grouped into digits.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+from pipeline.data import papers
+
 # OpenCV is imported where it is used: a picture that is a digit already is read without it.
 
 LONGEST, SHORTEST = 2000, 240  # pixels: a picture is scaled to a long side of at most, a short side of at least this
-COARSE = 320  # pixels, long side of the picture in which the paper is looked for
-SMOOTH = 14  # levels of 255 by which paper changes at most between neighbors in it: soft shadows, but no edges
-STROKE = 8  # levels of 255 by which a stroke differs at least from the paper on both its sides
 FAINT = 0.06  # contrast in [0, 1] below which nothing is ink
+NOISIEST = 10  # levels of 255, standard deviation: more is no noise, but ink on half of the paper
 LINE = 16  # a straight line is at least this many times as long as it is thick, a digit's stroke is shorter
 SMALLEST = 0.008  # height of a digit, of the picture's long side
 SIMILAR = 0.35  # of the tallest digit's height: what is lower is no digit beside it
@@ -49,7 +47,7 @@ def find(gray: np.ndarray) -> list[Digit]:
     scale = min(LONGEST / max(height, width), max(1, SHORTEST / min(height, width)))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    for paper, background in _papers(gray):
+    for paper, background in papers.candidates(gray):
         found = _on_paper(gray, paper, background)
         if found:
             return [_in_original(digit, scale, (height, width)) for digit in _reading_order(found)]
@@ -93,106 +91,12 @@ def _start(mass: np.ndarray) -> int:
     return int(np.clip(round(14 - middle), 0, 28 - len(mass)))
 
 
-def _papers(gray: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """What may be the paper, the innermost first: its mask (h, w) bool, and its brightness (h, w) float32.
-
-    A sheet on a desk or a plot in its margin is a rectangle of its own; after these comes the largest region, and at
-    last the whole picture, for a digit that leaves no even paper around it.
-    """
-    import cv2
-
-    height, width = gray.shape
-    scale = COARSE / max(height, width)
-    small = cv2.resize(
-        gray, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
-    )
-    small = cv2.medianBlur(small, 11)  # thin lines and strokes are gone
-    change = cv2.morphologyEx(small, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    _, regions, stats, _ = cv2.connectedComponentsWithStats((change <= SMOOTH).astype(np.uint8), connectivity=4)
-    areas = stats[:, cv2.CC_STAT_AREA].astype(float)
-    areas[0] = 0  # the edges between the regions
-    inner = []
-    for number in np.flatnonzero(areas >= 0.1 * small.size):
-        region = (regions == number).astype(np.uint8)
-        outline = _outline(region)
-        (_, sides, _) = cv2.minAreaRect(outline)
-        rectangle = cv2.contourArea(outline) >= 0.85 * sides[0] * sides[1]
-        filled = areas[number] >= 0.6 * cv2.contourArea(outline)
-        if rectangle and filled and min(sides) >= 0.3 * min(small.shape):
-            inner.append(number)
-    inner.sort(key=lambda number: areas[number])
-    largest_region = [int(np.argmax(areas))] if areas.any() else []
-    for number in dict.fromkeys([*inner, *largest_region]):
-        region = (regions == number).astype(np.uint8)
-        paper = cv2.fillConvexPoly(np.zeros_like(region), _outline(region), 1)
-        continued = np.where(paper, small, _filled(small, region)).astype(np.uint8)  # a margin is no stroke
-        # The change at an edge reaches two pixels into the paper, at the picture's own edge none.
-        paper = cv2.resize(paper, (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
-        background = cv2.resize(
-            _filled(small, _without_strokes(continued, region)), (width, height), interpolation=cv2.INTER_LINEAR
-        )
-        yield paper, background
-    yield np.ones(gray.shape, bool), _plane_through_edge(gray)
-
-
-def _plane_through_edge(gray: np.ndarray) -> np.ndarray:
-    """Brightness (h, w) float32 of a plane through the picture's outermost pixels, but for strokes that touch them."""
-    height, width = gray.shape
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    plane = np.stack([np.ones_like(x), x / width, y / height], axis=-1)
-    border = np.ones(gray.shape, bool)
-    border[1:-1, 1:-1] = False
-    edge, where = gray[border].astype(np.float32), plane[border]
-    paper = np.abs(edge - np.median(edge)) < 40
-    coefficients, *_ = np.linalg.lstsq(where[paper], edge[paper], rcond=None)
-    return (plane @ coefficients).astype(np.float32)
-
-
-def _without_strokes(brightness: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """The region without what is darker or lighter than all around within a stroke's width: a soft stroke's middle."""
-    import cv2
-
-    kernel = np.ones((COARSE // 5, COARSE // 5), np.uint8)
-    darker = cv2.subtract(cv2.morphologyEx(brightness, cv2.MORPH_CLOSE, kernel), brightness)
-    lighter = cv2.subtract(brightness, cv2.morphologyEx(brightness, cv2.MORPH_OPEN, kernel))
-    even = ((darker <= STROKE) & (lighter <= STROKE)).astype(np.uint8)
-    paper = cv2.erode(region & even, np.ones((3, 3), np.uint8))
-    return paper if paper.any() else region
-
-
-def _outline(region: np.ndarray) -> np.ndarray:
-    """Convex hull of a region (h, w) uint8: a sheet of paper is convex, and ink may cut it into parts."""
-    import cv2
-
-    contours, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return cv2.convexHull(np.concatenate(contours))
-
-
-def _filled(brightness: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Brightness (h, w) float32 where it is known; elsewhere an average of what is known, as near as there is any."""
-    import cv2
-
-    known = known.astype(np.float32)
-    values = brightness * known
-    filled = np.zeros_like(values)
-    missing = np.ones(values.shape, bool)
-    for sigma in (2, 4, 8, 16, 32, 64, 128):
-        weight = cv2.GaussianBlur(known, (0, 0), sigma)
-        enough = missing & (weight > 0.1)
-        filled[enough] = cv2.GaussianBlur(values, (0, 0), sigma)[enough] / weight[enough]
-        missing &= ~enough
-        if not missing.any():
-            break
-    filled[missing] = values.sum() / known.sum()
-    return cv2.GaussianBlur(filled, (0, 0), 2)
-
-
 def _on_paper(gray: np.ndarray, paper: np.ndarray, background: np.ndarray) -> list[Digit]:
     """Digits on a paper, boxes in pixels of this picture; dark on light or light on dark, whichever has more ink."""
     import cv2
 
     difference = background - cv2.GaussianBlur(gray, (3, 3), 0)
-    noise = 3.14 * float(np.percentile(np.abs(difference[paper]), 25))  # levels; ink may cover half of the paper
+    noise = min(1.48 * float(np.median(np.abs(difference[paper]))), NOISIEST)
     candidates = []
     for inverted in (True, False):
         room = np.maximum(background if inverted else 255 - background, 32)

@@ -408,6 +408,36 @@ def start_up() -> str:
     return table(rows, left=1)
 
 
+def digit_reading() -> str:
+    """How digits are read in each kind of picture."""
+    rows = [("kind of picture", "pictures", "read right", "no digit found", "wrong", "wrong at 90 % or more")]
+    for row in read("digit_reading.json")["kinds"]:
+        rows.append((row["kind"], *(str(row[key]) for key in ("pictures", "right", "not_found", "wrong", "confident"))))
+    return table(rows, left=1)
+
+
+def novelty() -> str:
+    """What the novelty score recognizes as foreign among the test images of each model, and among others."""
+    rows = [("model", "images", "number", "nothing found in", "above 1, of the others")]
+    for model in read("novelty.json")["models"]:
+        for row in model["test"]:
+            (foreign,) = row["foreign"].values()
+            missing = str(row["nothing_found"] or "")
+            network = MODELS[model["model"]].network
+            rows.append((network, row["kind"], f"{row['images'] + row['nothing_found']:,}", missing, f"{foreign:.1%}"))
+    return table(rows, left=2)
+
+
+def novelty_scores() -> str:
+    """Novelty scores compared on validation images, each with the same fraction of false alarms."""
+    rows = [("model", "images", "score", "recognized")]
+    for model in read("novelty.json")["models"]:
+        for row in model["validation"]:
+            for name, foreign in row["foreign"].items():
+                rows.append((MODELS[model["model"]].network, row["kind"], name, f"{foreign:.1%}"))
+    return table(rows, left=3)
+
+
 def faults() -> str:
     """What `make faults` did, how often, and what came of it; made from its record, if there is one."""
     if not (OUTPUT / "faults.json").exists():
@@ -448,5 +478,8 @@ TABLES = {
     "peers": peers,
     "answering": answering,
     "start_up": start_up,
+    "digit_reading": digit_reading,
+    "novelty": novelty,
+    "novelty_scores": novelty_scores,
     "faults": faults,
 }
