@@ -54,8 +54,14 @@ def script_of(dataset: data.datasets.Dataset):
 
 def draw(dataset: data.datasets.Dataset, script, path: Path) -> None:
     """Draw one data set, with the validation part that a training script holds out."""
-    parts = data.datasets.split(dataset, script.Config().validation)
-    labels = {"training": parts.y_train, "validation": parts.y_validation, "test": parts.y_test}
+    fraction = script.Config().validation
+    which_validation = f"validation images: those of {script.__name__}.py's default"
+    if fraction * len(dataset.y_train) < len(dataset.class_names):
+        labels = {"training": dataset.y_train, "test": dataset.y_test}
+        which_validation = f"too few for {script.__name__}.py's default --validation, {fraction:.2g}"
+    else:
+        parts = data.datasets.split(dataset, fraction)
+        labels = {"training": parts.y_train, "validation": parts.y_validation, "test": parts.y_test}
     counts = {part: np.bincount(y, minlength=len(dataset.class_names)) for part, y in labels.items()}
     height, width, channels = dataset.image_shape
     colors = "grey" if channels == 1 else "RGB"
@@ -65,7 +71,7 @@ def draw(dataset: data.datasets.Dataset, script, path: Path) -> None:
         fine = len(np.unique(dataset.fine_train))
         which = f"{chosen.size // fine} training images of each of the {fine} fine classes"
     title = f"{height}×{width} pixels, {colors}; samples: the first {which}; "
-    title += f"validation images: those of {script.__name__}.py's default"
+    title += which_validation
     evaluate.plots.data_overview(dataset.x_train[chosen], dataset.class_names, counts, dataset.title, title, path)
     print(f"{path}: {', '.join(f'{len(y):,} {part}' for part, y in labels.items())} images")
 

@@ -174,6 +174,8 @@ def main(argv: list[str] | None = None) -> int:
     for found in by_dataset.values():
         if len(found) == 2:
             names = [network(path, analyzed.saved) for path, analyzed in found.items()]
+            if names[0] == names[1]:
+                names = [str(path) for path in found]
             probabilities = {name: analyzed.probabilities for name, analyzed in zip(names, found.values(), strict=True)}
             folder = Path(config.output_dir) if config.output_dir else next(iter(found)).parent
             both_wrong(next(iter(found.values())).dataset, probabilities, folder)

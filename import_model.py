@@ -54,9 +54,11 @@ def target(config: Config) -> Path:
     path = Path(config.output_dir) / f"{name}.h5"
     record = path.with_name(f"{name}_metrics.json")
     there = next((file for file in (path, record) if file.exists()), None)
-    source = atomic_io.read_json(record).get("source", {}) if record.exists() else {}
-    if there and source.get("file") != Path(config.model).name:
-        raise UserError(f"{there} is there already, of another model; choose another --name or --output-dir")
+    source, earlier = Path(config.model), {}
+    if record.exists() and source.is_file():
+        earlier = atomic_io.read_json(record).get("source", {})
+    if there and (not earlier or earlier["sha256"] != atomic_io.sha256(source)):
+        raise UserError(f"{there} is there already, of another model; delete it, or choose another --name")
     return path
 
 
@@ -64,14 +66,16 @@ def matching_data(model, config: Config) -> "data.datasets.Dataset":
     """The data set in the size and colors that a model takes; says so where they are not its own.
 
     Raises:
-        UserError: no such data set, or the model takes no images.
+        UserError: no such data set, other classes, or the model takes no images.
     """
-    fixed = model.input_shape[1:3] if len(model.input_shape) > 2 else (None, None)
-    (place,) = data.datasets.places(config.dataset, config.data_dir)[:1] or (None,)
-    is_folder = config.dataset not in data.registry.SOURCES and place.is_dir()
-    # Pictures have no size of their own: they are decoded to the model's.
-    size = (*fixed, None) if is_folder and all(fixed) else None
+    is_own = config.dataset not in data.registry.SOURCES
+    size = None
+    if is_own and data.datasets.places(config.dataset, config.data_dir)[0].is_dir() and len(model.input_shape) > 2:
+        height, width = model.input_shape[1:3]
+        if height and width:  # pictures have no size of their own: they are decoded to the model's
+            size = (height, width, None)
     dataset = data.datasets.load(config.dataset, config.data_dir, size)
+    models.adoption.refuse_other_classes(model, len(dataset.class_names), config.model)
     shape = models.adoption.image_shape(model, dataset.image_shape, config.model)
     if shape != dataset.image_shape:
         print(
@@ -161,7 +165,7 @@ def main(argv: list[str] | None = None) -> int:
     model = models.untrusted.load(source)
     models.adoption.refuse_other_forms(model, source)
     dataset = matching_data(model, config)
-    done = models.adoption.open_head(model, len(dataset.class_names), source)
+    done = models.adoption.open_head(model)
     if done:
         print(f"{source}: {done}")
     trials = [] if config.pixels else found_pixels(model, dataset, config)

@@ -29,6 +29,7 @@ RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
 LABELS, GUESSES = np.arange(20) % 10, np.arange(20) // 2
 PROBABILITIES = np.eye(10)[GUESSES]
+HUNDRED = cifar100_labels.CIFAR100_FINE
 CLASSES = cifar100_labels.CIFAR100_COARSE[:10]
 MACHINE = {"processor": "a processor", "cores": 2, "accelerator": "none", "bfloat16": False}
 
@@ -103,6 +104,7 @@ RUN = {"curve": [[1.0, 0.5], [9.0, 0.8]], **MACHINE}
 DRAWINGS = {
     "training curves": lambda path: plots.training_curves(history(), TITLE, path),
     "confusion matrix": lambda path: plots.confusion_matrix(np.diag(range(10, 20)), CLASSES, TITLE, path),
+    "large confusion matrix": lambda path: plots.confusion_matrix(np.diag(range(100)), HUNDRED, TITLE, path),
     "examples": lambda path: plots.examples(
         IMAGES, LABELS, PROBABILITIES, np.arange(7), np.arange(3), CLASSES, TITLE, path
     ),
@@ -163,6 +165,21 @@ def test_text_can_be_read_at_half_size_and_in_grey_and_the_title_is_inside(drawn
         assert part.bbox.x0 <= box.x0 and box.x1 <= part.bbox.x1
         below = [axes.get_tightbbox().y1 for axes in part.axes if axes.get_tightbbox()]
         assert box.y0 >= max(below) - 1, "nothing reaches into the title"
+
+
+@pytest.mark.parametrize(
+    "names", [["ant", "bee"], ["a very long class name", "another, as long as that", "short"], CLASSES, HUNDRED]
+)
+def test_the_classes_of_a_confusion_matrix_stand_apart(drawn, names):
+    plots.confusion_matrix(np.ones((len(names), len(names)), int), names, TITLE, NOWHERE)
+    (figure,) = drawn
+    FigureCanvasAgg(figure).draw()
+    labels = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert len(labels) == len(names)
+    assert all(left.x1 <= right.x0 for left, right in itertools.pairwise(labels))
+    cell = figure.axes[0].get_window_extent().width / len(names)
+    assert all(text.get_window_extent().width <= cell for text in figure.axes[0].texts)
+    assert max(figure.get_size_inches()) * 120 < 3000, "pixels"
 
 
 def test_a_title_is_broken_into_lines_of_like_length():

@@ -27,6 +27,7 @@ from pipeline.style import (
 from pipeline.system import lacks_bfloat16
 
 LEGIBLE = 30  # classes of a confusion matrix with numbers in it
+SHORT = 7  # letters of a class name that fit the width of one of its cells
 OUTLINE = [withStroke(linewidth=3, foreground="white")]  # keeps text and lines readable over curves and bars
 
 
@@ -185,11 +186,14 @@ def confusion_matrix(matrix: np.ndarray, class_names, title: str, path: Path) ->
         cells, scale = [[""] * n for _ in range(n)], {}
         for row, column in np.argwhere(matrix):
             cells[row][column] = f"{matrix[row, column]:,}\n{percent[row, column]:.1f}"
-    figure = Figure(figsize=(side + 2, side), layout="constrained")
+    longest = max(map(len, class_names))
+    is_crowded = n > 10 or longest > SHORT
+    names_side = 0.08 * longest if is_crowded else 0.0  # inches
+    figure = Figure(figsize=(side + 2 + names_side, side + names_side), layout="constrained")
     heading(figure, what, title)
     axes = figure.subplots()
     percent_heatmap(axes, percent, cells, label, square=True, **names, **scale)
-    axes.tick_params(axis="x", rotation=90 if n > 10 else 0)
+    axes.tick_params(axis="x", rotation=90 if is_crowded else 0)
     if n > LEGIBLE:
         axes.tick_params(labelsize=SMALL)
     axes.set(xlabel="predicted class", ylabel="true class")
@@ -233,7 +237,7 @@ def captioned(images, captions: list[str], what: str, title: str, path: Path) ->
         axes.axis("off")
     for axes, image, caption in zip(figure.axes, images, captions, strict=False):
         show(axes, image)
-        axes.set_title(caption, fontsize=SMALL)
+        axes.set_title("\n".join(fill(line, 34) for line in caption.splitlines()), fontsize=SMALL)
     save(figure, path)
 
 

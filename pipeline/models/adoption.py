@@ -14,15 +14,16 @@ from pipeline.models import contract, flat, saved_model
 PIXELS = ("0..1", "-1..1", "0..255", "caffe")
 MEAN_BGR = (103.939, 116.779, 123.68)
 ALPHA = 0.05  # of McNemar's test
+SAME_LOSS = 0.01  # nats, below which a difference is of no account, however certain
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A pixel scaling, tried on labeled images: which of them (n,) bool are right, and the cross-entropy in nats."""
+    """A pixel scaling, tried on labeled images: which of them are right, (n,) bool, and (n,) losses in nats."""
 
     pixels: str
     correct: np.ndarray
-    cross_entropy: float
+    losses: np.ndarray
 
     @property
     def accuracy(self) -> float:
@@ -59,23 +60,23 @@ def image_shape(model, native: tuple[int, int, int], path) -> tuple[int, int, in
     return found
 
 
-def open_head(model, n_classes: int, path) -> str:
-    """Turn a sigmoid at a model's end into its logits, in place; what was done, for a line, empty for nothing.
-
-    Raises:
-        UserError: another number of classes than the data set's.
-    """
-    outputs, last = model.output_shape[-1], flat.last_layer(model)
-    binary = outputs == 1 and n_classes == 2
-    if outputs != n_classes and not binary:
+def refuse_other_classes(model, n_classes: int, path) -> None:
+    """Raise UserError where a model has another number of classes; one output stands for two."""
+    outputs = model.output_shape[-1]
+    if outputs != n_classes and (outputs, n_classes) != (1, 2):
         raise UserError(f"{path} has {outputs} classes, and the data set has {n_classes}; name its own by --dataset")
-    activation = getattr(last, "activation", None)
-    if activation is keras.activations.sigmoid:
+
+
+def open_head(model) -> str:
+    """Turn sigmoids at a model's end into their logits, in place; what becomes of them, empty where nothing is new."""
+    last = flat.last_layer(model)
+    is_sigmoid = getattr(last, "activation", None) is keras.activations.sigmoid
+    if is_sigmoid:
         last.activation = keras.activations.linear
-        if not binary:
-            return "its sigmoids became a softmax of the same scores: the same class, other probabilities"
-    if binary:
+    if model.output_shape[-1] == 1:
         return "its one output became two classes with the same probabilities"
+    if is_sigmoid:
+        return "its sigmoids became a softmax of the same scores: the same class, other probabilities"
     return ""
 
 
@@ -123,7 +124,10 @@ def _gives_probabilities(model) -> bool:
 
 
 def tried(model, images: np.ndarray, labels: np.ndarray, n_classes: int) -> list[Trial]:
-    """Every pixel scaling on labeled images, best first: most right, then the lowest cross-entropy.
+    """Every pixel scaling on labeled images, best first.
+
+    The best is the one with the lowest cross-entropy among those that get as many right, up to chance: a network of
+    ReLUs may give nearly the same classes for pixels that are 255 times as large, but not the same probabilities.
 
     Args:
         model: after open_head().
@@ -136,8 +140,10 @@ def tried(model, images: np.ndarray, labels: np.ndarray, n_classes: int) -> list
             continue
         scaled = classifier(model, images.shape[1:], pixels, n_classes)
         found = np.nan_to_num(saved_model.predict(scaled, images, what=f"training images with pixels {pixels}"))
-        trials.append(Trial(pixels, found.argmax(axis=1) == labels, metrics.cross_entropy(found, labels)))
-    return sorted(trials, key=lambda trial: (-trial.accuracy, trial.cross_entropy))
+        of_truth = np.clip(found[np.arange(len(labels)), labels], 1e-7, 1)
+        trials.append(Trial(pixels, found.argmax(axis=1) == labels, -np.log(of_truth)))
+    most = max(trials, key=lambda trial: trial.accuracy)
+    return sorted(trials, key=lambda trial: (not equally_right(trial, most), trial.losses.mean()))
 
 
 def is_chance(correct: np.ndarray, labels: np.ndarray) -> bool:
@@ -146,6 +152,13 @@ def is_chance(correct: np.ndarray, labels: np.ndarray) -> bool:
     return low <= np.bincount(labels).max() / len(labels)
 
 
-def cannot_be_told_apart(one: Trial, other: Trial) -> bool:
-    """Whether two scalings differ by chance alone: McNemar's test."""
+def equally_right(one: Trial, other: Trial) -> bool:
+    """Whether what two scalings get right differs by chance alone: McNemar's test."""
     return metrics.mcnemar(one.correct, other.correct)[2] >= ALPHA
+
+
+def cannot_be_told_apart(one: Trial, other: Trial) -> bool:
+    """Whether two scalings are equally right and their losses differ by less than the 95 % interval, in pairs."""
+    differences = one.losses - other.losses
+    interval = 1.96 * differences.std() / np.sqrt(len(differences))
+    return equally_right(one, other) and abs(differences.mean()) <= max(interval, SAME_LOSS)

@@ -55,8 +55,8 @@ class _Copying:
             return args[0]
         if layer is self.last and contract.ends_in_softmax(layer):
             return layers.Softmax(dtype="float32", name=self.name(model, layer.name))(*args)
-        outputs = self.copy(model, layer)(*args, **kwargs)
-        copy = self.copies[id(layer)]
+        copy = self.copy(model, layer)
+        outputs = copy(*args, **kwargs)
         if layer.variables:
             copy.set_weights(layer.get_weights())
         if isinstance(layer, layers.Normalization):

@@ -31,7 +31,7 @@ def test_raw_pixels_are_scaled_as_the_model_takes_them(pixels):
 @pytest.mark.parametrize("end", [[layers.Dense(3)], [layers.Dense(3), layers.Activation("linear")]])
 def test_logits_get_a_softmax(end):
     model = theirs(*end)
-    assert adoption.open_head(model, 3, "theirs.h5") == ""
+    assert adoption.open_head(model) == ""
     adopted = adoption.classifier(model, (8, 8, 3), "0..1", 3)
     np.testing.assert_allclose(saved_model.predict(adopted, RAW), keras.ops.softmax(model(SCALED["0..1"])), atol=1e-5)
     assert isinstance(adopted.layers[-1], layers.Softmax)
@@ -42,7 +42,7 @@ def test_one_output_becomes_two_classes(activation):
     model = theirs(layers.Dense(1, activation=activation))
     scores = model(SCALED["0..1"])
     second = np.asarray(scores if activation else keras.ops.sigmoid(scores))[:, 0]
-    assert "two classes" in adoption.open_head(model, 2, "theirs.h5")
+    assert "two classes" in adoption.open_head(model)
     found = saved_model.predict(adoption.classifier(model, (8, 8, 3), "0..1", 2), RAW)
     np.testing.assert_allclose(found, np.stack([1 - second, second], axis=1), atol=1e-5)
 
@@ -50,7 +50,7 @@ def test_one_output_becomes_two_classes(activation):
 def test_sigmoids_of_every_class_become_a_softmax_with_the_same_best_class():
     model = theirs(layers.Dense(3, activation="sigmoid"))
     best = np.asarray(model(SCALED["0..1"])).argmax(axis=1)
-    assert "sigmoids" in adoption.open_head(model, 3, "theirs.h5")
+    assert "sigmoids" in adoption.open_head(model)
     found = saved_model.predict(adoption.classifier(model, (8, 8, 3), "0..1", 3), RAW)
     np.testing.assert_array_equal(found.argmax(axis=1), best)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
@@ -58,7 +58,7 @@ def test_sigmoids_of_every_class_become_a_softmax_with_the_same_best_class():
 
 def test_another_number_of_classes_is_refused():
     with pytest.raises(UserError, match="3 classes, and the data set has 10"):
-        adoption.open_head(theirs(layers.Dense(3)), 10, "theirs.h5")
+        adoption.refuse_other_classes(theirs(layers.Dense(3)), 10, "theirs.h5")
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (64,)])
@@ -107,4 +107,17 @@ def test_scalings_are_ranked_by_what_they_get_right():
     assert (best.pixels, best.accuracy) == ("-1..1", 1.0) and not adoption.is_chance(best.correct, labels)
     assert {trial.pixels for trial in others} == {"0..1", "0..255"}  # no caffe for gray
     assert all(adoption.is_chance(trial.correct, labels) for trial in others)
-    assert not adoption.cannot_be_told_apart(best, others[0]) and adoption.cannot_be_told_apart(*others)
+    assert not adoption.cannot_be_told_apart(best, others[0])
+
+
+def test_of_scalings_that_are_equally_right_the_one_with_the_lowest_loss_is_the_best():
+    # The class is the brighter half, whatever the scale; its probability is that of pixels in [0, 1].
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (200, 2, 1, 1), dtype=np.uint8)
+    labels = (rng.random(200) < 1 / (1 + np.exp(5 * (images[:, 0, 0, 0] - 1.0 * images[:, 1, 0, 0]) / 255))).astype(int)
+    model = keras.Sequential([keras.Input((2, 1, 1)), layers.Flatten(), layers.Dense(2)])
+    model.set_weights([np.float32([[2.5, -2.5], [-2.5, 2.5]]), np.zeros(2, np.float32)])
+    best, *others = adoption.tried(model, images, labels, 2)
+    assert best.pixels == "0..1" and all(adoption.equally_right(best, trial) for trial in others)
+    assert not any(adoption.cannot_be_told_apart(best, trial) for trial in others if trial.pixels == "0..255")
+    assert adoption.cannot_be_told_apart(best, best)

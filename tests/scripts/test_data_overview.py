@@ -40,6 +40,14 @@ def test_bars_are_the_images_per_class_of_each_part(digits, drawn, tmp_path):
     assert "8x8 digits (toy data, not MNIST)" in title and "mnist_classification.py" in title and "28×28" in title
 
 
+def test_data_with_too_few_images_for_a_validation_part_are_drawn_without_one(digits, drawn, tmp_path):
+    few = dataclasses.replace(digits, x_train=digits.x_train[:100], y_train=digits.y_train[:100])
+    data_overview.draw(few, mnist_classification, tmp_path / "no.png")
+    _, *columns = drawn[0].axes
+    assert [bars(axes)[1] for axes in columns] == ["training: 100", f"test: {len(digits.y_test)}"]
+    assert "too few" in drawn[0].get_suptitle()
+
+
 def test_samples_are_the_first_training_images_of_their_class(synthetic, drawn, tmp_path):
     data_overview.draw(synthetic, data_overview.cifar100_cnn, tmp_path / "no.png")
     mosaic = np.asarray(drawn[0].axes[0].images[0].get_array())

@@ -90,3 +90,5 @@ def test_models_that_are_named_are_analyzed_wherever_they_are(compared, few, tmp
     assert compared == [(few, {"mine": "mine", "custom CNN": "custom_cnn"}, Path("a"))]
     assert error_analysis.main(["a/mine.h5", "custom_cnn_model.h5", "resnet50_model.h5"]) == 0
     assert len(compared) == 1, "of three models there is no pair"
+    assert error_analysis.main(["a/custom_cnn_model.h5", "b/custom_cnn_model.h5"]) == 0
+    assert list(compared[1][1]) == ["a/custom_cnn_model.h5", "b/custom_cnn_model.h5"]
