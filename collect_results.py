@@ -18,13 +18,12 @@ import numpy as np
 
 import cifar100_cnn
 import mnist_classification
-from pipeline import atomic_io, evaluate, models, train
+from pipeline import atomic_io, data, evaluate, models, train
 from pipeline.config import RunConfig, flag, parse
 from pipeline.errors import UserError, exit_code
 
 CONFIGS = {"cifar100": cifar100_cnn.Config, "custom_cnn": mnist_classification.Config}
 SHIPPED = {"cifar100": ("fast", "best"), "custom_cnn": ("default",)}
-TITLES = {"cifar100": "CIFAR-100, 20 superclasses, coarse labels", "custom_cnn": "MNIST"}
 GOALS = {"cifar100": (0.75, "0.75: the original description,\non test images")}
 # What may differ from a recipe in runs that are collected, as a result of their own.
 COLLECTED = ({}, {"labels": "fine"}, {"ensemble": 3})
@@ -199,7 +198,9 @@ def main(argv: list[str] | None = None) -> int:
         plain = {result["recipe"]: result["runs"] for result in results.values() if not result["settings"]}
         if plain:
             path = folder / f"{prefix}_time_to_accuracy.png"
-            evaluate.plots.time_to_accuracy(plain, TITLES[prefix], path, GOALS.get(prefix))
+            evaluate.plots.time_to_accuracy(
+                plain, data.registry.title(CONFIGS[prefix].dataset), path, GOALS.get(prefix)
+            )
         for recipe in SHIPPED[prefix]:
             ship(recipe, results, files, folder)
         for label, result in results.items():

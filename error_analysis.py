@@ -2,10 +2,11 @@
 
     python error_analysis.py                            # every model in output/
     python error_analysis.py --output-dir output/demo   # those of the demo
+    python error_analysis.py my_model.h5 other.h5       # these: results beside each
 
-Writes, with each model's prefix: reliability.png; for CIFAR-100 confused_pairs.png, fine_accuracy.png
-and .csv; for digits every_wrong.png; and errors.json with the metrics behind them. Where both digit
-models are there: <data set>_both_wrong.json, and .png with the test digits that both get wrong.
+Writes, with each model's prefix: reliability.png; for more than ten classes confused_pairs.png, for CIFAR-100
+fine_accuracy.png and .csv; for up to ten classes every_wrong.png; and errors.json with the metrics behind them. Of two
+models of one data set: <data set>_both_wrong.json, and .png with the test images that both get wrong.
 """
 
 import sys
@@ -25,9 +26,10 @@ MOST = 60  # wrong images that still fit one plot
 class Config:
     """Settings; each is a flag, see --help."""
 
+    models: tuple[str, ...] = flag((), "saved .h5 models; default: all in the output folder", positional="MODEL")
     pairs: int = flag(10, "pairs of classes to show", minimum=1)
     data_dir: str | None = flag(None)
-    output_dir: str = flag("output", "folder with the models, and for the results")
+    output_dir: str | None = flag(None, "folder with the models [output], and for the results; default: beside each")
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,11 @@ def analyze(path: Path, config: Config) -> Analyzed:
     predicted = probabilities.argmax(axis=1)
     metrics, plots = evaluate.metrics, evaluate.plots
 
+    folder = Path(config.output_dir) if config.output_dir else path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+
     def file(name: str) -> Path:
-        return path.parent / f"{saved.metadata['prefix']}_{name}"
+        return folder / f"{saved.metadata['prefix']}_{name}"
 
     matrix = metrics.confusion_matrix(y_true, predicted, len(names))
     pairs = metrics.confused_pairs(matrix, config.pairs)
@@ -158,20 +163,27 @@ def both_wrong(dataset, probabilities: dict[str, np.ndarray], folder: Path) -> N
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Every finished model in a folder."""
+    """Every model that is named, or every finished one in a folder."""
     config = parse(Config, argv, about=__doc__)
-    digits = {}  # name of the data set -> network -> Analyzed
-    for path in models.saved_model.finished(Path(config.output_dir)):
+    finished = models.saved_model.finished
+    paths = [Path(model) for model in config.models] or finished(Path(config.output_dir or "output"))
+    by_dataset = {}  # name of the data set -> path -> Analyzed
+    for path in paths:
         analyzed = analyze(path, config)
-        known = models.saved_model.MODELS.get(analyzed.saved.metadata["prefix"])
-        if known and known.task == "MNIST":
-            digits.setdefault(analyzed.dataset.name, {})[known.network] = analyzed
-    for by_network in digits.values():
-        if len(by_network) == 2:
-            probabilities = {network: analyzed.probabilities for network, analyzed in by_network.items()}
-            dataset = next(iter(by_network.values())).dataset
-            both_wrong(dataset, probabilities, Path(config.output_dir))
+        by_dataset.setdefault(analyzed.dataset.name, {})[path] = analyzed
+    for found in by_dataset.values():
+        if len(found) == 2:
+            names = [network(path, analyzed.saved) for path, analyzed in found.items()]
+            probabilities = {name: analyzed.probabilities for name, analyzed in zip(names, found.values(), strict=True)}
+            folder = Path(config.output_dir) if config.output_dir else next(iter(found)).parent
+            both_wrong(next(iter(found.values())).dataset, probabilities, folder)
     return 0
+
+
+def network(path: Path, saved: "models.saved_model.SavedModel") -> str:
+    """What a plot calls a model: its network where it is one of this project's own, else its file."""
+    known = models.saved_model.MODELS.get(saved.metadata["prefix"])
+    return known.network if known and known.file == path.name else path.stem
 
 
 if __name__ == "__main__":

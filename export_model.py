@@ -57,12 +57,13 @@ def export_model(path: Path, config: Config) -> list["deploy.export.Check"]:
     test = deploy.export.Reference(dataset.x_test, dataset.y_test, expected)
     graph = deploy.export.fold_batch_norm(saved.model)
     about = {**saved.metadata, "source_sha256": saved.sha256}
+    novelty = models.novelty.stored(saved)
     calibration = calibration_images(dataset.x_train, config.calibration)
     checks, record = [], folder / f"{path.stem}_exports.json"
     for form in formats(config):
         target = folder / f"{path.stem}{runtimes.SUFFIXES[form]}"
         print(f"converting to {form}", flush=True)
-        check = deploy.export.export(graph, form, target, calibration, about, validation, test)
+        check = deploy.export.export(graph, form, target, calibration, about, validation, test, novelty)
         print(line(check), flush=True)
         checks.append(check)
         write(record, form, check, saved.sha256)

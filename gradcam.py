@@ -2,9 +2,9 @@
 
     python gradcam.py                                              # every model in output/
     python gradcam.py --output-dir output/demo                     # those of the demo
-    python gradcam.py --method grad-cam --layer block3_relu2 --model output/cifar100_cnn_scratch.h5
-    python gradcam.py --model output/custom_cnn_model.h5 a.png b.jpg   # your own pictures
-    python gradcam.py --model output/custom_cnn_model.h5 --target 4 --against 9 a.png   # why 4 and not 9
+    python gradcam.py output/cifar100_cnn_scratch.h5 --method grad-cam --layer block3_relu2
+    python gradcam.py output/custom_cnn_model.h5 a.png b.jpg       # your own pictures
+    python gradcam.py output/custom_cnn_model.h5 a.png --target 4 --against 9   # why 4 and not 9
 
 Writes <prefix>_gradcam.png (of each class the first test image that the model gets right, and the first
 that it gets wrong) or <prefix>_photos_gradcam.png, beside the model; another explanation of test images than
@@ -27,14 +27,12 @@ from pipeline.explain import explainer
 class Config:
     """Settings; each is a flag, see --help."""
 
-    model: str | None = flag(None, "one saved .h5 model; default: all in the output folder")
+    model: str | None = flag(None, "one saved .h5 model; default: all in the output folder", positional="MODEL")
+    images: tuple[str, ...] = flag((), "your own picture files, or folders of them", positional="PICTURE")
     method: str = flag(explainer.DEFAULT_METHOD, "how evidence is found", choices=explainer.METHODS)
     layer: str | None = flag(None, f"layer to explain, or {explainer.FUSED}: all stages; default: chosen for the model")
     target: str | None = flag(None, "class to explain, by name; default: the predicted one")
     against: str | None = flag(None, "second class, by name: explain why the first one and not this one")
-    images: tuple[str, ...] = flag(
-        (), "your own picture files, or folders of them; needs --model", positional="PICTURE"
-    )
     data_dir: str | None = flag(None)
     output_dir: str | None = flag(None, "folder with the models [output], and for the pictures; default: see above")
 
@@ -180,8 +178,6 @@ def main(argv: list[str] | None = None) -> int:
     """Explain one model or all, 1 where some could not be; a missing model is named with the script that makes it."""
     config = parse(Config, argv, about=__doc__)
     if config.images:
-        if not config.model:
-            raise UserError("own pictures need --model, the saved .h5 model that is to explain them")
         return 1 if explain_pictures(Path(config.model), config) else 0
     folder = Path(config.output_dir or "output")
     paths = [Path(config.model)] if config.model else models.saved_model.finished(folder)

@@ -5,7 +5,8 @@
     python predict.py output/custom_cnn_model_int8.tflite photo.png --json
 
 Any size, color or gray. For the digit models the digits may stand anywhere, dark on light or light on dark; several
-in one picture are read as a number. Exit code 1: some pictures could not be read (each is named); 2: none could.
+in one picture are read as a number. What is unlike the training images is marked (--json: novelty above 1). Exit
+code 1: some pictures could not be read (each is named); 2: none could.
 """
 
 import json
@@ -81,18 +82,24 @@ def read_all(paths: list[Path], model: runtimes.Opened, single: bool) -> list[Se
 def predictions(pictures_seen: list[Seen], model: runtimes.Opened) -> list[dict]:
     """Likeliest classes and preprocessing of each picture; for digits also the number, and each digit with its box.
 
+    `novelty`, where the model has it, is above 1 for what is unlike its training images; then `foreign` is true.
     `predictions` and `inverted` of a picture with several digits are those of its largest one.
     """
     if not pictures_seen:
         return []
-    pixels = [image for seen in pictures_seen for image in seen.pixels]
-    rows = iter(model.predict(np.stack(pixels).astype(np.float32)))
+    pixels = np.stack([image for seen in pictures_seen for image in seen.pixels]).astype(np.float32)
+    rows = iter(model.predict(pixels))
+    scores = iter(model.novelty(pixels)) if model.novelty else None
     results = []
     for seen in pictures_seen:
         answers = [
             {"inverted": inverted, "predictions": likeliest(next(rows), model.about["class_names"])}
             for inverted in seen.inverted
         ]
+        if scores:
+            for answer in answers:
+                novelty = float(next(scores))
+                answer.update(novelty=novelty, foreign=novelty > 1)
         if seen.boxes is None:
             results.append({"image": str(seen.path), **answers[0]})
             continue
@@ -111,12 +118,14 @@ def likeliest(probabilities: np.ndarray, names: list[str]) -> list[dict]:
 
 def show(shown: list[tuple[Seen, dict]], path: Path) -> None:
     """Write each picture, with a frame around its digits, and beside it what the model saw of it and answered."""
-    side, cell, gap = 300, 112, 12
+    side, cell, gap, line = 300, 112, 12, 24
     font = ImageFont.load_default(16)
     rows = []
     for seen, result in shown:
-        row = Image.new("RGB", (side + (cell + gap) * len(seen.pixels) + gap, side), "white")
-        row.paste(pictures.outlined(seen.path, seen.boxes or [], side))
+        picture = pictures.outlined(seen.path, seen.boxes or [], side)
+        width = side + (cell + gap) * len(seen.pixels) + gap
+        row = Image.new("RGB", (width, max(picture.height, cell + line)), "white")
+        row.paste(picture)
         answers = result.get("digits", [result])
         for k, (pixels, answer) in enumerate(zip(seen.pixels, answers, strict=True)):
             image = Image.fromarray(pixels.squeeze()).convert("RGB").resize((cell, cell), Image.Resampling.NEAREST)
@@ -126,9 +135,12 @@ def show(shown: list[tuple[Seen, dict]], path: Path) -> None:
             text = f"{best['class']} {best['probability']:.1%}"
             ImageDraw.Draw(row).text((place[0], cell + 4), text, fill="black", font=font)
         rows.append(row)
-    sheet = Image.new("RGB", (max(row.width for row in rows), (side + gap) * len(rows) - gap), "white")
-    for number, row in enumerate(rows):
-        sheet.paste(row, (0, number * (side + gap)))
+    height = sum(row.height + gap for row in rows) - gap
+    sheet = Image.new("RGB", (max(row.width for row in rows), height), "white")
+    top = 0
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += row.height + gap
     with replacing(path) as temporary:
         sheet.save(temporary)
 
@@ -139,11 +151,12 @@ class Table:
     A picture is called by its file's name, or by its whole path where another file has the same name.
     """
 
-    def __init__(self, paths: list[Path], class_names: list[str]):
+    def __init__(self, paths: list[Path], about: dict):
         counts = Counter(path.name for path in paths)
         self.names = {str(path): path.name if counts[path.name] == 1 else str(path) for path in paths}
         self.first = max(map(len, self.names.values())) + 2
-        self.cell = max(map(len, class_names)) + 2
+        self.cell = max(map(len, about["class_names"])) + 2
+        self.foreign = pictures.foreign(about)
 
     def head(self) -> str:
         cells = "".join(f"{name:<{self.cell + 9}}" for name in ("  first", "  second", "  third"))
@@ -163,6 +176,8 @@ class Table:
     def row(self, name: str, answer: dict) -> str:
         cells = "".join(f"{one['probability']:>7.1%}  {one['class']:<{self.cell}}" for one in answer["predictions"])
         note = "  (dark on light, inverted)" if answer["inverted"] else ""
+        if answer.get("foreign"):
+            note += f"  ({self.foreign})"
         return f"{name:<{self.first}}{cells}{note}".rstrip()
 
 
@@ -179,13 +194,18 @@ def main(argv: list[str] | None = None) -> int:
         print(f"answered by the ONNX export of {path}, which gives the same without TensorFlow", file=sys.stderr)
     else:
         model = runtimes.open_model(path, cores())
+    if "dataset" not in model.about:
+        raise UserError(
+            f"{path} does not say what it was trained on and how it takes pixels; adopt the Keras model that it was "
+            "made from by import_model.py, then export that by export_model.py"
+        )
     if runtimes.is_outdated(path, model.about):
         earlier = f"an earlier {runtimes.source_path(path).name} than the one beside it"
         print(f"warning: {path} was made from {earlier}; run export_model.py again", file=sys.stderr)
     paths = pictures.listed(config.images)
     if config.show and len(paths) > SHOWN:
         raise UserError(f"--show takes at most {SHOWN} pictures, not {len(paths):,}; name some of them")
-    table = Table(paths, model.about["class_names"])
+    table = Table(paths, model.about)
     results, shown = [], []
     for start in range(0, len(paths), BATCH):
         seen = read_all(paths[start : start + BATCH], model, config.single)

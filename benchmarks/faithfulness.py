@@ -1,7 +1,7 @@
 """Which explanations are faithful: every method and layer on test images, beside controls.
 
     python benchmarks/faithfulness.py                    # all models in output/, 500 images each
-    python benchmarks/faithfulness.py --model output/custom_cnn_model.h5    # one; the rows of others stay
+    python benchmarks/faithfulness.py output/custom_cnn_model.h5    # one; the rows of others stay
     python benchmarks/faithfulness.py --images 60        # a first look
 
 For each model, method and layer, with the predicted class as target: deletion and insertion curves and their areas
@@ -45,7 +45,9 @@ class Config:
     steps: int = flag(6, "equal parts in which an image's pixels are deleted or inserted", minimum=2)
     sanity_images: int = flag(50, "of these images, how many the randomization test explains again", minimum=1)
     seed: int = flag(0, "random seed of the choice of images, the controls and the randomized weights", minimum=0)
-    model: str | None = flag(None, "one saved .h5 model; default: all in the output folder", recorded=False)
+    model: str | None = flag(
+        None, "one saved .h5 model; default: all in the output folder", positional="MODEL", recorded=False
+    )
     data_dir: str | None = flag(None, recorded=False)
     output_dir: str | None = flag(
         None, "folder with the models, and for the results; else output/, trials: output/demo/", recorded=False

@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmarks import results
 from pipeline.config import flag, parse
+from pipeline.data import datasets
 from pipeline.errors import exit_code
 from pipeline.system import cores, measured_in_another
 
@@ -42,15 +43,22 @@ class Config:
 
 def start(config: Config) -> None:
     """Run the script until its first step is done, print the seconds since `begun`, and end the process."""
-    from pipeline import train
+    prepare = datasets.prepare
 
-    class FirstStep(train.loop.Progress):
-        def on_train_batch_end(self, batch, logs=None):
-            super().on_train_batch_end(batch, logs)
-            print(json.dumps({"seconds": time.time() - config.begun}), flush=True)
-            os._exit(0)
+    def prepare_and_watch(*given):
+        dataset = prepare(*given)
+        from pipeline import train  # only now: it imports Keras, which prepare() does while it decodes
 
-    train.loop.Progress = FirstStep
+        class FirstStep(train.loop.Progress):
+            def on_train_batch_end(self, batch, logs=None):
+                super().on_train_batch_end(batch, logs)
+                print(json.dumps({"seconds": time.time() - config.begun}), flush=True)
+                os._exit(0)
+
+        train.loop.Progress = FirstStep
+        return dataset
+
+    datasets.prepare = prepare_and_watch
     with tempfile.TemporaryDirectory() as folder:
         flags = ["--output-dir", str(Path(folder, "run"))]
         flags += ["--dataset", SCRIPTS[config.script]] if config.toy else []

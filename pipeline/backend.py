@@ -11,17 +11,40 @@ import importlib.metadata
 import logging
 import os
 import platform
+import sys
+import threading
 import types
 
 from pipeline import PROJECT, system
 from pipeline.errors import UserError
 from pipeline.system import cores, output_of, silence
 
+# Keras and TensorFlow import these where they are installed, for wrappers and plots of their own that nothing here
+# calls: a second and a half of their start.
+OPTIONAL = ("sklearn", "matplotlib", "pandas", "jax")
 PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "scikit-learn", "onnxruntime", "ai-edge-litert")
 
 
+@contextlib.contextmanager
+def _without(packages: list[str]):
+    """Context in which this thread cannot import packages, as if they were not installed; other threads can."""
+    thread = threading.get_ident()
+
+    class Refuse:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            if name in packages and threading.get_ident() == thread:
+                raise ModuleNotFoundError(f"{name} is left out of Keras' import", name=name)
+
+    sys.meta_path.insert(0, Refuse)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(Refuse)
+
+
 @functools.cache
-def _import_keras() -> None:
+def import_keras() -> None:
     """Import Keras and its backend without TensorFlow's start-up noise and with its faster kernels.
 
     TensorFlow's C++ code prints about ten lines to file descriptor 2 while it is imported, before any
@@ -33,7 +56,8 @@ def _import_keras() -> None:
     if platform.machine() in ("x86_64", "AMD64"):
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
-        with silence():
+        needed = os.environ.get("KERAS_BACKEND", "tensorflow")
+        with silence(), _without([package for package in OPTIONAL if package != needed]):
             import keras
 
             with contextlib.suppress(ImportError):
@@ -55,7 +79,7 @@ class _Lazy(types.ModuleType):
     """A module of Keras, imported at the first use of one of its names."""
 
     def __getattr__(self, name: str):
-        _import_keras()
+        import_keras()
         return getattr(importlib.import_module(self.__name__), name)
 
 

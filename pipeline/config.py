@@ -37,8 +37,8 @@ def flag(
         help: explanation with the unit; None takes that of RunConfig's field of the same name.
         choices: allowed values, if only some are.
         minimum, maximum: allowed range of a number.
-        positional: name in the help of a field that is given without a flag: once, or any number
-            of times where the field is a tuple.
+        positional: name in the help of a field that is given without a flag: once, at most once where the default is
+            None, or any number of times where the field is a tuple.
         recorded: whether it shapes a result; False for how and where a run is done.
         file: whether it names a file, which is recorded without its folder.
     """
@@ -185,6 +185,7 @@ def parse(config_class, argv: Sequence[str] | None = None, *, about: str | None 
 
 def _parser(config_class, about: str | None) -> argparse.ArgumentParser:
     parser = _Parser(description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser._negative_number_matcher = re.compile(r"-\.?\d")  # --pixels -1..1 has a value, not another flag
     own = parser.add_argument_group("settings")
     shared = parser.add_argument_group("settings of every run")
     hints = typing.get_type_hints(config_class)
@@ -203,7 +204,11 @@ def _add_flag(group, field: dataclasses.Field, annotation) -> None:
     text = text.replace("%", "%%")
     name = "--" + field.name.replace("_", "-")
     if field.metadata["positional"]:
-        many = {"nargs": "*"} if typing.get_origin(annotation) is tuple else {}
+        many = {}
+        if typing.get_origin(annotation) is tuple:
+            many = {"nargs": "*"}
+        elif field.default is None:
+            many = {"nargs": "?"}
         group.add_argument(field.name, metavar=field.metadata["positional"], help=text, **many)
     elif kind is bool:
         group.add_argument(name, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from pipeline.atomic_io import replacing
@@ -88,12 +89,12 @@ def accuracy_axis(axes, accuracies) -> None:
     axes.yaxis.set_minor_formatter("")
 
 
-def percent_heatmap(axes, percent: np.ndarray, cells: list[list[str]], label: str, **options) -> None:
+def percent_heatmap(axes, percent: np.ndarray, cells: list[list[str]] | None, label: str, **options) -> None:
     """Annotated heat map of percentages.
 
     Args:
         percent: (rows, columns) in [0, 100].
-        cells: text of each cell.
+        cells: text of each cell; None: without text.
         label: of the color bar.
         options: of seaborn.heatmap().
     """
@@ -102,15 +103,14 @@ def percent_heatmap(axes, percent: np.ndarray, cells: list[list[str]], label: st
     seaborn.heatmap(
         percent,
         ax=axes,
-        annot=np.array(cells),
+        annot=None if cells is None else np.array(cells),
         fmt="",
         annot_kws={"fontsize": TEXT},
         cmap="Blues",
-        vmin=0,
-        vmax=100,
         cbar_kws={"shrink": 0.5, "label": label},
-        **options,
+        **{"norm": Normalize(0, 100), **options},
     )
-    for text, value in zip(axes.texts, percent.flat, strict=True):
-        text.set_color("white" if value > DARK else BLACK)
+    if cells is not None:
+        for text, value in zip(axes.texts, percent.flat, strict=True):
+            text.set_color("white" if value > DARK else BLACK)
     axes.tick_params(axis="y", rotation=0)

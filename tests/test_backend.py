@@ -102,3 +102,13 @@ def test_help_and_a_refused_flag_need_no_keras(tmp_path):
     done = start_keras(tmp_path, code)
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == "imported:"
     assert len(done.stderr.splitlines()) == len(scripts)
+
+
+def test_keras_starts_without_what_nothing_here_calls_and_leaves_it_importable(tmp_path):
+    code = (
+        "import sys; from pipeline import backend; backend.import_keras(); "
+        "print([name for name in backend.OPTIONAL if name in sys.modules]); "
+        "import sklearn, matplotlib, pandas; print(sklearn.__name__)"
+    )
+    done = start_keras(tmp_path, code, KERAS_BACKEND="tensorflow")
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["[]", "sklearn"])

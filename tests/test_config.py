@@ -9,6 +9,7 @@ import pytest
 import cifar100_cnn
 import export_model
 import gradcam
+import import_model
 import mnist_classification
 import model_comparison
 import resnet50_transfer_learning
@@ -126,15 +127,21 @@ def test_every_recipe_of_every_script_can_be_chosen_and_sets_only_settings_there
         parse(script.Config, ["--recipe", "none such"])
 
 
-@pytest.mark.parametrize("argv", ["--model m.h5 a.png b.png", "a.png b.png --model m.h5", "a.png --model m.h5 b.png"])
+@pytest.mark.parametrize(
+    "argv", ["--layer x m.h5 a.png b.png", "m.h5 a.png b.png --layer x", "m.h5 a.png --layer x b.png"]
+)
 def test_pictures_may_stand_anywhere_among_the_flags(argv):
     config = parse(gradcam.Config, argv.split())
     assert list(config.images) == ["a.png", "b.png"] and config.model == "m.h5"
 
 
 def test_own_pictures_without_a_model_are_bad_input():
-    with pytest.raises(UserError, match="--model"):
+    with pytest.raises(UserError, match=r"a\.png is no \.h5 file"):
         gradcam.main(["a.png"])
+
+
+def test_a_value_may_begin_with_a_minus():
+    assert parse(import_model.Config, ["m.h5", "--pixels", "-1..1"]).pixels == "-1..1"
 
 
 def test_a_switch_can_be_turned_off_and_the_last_word_counts():

@@ -65,6 +65,8 @@ def heading(answer: Answer) -> str:
     words = f"says <b>{html.escape(best)}</b> ({probability:.1%}) after {answer.milliseconds:.1f} milliseconds"
     if answer.number:
         words = f"reads <b>{html.escape(answer.number)}</b>; of its largest digit it {words}"
+    if answer.foreign:
+        words += f". But <b>{answer.foreign}</b>"
     title = html.escape(answer.title).replace("_", "_<wbr>")  # file names are long for a phone
     return f'<div class="card"><h3>{title}</h3><p>{words}</p></div>'
 

@@ -14,7 +14,7 @@ from pipeline.data import datasets, digits, pictures, registry, sources
 from pipeline.deploy import runtimes
 from pipeline.errors import UserError
 from pipeline.explain import explainer
-from pipeline.models import saved_model
+from pipeline.models import novelty, saved_model
 
 MODELS_KEPT = 8  # in memory
 PICTURES_KEPT = 32  # their digits, in memory
@@ -37,6 +37,7 @@ class Answer:
     # explains such a model
     heat: np.ndarray | None
     milliseconds: float  # latency of the model alone, one picture
+    foreign: str = ""  # what to say where the picture is unlike the training images
     # Several digits in one picture: the number they make, and the picture (h, w, 3) uint8 with a frame around each.
     # All else is about the largest of them.
     number: str = ""
@@ -59,10 +60,11 @@ class Classifier:
     """
 
     def __init__(self, path: Path):
-        about = saved_model.metadata(path)
-        self.model = saved_model.load(path)
+        saved = saved_model.open_model(path)
+        self.model, about = saved.model, saved.metadata
+        self.scorer = novelty.scorer(saved)
         self.title, self.dataset, self.class_names = about["title"], about["dataset"], tuple(about["class_names"])
-        self.digits = pictures.are_digits(about)
+        self.digits, self.foreign = pictures.are_digits(about), pictures.foreign(about)
         _, *self.image_shape = self.model.input_shape
         if len(self.image_shape) != 3 or self.model.output_shape != (None, len(self.class_names)):
             raise UserError(f"{path} does not turn one picture into a probability per class; train it again")
@@ -93,11 +95,15 @@ class Classifier:
         start = time.perf_counter()
         probabilities = self.predict(seen[None])[0]
         milliseconds = 1000 * (time.perf_counter() - start)
+        foreign = ""
+        if self.scorer and saved_model.predict(self.scorer, seen[None])[0] > 1:
+            foreign = self.foreign
         heat = None
         if self.explainer:
             with contextlib.suppress(UserError):  # all its maps are too coarse; the answer stands
                 heat = self.explainer(seen[None], method=method)[0]
         about = {"seen": seen, "digit": digit, "inverted": inverted, "number": number, "found": found}
+        about["foreign"] = foreign
         return Answer(
             self.title, self.dataset, self.class_names, probabilities, heat=heat, milliseconds=milliseconds, **about
         )

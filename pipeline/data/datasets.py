@@ -3,11 +3,13 @@
 import dataclasses
 import functools
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from pipeline import backend
 from pipeline.data import arrays, own, registry, sources, toy
 from pipeline.data.cifar100_labels import CIFAR100_FINE
 from pipeline.data.registry import SOURCES
@@ -198,7 +200,11 @@ def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -
 def prepare(config, shape: tuple[int, int, int | None] | None = None) -> Dataset:
     """The data set that a training script's config asks for, in a shape as load() takes it, validation carved off."""
     # Not by load(): a training process needs the parts alone, and the whole would stay in memory beside them.
-    whole = _decode(config.dataset, places(config.dataset, config.data_dir), shape)
+    found = places(config.dataset, config.data_dir)
+    with ThreadPoolExecutor(1) as pool:
+        decoding = pool.submit(_decode, config.dataset, found, shape)
+        backend.import_keras()  # meanwhile, since decompressing lets other threads run
+    whole = decoding.result()
     dataset = split(whole, config.validation, config.limit)
     return shrink(dataset, 3 * config.batch_size) if config.dry_run else dataset
 

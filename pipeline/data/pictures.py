@@ -18,7 +18,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 HEIF = (".heic", ".heif", ".avif")  # of phones; read where pillow-heif is installed, see formats()
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", *HEIF)
 FRAME = "darkorange"  # of a digit that was found
-WHITE = 235  # mean gray level from which ink is white
+LIGHT = 192  # brightness of 255, on average, above which ink cannot be seen on white
 MEGAPIXELS = 64  # of one picture, so that no small file unpacks to more than a laptop's memory
 
 
@@ -45,8 +45,8 @@ def read(path: str | Path, image_shape: tuple[int, int, int]) -> np.ndarray:
     """Read one picture: upright by its EXIF note, center square, scaled, gray or RGB.
 
     Args:
-        path: a file in one of FORMATS, at most MEGAPIXELS large; transparent parts become white, those around white ink
-            black.
+        path: a file in one of formats(), at most MEGAPIXELS large; transparent parts become white, or black behind
+            light ink.
         image_shape: (height, width, channels) of the model's input; 1 channel is gray.
     Returns:
         image_shape uint8.
@@ -70,8 +70,8 @@ def read_digits(path: str | Path) -> list[digits.Digit]:
     A 28x28 picture with a black edge is taken as it is.
 
     Args:
-        path: a file in one of FORMATS, at most MEGAPIXELS large; transparent parts become white, those around white ink
-            black.
+        path: a file in one of formats(), at most MEGAPIXELS large; transparent parts become white, or black behind
+            light ink.
     Raises:
         UserError: missing, broken or enormous picture, or one in which there is no digit to find.
     """
@@ -82,6 +82,11 @@ def read_digits(path: str | Path) -> list[digits.Digit]:
     if not found:
         raise UserError(f"{path}: cannot find a digit in it; photograph it closer, dark on light or light on dark")
     return found
+
+
+def foreign(about: dict) -> str:
+    """What to say of a picture that is unlike the images that the model with these metadata was trained on."""
+    return "this does not look like a digit" if are_digits(about) else "this looks like none of the classes"
 
 
 def outlined(path: str | Path, boxes: list[tuple[int, int, int, int]], side: int = 480) -> Image.Image:
@@ -146,8 +151,8 @@ def opened(path: str | Path, side: int | None = None) -> Image.Image:
     """The first frame, upright, without transparency, eight bits per channel, RGB.
 
     Args:
-        path: a file in one of formats(), at most MEGAPIXELS large; transparent parts become white, those around
-            white ink black.
+        path: a file in one of formats(), at most MEGAPIXELS large; transparent parts become white, or black behind
+            light ink.
         side: pixels of each side that are enough: a JPEG is decoded at a fraction of its size then.
     Raises:
         UserError: missing, broken or enormous picture.
@@ -180,15 +185,16 @@ def opened(path: str | Path, side: int | None = None) -> Image.Image:
         raise UserError(f"{path} is damaged ({error})") from error
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        paper = "black" if _is_white_ink(picture) else "white"
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, paper), picture)
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, _paper(picture)), picture)
     return picture.convert("RGB")
 
 
-def _is_white_ink(picture: Image.Image) -> bool:
-    """Whether what can be seen of a transparent RGBA picture is nearly white, and would vanish on white paper."""
-    gray, alpha = (np.asarray(one, np.float64) for one in (picture.convert("L"), picture.getchannel("A")))
-    return alpha.min() < 255 and alpha.sum() > 0 and (gray * alpha).sum() / alpha.sum() > WHITE
+def _paper(picture: Image.Image) -> str:
+    """The color behind an RGBA picture: white, but black where all it has is light ink on transparent paper."""
+    alpha = np.asarray(picture.getchannel("A"), np.float64)
+    levels = np.asarray(picture.convert("RGB").convert("L"), np.float64)
+    light = (levels * alpha).sum() > LIGHT * alpha.sum()
+    return "black" if light and alpha.mean() < 255 / 2 else "white"
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
@@ -200,8 +206,10 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     levels = np.asarray(picture, np.float64)
     if not np.isfinite(levels).all():
         raise ValueError("some pixels are not numbers")
-    if levels.max() > 255:
+    if levels.max() > 4095:
         white = 65535
+    elif levels.max() > 255:
+        white = 4095  # twelve bits, as of scanners and cameras
     elif levels.max() <= 1 and picture.mode == "F":
         white = 1
     else:

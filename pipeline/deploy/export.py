@@ -24,6 +24,7 @@ from pipeline import atomic_io
 from pipeline.backend import keras, layers
 from pipeline.deploy import runtimes
 from pipeline.errors import UserError
+from pipeline.models import novelty
 from pipeline.system import silence
 
 LITERT = ("float32", "float16", "int8")
@@ -141,7 +142,14 @@ def describe(path: Path, form: str, about: dict) -> None:
 
 
 def export(
-    graph, form: str, path: Path, calibration: np.ndarray, about: dict, validation: Reference, test: Reference
+    graph,
+    form: str,
+    path: Path,
+    calibration: np.ndarray,
+    about: dict,
+    validation: Reference,
+    test: Reference,
+    statistics: novelty.Statistics | None = None,
 ) -> Check:
     """Convert, describe and check; the export takes its name only if it passed, else an earlier one stays.
 
@@ -153,7 +161,10 @@ def export(
         about: plain data with class_names, stored in the export.
         validation: decides whether the export is kept.
         test: is measured as well, for the record.
+        statistics: of the novelty score, which becomes a second output of ONNX files; None or {} for none.
     """
+    if form == "onnx" and statistics:
+        graph, about = novelty.with_score(graph, statistics), {**about, "novelty": True}
     with tempfile.TemporaryDirectory(prefix=".export_", dir=path.parent) as folder:
         made = Path(folder) / path.name
         try:

@@ -4,7 +4,9 @@ Nothing heavy is imported before a model is opened, and TensorFlow only for .h5,
 which runs an exported model starts at once.
 """
 
+import dataclasses
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -49,11 +51,14 @@ class Opened:
     predict: raw pixels (n, h, w, c) float32 in [0, 255] -> probabilities (n, classes) float32.
     image_shape: (h, w, c).
     about: its metadata: class_names, and dataset, title and more where this project made it.
+    novelty: the same pixels -> novelty score (n,), above 1 where an image is unlike the training images (see
+        pipeline.models.novelty); None where the model's file has none.
     """
 
     predict: Callable[[np.ndarray], np.ndarray]
     image_shape: tuple[int, int, int]
     about: dict
+    novelty: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 def installed(runtime: str) -> bool:
@@ -156,7 +161,7 @@ def _saved_model(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _keras(path: Path, call: bool) -> Opened:
-    from pipeline.models import saved_model
+    from pipeline.models import novelty, saved_model
 
     saved = saved_model.open_model(path)
     model = saved.model
@@ -166,7 +171,9 @@ def _keras(path: Path, call: bool) -> Opened:
             return np.asarray(model(images, training=False), np.float32)
         return np.asarray(model.predict(images, batch_size=len(images), verbose=0), np.float32)
 
-    return _checked(path, answer, model.input_shape, model.output_shape, saved.metadata)
+    opened = _checked(path, answer, model.input_shape, model.output_shape, saved.metadata)
+    scorer = novelty.scorer(saved)
+    return dataclasses.replace(opened, novelty=scorer and (lambda images: saved_model.predict(scorer, images)))
 
 
 def _onnx(path: Path, threads: int) -> Opened:
@@ -182,15 +189,19 @@ def _onnx(path: Path, threads: int) -> Opened:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # each kind of damage has an exception class of its own
         raise UserError(f"{path} is damaged or not an ONNX model") from error
-    pixels, scores = _one_each(path, session.get_inputs(), session.get_outputs())
+    about = _decoded(session.get_modelmeta().custom_metadata_map.get(ABOUT, "{}"), path)
+    outputs, novelty = session.get_outputs(), None
+    if about.get("novelty") is True and len(outputs) == 2 and len(outputs[1].shape) == 1:
+        novelty = outputs.pop().name
+    pixels, scores = _one_each(path, session.get_inputs(), outputs)
     if pixels.type != "tensor(float)":
         raise UserError(f"{path} takes {pixels.type}; an image classifier here takes raw pixels as float32")
-    stored = session.get_modelmeta().custom_metadata_map.get(ABOUT, "{}")
 
-    def answer(images):
-        return session.run(None, {pixels.name: images})[0]
+    def output(name: str):
+        return _batched(lambda images: session.run([name], {pixels.name: images})[0], pixels.shape)
 
-    return _checked(path, _batched(answer, pixels.shape), pixels.shape, scores.shape, _decoded(stored, path))
+    opened = _checked(path, output(scores.name), pixels.shape, scores.shape, about)
+    return dataclasses.replace(opened, novelty=output(novelty)) if novelty else opened
 
 
 def _litert(path: Path, threads: int) -> Opened:
@@ -204,6 +215,10 @@ def _litert(path: Path, threads: int) -> Opened:
             interpreter = Interpreter(model_content=path.read_bytes(), num_threads=threads)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
+        operator = re.search(r"unresolved custom op: ([\w-]+)|builtin opcode '(\w+)'", str(error))
+        if operator:
+            name = operator[1] or operator[2]
+            raise UserError(f"{path} is for other hardware: this runtime lacks its operator {name}") from error
         raise UserError(f"{path} is damaged or not a LiteRT model") from error
     source, target = _one_each(path, interpreter.get_input_details(), interpreter.get_output_details())
     if source["dtype"] is not np.float32:

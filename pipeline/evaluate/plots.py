@@ -5,6 +5,7 @@ from pathlib import Path
 from textwrap import fill
 
 import numpy as np
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
@@ -25,6 +26,7 @@ from pipeline.style import (
 )
 from pipeline.system import lacks_bfloat16
 
+LEGIBLE = 30  # classes of a confusion matrix with numbers in it
 OUTLINE = [withStroke(linewidth=3, foreground="white")]  # keeps text and lines readable over curves and bars
 
 
@@ -165,21 +167,31 @@ def time_to_accuracy(
 def confusion_matrix(matrix: np.ndarray, class_names, title: str, path: Path) -> None:
     """Confusion matrix: counts, and as color and below them the percentage of the true class.
 
+    More classes than LEGIBLE have no room for numbers: there the color is that of the percentage's square root, so
+    that confusions of a few percent are seen.
+
     Args:
         matrix: (n_classes, n_classes) counts, row is the true class, column the predicted one.
     """
     n = len(class_names)
     percent = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    cells = [[""] * n for _ in range(n)]
-    for row, column in np.argwhere(matrix):
-        cells[row][column] = f"{matrix[row, column]:,}\n{percent[row, column]:.1f}"
-    side = 2.5 + 0.5 * n
-    figure = Figure(figsize=(side + 2, side), layout="constrained")
-    heading(figure, "Confusion matrix: count, and percentage of the true class", title)
-    axes = figure.subplots()
     names = {"xticklabels": class_names, "yticklabels": class_names}
-    percent_heatmap(axes, percent, cells, "percentage of the true class", square=True, **names)
+    label = "percentage of the true class"
+    if n > LEGIBLE:
+        side, what = 2.5 + 0.15 * n, "Confusion matrix: percentage of the true class"
+        cells, scale = None, {"norm": PowerNorm(0.5, 0, 100)}
+    else:
+        side, what = 2.5 + 0.5 * n, "Confusion matrix: count, and percentage of the true class"
+        cells, scale = [[""] * n for _ in range(n)], {}
+        for row, column in np.argwhere(matrix):
+            cells[row][column] = f"{matrix[row, column]:,}\n{percent[row, column]:.1f}"
+    figure = Figure(figsize=(side + 2, side), layout="constrained")
+    heading(figure, what, title)
+    axes = figure.subplots()
+    percent_heatmap(axes, percent, cells, label, square=True, **names, **scale)
     axes.tick_params(axis="x", rotation=90 if n > 10 else 0)
+    if n > LEGIBLE:
+        axes.tick_params(labelsize=SMALL)
     axes.set(xlabel="predicted class", ylabel="true class")
     save(figure, path)
 

@@ -4,5 +4,17 @@ import lazy_loader
 
 # A module is loaded when it is first used: a script's --help needs none of them.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submodules={"contract", "h5_scan", "probabilities", "saved_model", "untrusted"}
+    __name__,
+    submodules={
+        "adoption",
+        "arithmetic",
+        "contract",
+        "flat",
+        "h5_scan",
+        "keras2",
+        "novelty",
+        "probabilities",
+        "saved_model",
+        "untrusted",
+    },
 )

@@ -16,10 +16,12 @@ import numpy as np
 
 from pipeline import backend
 from pipeline.atomic_io import replacing, sha256
-from pipeline.backend import keras, layers
+from pipeline.backend import keras
 from pipeline.console import counter
+from pipeline.data import registry
 from pipeline.errors import UserError
-from pipeline.models import contract, h5_scan, untrusted
+from pipeline.models import h5_scan, untrusted
+from pipeline.models.flat import inference_copy
 
 ATTRIBUTE = "pipeline"
 MODELS_KEPT = 8  # open in one process
@@ -39,50 +41,6 @@ class SavedModel:
     model: Any
     metadata: dict
     sha256: str
-
-
-def inference_copy(model, image_shape: tuple[int, ...]):
-    """The same function of an image, without what is there for training alone.
-
-    Every layer is a float32 stock layer; those that only draw random numbers (dropout) are left out. A softmax at the
-    end becomes a Softmax layer of its own, whose input is the logits: explanations need them.
-
-    Args:
-        model: functional or Sequential Keras model, see pipeline.models.contract.
-        image_shape: (height, width, channels) the copy is for.
-    """
-    last = model.layers[-1]
-
-    def clone(layer):
-        if isinstance(layer, keras.Model):
-            return keras.models.clone_model(layer, clone_function=clone, call_function=call)
-        config = {**layer.get_config(), "dtype": "float32"}
-        if layer is last and contract.has_softmax_inside(layer):
-            config["activation"] = "linear"
-        if layer is last and contract.ends_in_softmax(layer):
-            return layers.Softmax(dtype="float32", name=layer.name)
-        return contract.stock_class(layer).from_config(config)
-
-    def call(layer, *args, **kwargs):
-        random_only = hasattr(layer, "seed_generator") and not layer.trainable_variables
-        if random_only:
-            return args[0]
-        outputs = layer(*args, **kwargs)
-        if layer.name == last.name and contract.has_softmax_inside(last):
-            outputs = layers.Softmax(dtype="float32", name=f"{last.name}_softmax")(outputs)
-        return outputs
-
-    # The wrapper shares the layers but not the compilation, which clone_model would try to copy.
-    copy = keras.models.clone_model(
-        keras.Model(model.inputs[0], model.outputs[0], name=model.name),
-        input_tensors=keras.Input(image_shape, name="pixels"),
-        clone_function=clone,
-        call_function=call,
-    )
-    for layer in copy.layers:
-        if layer.variables:
-            layer.set_weights(model.get_layer(layer.name).get_weights())
-    return copy
 
 
 def save(model, path: Path, *, image_shape, **about) -> None:
@@ -132,7 +90,9 @@ def metadata(path: Path) -> dict:
         with h5py.File(path, "r") as file:
             about = json.loads(file.attrs[ATTRIBUTE])
     except KeyError as error:
-        raise UserError(f"{path} was not saved by this project: it names no data set and classes") from error
+        raise UserError(
+            f"{path} was not saved by this project: it names no data set and classes; import_model.py adopts it"
+        ) from error
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged or not a Keras .h5 file") from error
     names = about.get("class_names") if isinstance(about, dict) else None
@@ -211,7 +171,8 @@ class Model:
     prefix: of the files beside it.
     file: name of its file.
     script: the training script that makes it.
-    network, task: their names in tables.
+    network: its name in tables.
+    dataset: what it is trained on, see pipeline.data.registry.
     recipe: the recipe whose seeds are counted; None where there is a single run.
     """
 
@@ -219,18 +180,22 @@ class Model:
     file: str
     script: str
     network: str
-    task: str
+    dataset: str
     recipe: str | None
 
+    @property
+    def task(self) -> str:
+        """The data set's title."""
+        return registry.title(self.dataset)
 
-COARSE = "CIFAR-100, 20 coarse labels"
+
 # Prefix -> model, in the order in which the scripts run.
 MODELS = {
     model.prefix: model
     for model in (
-        Model("cifar100", "cifar100_cnn_scratch.h5", "cifar100_cnn.py", "CNN from scratch", COARSE, "fast"),
-        Model("cifar100-best", "cifar100_cnn_best.h5", "cifar100_cnn.py", "deeper CNN", COARSE, "best"),
-        Model("custom_cnn", "custom_cnn_model.h5", "mnist_classification.py", "custom CNN", "MNIST", "default"),
-        Model("resnet50", "resnet50_model.h5", "resnet50_transfer_learning.py", "ResNet50", "MNIST", None),
+        Model("cifar100", "cifar100_cnn_scratch.h5", "cifar100_cnn.py", "CNN from scratch", "cifar100", "fast"),
+        Model("cifar100-best", "cifar100_cnn_best.h5", "cifar100_cnn.py", "deeper CNN", "cifar100", "best"),
+        Model("custom_cnn", "custom_cnn_model.h5", "mnist_classification.py", "custom CNN", "mnist", "default"),
+        Model("resnet50", "resnet50_model.h5", "resnet50_transfer_learning.py", "ResNet50", "mnist", None),
     )
 }

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline import atomic_io
 from pipeline.console import clock
-from pipeline.data.registry import SOURCES
+from pipeline.data.registry import SOURCES, Source, is_toy
 from pipeline.evaluate.metrics import wilson
 from pipeline.models.saved_model import MODELS, Model
 from pipeline.report.markdown import results_file, spread
@@ -27,13 +27,13 @@ def cards() -> dict[Path, str]:
     return {
         OUTPUT / f"{prefix}_model_card.md": card(prefix, run)
         for prefix, run in runs.items()
-        if run.get("dataset") in SOURCES and not SOURCES[run["dataset"]].toy
+        if run.get("dataset") and not is_toy(run["dataset"])
     }
 
 
 def card(prefix: str, run: dict) -> str:
     """The card of one model, from its metrics.json and the other result files."""
-    about, names = SOURCES[run["dataset"]], run["class_names"]
+    about, names = SOURCES.get(run["dataset"]) or _own(run), run["class_names"]
     parts = f"{run['n_train']:,} training, {run['n_validation']:,} validation and {run['n_test']:,} test images"
     data = [f"{about.about}; {parts}"]
     data += [f"`{name}`, SHA-256 `{digest}`" for name, digest in run["files"].items()]
@@ -47,6 +47,21 @@ def card(prefix: str, run: dict) -> str:
         data=_list(data),
         metrics=_list([*_accuracy(run), _seeds(prefix, run), *_errors(prefix, run), *_speed(prefix, run)]),
         limits=about.limits,
+    )
+
+
+def _own(run: dict) -> Source:
+    """What a card says of the user's own data, as far as the run knows it."""
+    height, width, channels = run["image_shape"]
+    part = run.get("data_notes", {}).get("test_part")
+    return Source(
+        run["dataset"],
+        run["dataset"],
+        tuple(run["class_names"]),
+        shape=f"(n, {height}, {width}, {channels})",
+        layout="gray" if channels == 1 else "red, green, blue",
+        about=f"`{run['dataset']}`, own data" + (f"; the test part is {part}" if part else ""),
+        limits="- Where the images come from, and whom or what they leave out, is known to those who gathered them.",
     )
 
 

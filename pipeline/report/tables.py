@@ -368,6 +368,36 @@ def peers() -> str:
     return table(rows, left=2)
 
 
+def answering() -> str:
+    """How fast saved models answer in each runtime, beside the machine's matrix product."""
+    head = ("model", "runtime", "1 image (ms)", "256 images (ms)", "of the float32 matrix product")
+    rows = [(*head, "speedup over Keras predict")]
+    for model in read("benchmark_answering.json")["models"]:
+        for timed in model["runtimes"]:
+            one, many = timed["batches"]["1"], timed["batches"]["256"]
+            rows.append(
+                (
+                    model["name"],
+                    timed["runtime"],
+                    f"{one['median_ms']:.2f}",
+                    f"{many['median_ms']:.0f}",
+                    f"{many['fraction_of_float32_peak']:.0%}",
+                    f"{many['speedup']:.2f}",
+                )
+            )
+    return table(rows, left=2)
+
+
+def start_up() -> str:
+    """Seconds from the command to the first training step, and from the command to an answer."""
+    rows = [("from the command to", "seconds (median)")]
+    for script, seconds in read("benchmark_start_up.json")["medians"].items():
+        rows.append((f"the first step of `{script}.py`", f"{seconds:.1f}"))
+    for kind, seconds in read("benchmark_answering.json")["seconds_to_answer"]["medians"].items():
+        rows.append((f"the answer of `predict.py`, {kind}", f"{seconds:.2f}"))
+    return table(rows, left=1)
+
+
 def faults() -> str:
     """What `make faults` did, how often, and what came of it; made from its record, if there is one."""
     if not (OUTPUT / "faults.json").exists():
@@ -405,5 +435,7 @@ TABLES = {
     "epoch_account": epoch_account,
     "run_times": run_times,
     "peers": peers,
+    "answering": answering,
+    "start_up": start_up,
     "faults": faults,
 }

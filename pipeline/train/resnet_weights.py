@@ -73,9 +73,7 @@ def load_weights(model, path: Path | None) -> dict:
                 chosen = _of_this_network(found, own, model.name, path)
                 weights = {name: [array[()] for array in arrays] for name, arrays in chosen.items()}
         except (OSError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{path} holds no Keras weights with layer names; is it a file of something else?"
-            ) from error
+            raise UserError(f"{path} holds no Keras weights with layer names; name a file that does") from error
     for name, values in weights.items():
         own[name].set_weights(values)
     return {"file": path.name, "loaded": list(weights), "fresh": [name for name in own if name not in weights]}
@@ -94,9 +92,7 @@ def _hdf5_of(path: Path):
                     raise UserError(f"{path} holds more numbers than a model of small images has")
                 unpacked = Path(archive.extract(IN_ARCHIVE, folder))
         except KeyError as error:
-            raise UserError(
-                f"{path} is an archive without {IN_ARCHIVE}, so no .keras file; PyTorch's are none"
-            ) from error
+            raise UserError(f"{path} is no .keras file, but an archive without {IN_ARCHIVE}") from error
         except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
             raise UserError(f"{path} is damaged or no .keras file") from error
         yield unpacked

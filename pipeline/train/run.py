@@ -13,8 +13,8 @@ from pipeline import atomic_io, backend
 from pipeline.backend import keras
 from pipeline.console import clock
 from pipeline.errors import UserError
-from pipeline.evaluate import evaluation, plots
-from pipeline.models import probabilities, saved_model
+from pipeline.evaluate import evaluation
+from pipeline.models import novelty, probabilities, saved_model
 from pipeline.train import checkpoint, identity
 from pipeline.train.tensorboard import TensorBoardLog
 
@@ -214,6 +214,7 @@ class Run:
     def _finish(self, model, tta: dict | None, extra: dict) -> dict:
         with backend.without_distribution():
             self.save(model)
+            novelty.add(self.model_path, self.dataset)
             saved = saved_model.open_model(self.model_path)
         dataset, model = self.dataset, saved.model
         test = probabilities.on_test_images(saved, dataset)
@@ -221,6 +222,8 @@ class Run:
         matrix = np.array(metrics["confusion_matrix"])
         by_class = evaluation.by_class(matrix, dataset.class_names)
         atomic_io.write_csv(self.path("classification_report.csv"), by_class)
+        from pipeline.evaluate import plots  # here: Matplotlib's import would delay the first epoch
+
         plots.training_curves(self.history, self.title, self.path("training_curves.png"))
         confusion = self.path("confusion_matrix.png")
         evaluation.draw(dataset, test, matrix, self.title, confusion, self.path("examples.png"))

@@ -2,10 +2,10 @@
 
 import itertools
 
-import digit_pictures
 import numpy as np
 import pytest
 
+from benchmarks import digit_pictures
 from pipeline.data import digits as reader
 
 SEEDS = range(5)
@@ -16,23 +16,18 @@ def likeness(a, b):
     return np.corrcoef(a.ravel().astype(float), b.ravel().astype(float))[0, 1]
 
 
-# The toy digits' strokes are soft, and viridis is no linear scale: a 3 falls into two pieces.
-SOFT = pytest.mark.xfail(strict=True, reason="a soft digit in viridis falls into pieces")
 KINDS = [kind for kind in digit_pictures.KINDS if kind != "several"]
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=SOFT) if kind == "imshow viridis" else kind for kind in KINDS]
-)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_one_digit_is_found_whatever_is_around_it(kind, digits):
     digit = digits.x_test[digits.y_test == 3][0][..., 0]
     expected = reader.find(np.pad(digit, 20))[0].pixels
-    enough = 0.5 if "viridis" in kind else 0.7  # its brightness is no linear scale
     right = 0
     for seed in SEEDS:
         picture, _ = digit_pictures.draw(kind, np.stack([digit] * 8), np.full(8, 3), seed)
         found = reader.find(np.asarray(picture.convert("L")))
-        right += len(found) == 1 and likeness(found[0].pixels, expected) > enough
+        right += len(found) == 1 and likeness(found[0].pixels, expected) > 0.7
     assert right >= len(SEEDS) - 1
 
 

@@ -277,7 +277,7 @@ def test_the_validation_images_are_those_that_the_training_held_out(
         saved_model.load(digit_file), tmp_path / "model.h5", image_shape=(28, 28, 1), **{**metadata, **stored}
     )
 
-    def exported(graph, form, path, calibration, about, validation, test):
+    def exported(graph, form, path, calibration, about, validation, test, statistics):
         seen.append((calibration, validation, test))
         return export.Check(path, failure="not tried")
 

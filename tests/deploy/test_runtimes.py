@@ -106,6 +106,18 @@ def test_an_onnx_model_without_an_input_is_bad_input(tmp_path):
         runtimes.open_model(tmp_path / "model.onnx")
 
 
+def test_an_operator_that_the_runtime_lacks_is_named(tmp_path):
+    import tensorflow as tf
+
+    network = tf.function(tf.math.digamma, input_signature=[tf.TensorSpec((1, 8, 8, 1))])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([network.get_concrete_function()])
+    converter.allow_custom_ops = True
+    path = tmp_path / "accelerator.tflite"
+    path.write_bytes(converter.convert())
+    with pytest.raises(UserError, match=r"accelerator.tflite .* operator Digamma"):
+        runtimes.open_model(path)
+
+
 def test_a_litert_model_that_takes_bytes_is_bad_input(tmp_path):
     import tensorflow as tf
 

@@ -174,3 +174,12 @@ def test_committed_cards_agree_with_the_result_files(monkeypatch):
     monkeypatch.chdir(PROJECT)
     for path, text in cards.cards().items():
         assert path.read_text(encoding="utf-8") == text, "run: python -m pipeline.report"
+
+
+def test_a_model_on_own_data_has_a_card_of_what_its_run_knows(folder):
+    notes = {"test_part": "a stratified fifth of the images, seed 0"}
+    about = {"dataset": "my pictures", "image_shape": [40, 32, 3], "data_notes": notes, "files": {}}
+    results(folder, "cifar100", **about)
+    card = card_of("cifar100")
+    assert "shape `(n, 40, 32, 3)`: red, green, blue" in section(card, "Input and output")
+    assert "`my pictures`, own data; the test part is a stratified fifth" in section(card, "Data")

@@ -1,6 +1,7 @@
 """The test digits that two models get wrong."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,14 +63,30 @@ def test_none_or_too_many_for_a_picture_are_only_counted(few, tmp_path, wrong):
     assert not (tmp_path / "digits_both_wrong.png").exists()
 
 
-def test_both_digit_models_of_one_data_set_are_compared_and_no_other_pair(few, tmp_path, monkeypatch):
-    compared = []
+@pytest.fixture
+def compared(few, synthetic, monkeypatch):
+    """What both_wrong() is called with; a model's prefix stands for its probabilities."""
+    found = []
 
-    def analyzed(prefix, config):
-        return error_analysis.Analyzed(saved_model.SavedModel(None, None, {"prefix": prefix}, ""), few, prefix)
+    def analyzed(path, config):
+        prefix = path.stem.removesuffix("_model")
+        of = synthetic if prefix.startswith("cifar100") else few
+        return error_analysis.Analyzed(saved_model.SavedModel(path, None, {"prefix": prefix}, ""), of, prefix)
 
-    monkeypatch.setattr(saved_model, "finished", lambda folder: ["cifar100", "custom_cnn", "resnet50"])
     monkeypatch.setattr(error_analysis, "analyze", analyzed)
-    monkeypatch.setattr(error_analysis, "both_wrong", lambda *found: compared.append(found))
+    monkeypatch.setattr(error_analysis, "both_wrong", lambda *arguments: found.append(arguments))
+    return found
+
+
+def test_both_models_of_one_data_set_are_compared_and_no_other_pair(compared, few, tmp_path, monkeypatch):
+    there = [Path("cifar100.h5"), Path("custom_cnn_model.h5"), Path("resnet50_model.h5")]
+    monkeypatch.setattr(saved_model, "finished", lambda folder: there)
     assert error_analysis.main(["--output-dir", str(tmp_path)]) == 0
     assert compared == [(few, {"custom CNN": "custom_cnn", "ResNet50": "resnet50"}, tmp_path)]
+
+
+def test_models_that_are_named_are_analyzed_wherever_they_are(compared, few, tmp_path):
+    assert error_analysis.main(["a/mine.h5", "b/custom_cnn_model.h5"]) == 0
+    assert compared == [(few, {"mine": "mine", "custom CNN": "custom_cnn"}, Path("a"))]
+    assert error_analysis.main(["a/mine.h5", "custom_cnn_model.h5", "resnet50_model.h5"]) == 0
+    assert len(compared) == 1, "of three models there is no pair"

@@ -37,7 +37,7 @@ def test_a_model_that_cannot_be_explained_does_not_stop_the_others(folder, tmp_p
 )
 def test_a_question_without_an_answer_is_bad_input(folder, tmp_path, flags, says):
     with pytest.raises(UserError, match=says):
-        gradcam.main(["--model", str(folder / "first.h5"), "--output-dir", str(tmp_path), *flags])
+        gradcam.main([str(folder / "first.h5"), "--output-dir", str(tmp_path), *flags])
     assert not list(tmp_path.iterdir())
 
 
@@ -47,7 +47,7 @@ def test_a_question_without_an_answer_is_bad_input(folder, tmp_path, flags, says
         ([], "models"),
         (["--method", "occlusion"], "models/demo"),
         (["--target", "4"], "models/demo"),
-        (["--method", "occlusion", "a.png"], "models"),
+        (["models/first.h5", "a.png", "--method", "occlusion"], "models"),
         (["--method", "occlusion", "--output-dir", "there"], "there"),
     ],
 )
@@ -70,7 +70,7 @@ def test_a_method_that_asks_for_no_class_shows_one_map_of_an_image(folder, tmp_p
     )
     for method in ("eigen-cam", "layer-cam"):
         monkeypatch.setattr(gradcam.Explained, "maps", lambda self, images, classes, against=None: np.ones(len(images)))
-        gradcam.main(["--model", str(folder / "first.h5"), "--output-dir", str(tmp_path / "new"), "--method", method])
+        gradcam.main([str(folder / "first.h5"), "--output-dir", str(tmp_path / "new"), "--method", method])
     assert (tmp_path / "new").is_dir()
     maps = [max(len(cell[2]) for row in rows for cell in row if not isinstance(cell, str)) for _, rows in drawn]
     assert maps == [1, 2]

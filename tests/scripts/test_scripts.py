@@ -33,9 +33,9 @@ TRAINING = {
 AFTERWARDS = {
     "finished": (*MNIST, "--resume"),
     "no models": ("model_comparison.py", "--output-dir", "empty"),
-    "damaged model": ("gradcam.py", "--model", "broken.png", "--output-dir", "results"),
+    "damaged model": ("gradcam.py", "broken.png", "--output-dir", "results"),
     "broken picture": (
-        *("gradcam.py", "--model", "results/custom_cnn_model.h5", "--output-dir", "results"),
+        *("gradcam.py", "results/custom_cnn_model.h5", "--output-dir", "results"),
         *("whole.png", "broken.png", "--target", "4", "--against", "9", "--method", "layer-cam", "--layer", "fused"),
     ),
     "other seed": (*MNIST, "--resume", "--seed", "5"),  # last: two runs at once in a folder are refused
@@ -46,7 +46,7 @@ LAST = {
     "gradcam": ("gradcam.py", "--output-dir", "small"),
     "errors": ("error_analysis.py", "--output-dir", "results"),
     "faithfulness": (
-        *("benchmarks/faithfulness.py", "--model", "results/custom_cnn_model.h5", "--output-dir", "results"),
+        *("benchmarks/faithfulness.py", "results/custom_cnn_model.h5", "--output-dir", "results"),
         *("--images", "6", "--steps", "2", "--sanity-images", "2"),
     ),
     "cost": ("benchmarks/explanation_cost.py", "--output-dir", "small", "--images", "8", "--rounds", "1"),

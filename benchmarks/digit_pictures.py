@@ -1,11 +1,13 @@
 """Synthetic photographs, scans and screenshots of digits, of every kind that people send; the same seed, the same one.
 
-`draw(KIND, digits, labels, seed)` returns a picture and the digits on it. Nothing here is shared with the code that
-reads them.
+`draw(KIND, digits, labels, seed)` returns a picture and the digits on it, `strokes` one without any. Nothing here is
+shared with the code that reads them. Reading was tuned on pictures of the setting TUNED; HELD_OUT has other sizes,
+papers and desks, to measure it by.
 """
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
@@ -21,18 +23,76 @@ def upscaled(digit: np.ndarray, height: int) -> np.ndarray:
     return np.clip((np.asarray(large, float) / 255 - 0.3) / 0.3, 0, 1)
 
 
+def smooth_noise(random: np.random.Generator, size: tuple[int, int], cells: tuple[int, int]) -> np.ndarray:
+    """Random values in [-1, 1] of (rows, columns) cells, blended smoothly, (h, w)."""
+    values = Image.fromarray(random.uniform(-1, 1, cells).astype(np.float32))
+    return np.asarray(values.resize(size[::-1], Image.Resampling.BICUBIC), float)
+
+
+def smooth_paper(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """Brightness (h, w) of a paper without any texture, as a factor."""
+    return np.ones(size)
+
+
+def rough_paper(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """Brightness (h, w) of a paper with creases and fibers, as a factor: noise of many sizes, the finer the weaker."""
+    factor = np.ones(size)
+    for cells, strength in ((3, 0.04), (12, 0.015), (60, 0.01)):
+        factor += strength * smooth_noise(random, size, (cells, cells))
+    return factor
+
+
+def wood(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """A desk (h, w, 3) with some grain."""
+    grain = np.asarray(
+        Image.fromarray(random.integers(0, 255, (60, 4), np.uint8)).resize(size[::-1], Image.BICUBIC), float
+    )
+    return np.array([120, 85, 55]) * random.uniform(0.4, 1.3) + (grain[..., None] - 128) / 12
+
+
+def cloth_or_stone(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """A tablecloth with its weave, or a speckled stone, (h, w, 3)."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    if random.random() < 0.5:
+        period = random.uniform(5, 11)
+        texture = 12 * np.sin(2 * np.pi * x / period) * np.sin(2 * np.pi * y / period)
+    else:
+        texture = 14 * smooth_noise(random, size, (size[0] // 6, size[1] // 6))
+    color = random.uniform(30, 130) * random.uniform(0.7, 1.2, 3)
+    return color + (texture + 6 * smooth_noise(random, size, (4, 4)))[..., None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What papers and desks are like.
+
+    sides: pixels, lowest and highest; levels: brightness of the paper, lowest and highest; tint: lowest factor of a
+    color of the paper; paper, desk: what they are made by.
+    """
+
+    sides: tuple[int, int]
+    levels: tuple[float, float]
+    tint: float
+    paper: Callable
+    desk: Callable
+
+
+TUNED = Setting((360, 900), (200, 250), 0.95, smooth_paper, wood)
+HELD_OUT = Setting((600, 1300), (175, 252), 0.88, rough_paper, cloth_or_stone)
+
+
 class Sheet:
     """A sheet of paper (h, w, 3) float in [0, 255], and a random generator for all that varies."""
 
-    def __init__(self, random: np.random.Generator, size: tuple[int, int] | None = None, level: float | None = None):
-        self.random = random
+    def __init__(self, random: np.random.Generator, setting: Setting = TUNED, size: tuple[int, int] | None = None):
+        self.random, self.setting = random, setting
         if size is None:
-            size = (int(random.integers(360, 900)), int(random.integers(360, 900)))
-        if level is None:
-            level = random.uniform(200, 250)
-        tint = random.uniform(0.95, 1, 3)
+            size = (int(random.integers(*setting.sides)), int(random.integers(*setting.sides)))
+        level = random.uniform(*setting.levels)
+        tint = random.uniform(setting.tint, 1, 3)
         self.pixels = np.full((*size, 3), level) * tint
         self.noise = random.uniform(1, 5)
+        self.light(setting.paper(random, size))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -159,14 +219,6 @@ def strong_gradient(sheet: Sheet, digit: np.ndarray) -> None:
     sheet.light(1 - sheet.random.uniform(0.6, 0.8) * along ** sheet.random.uniform(0.7, 1.6))
 
 
-def wood(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """A desk (h, w, 3) with some grain."""
-    grain = np.asarray(
-        Image.fromarray(random.integers(0, 255, (60, 4), np.uint8)).resize(size[::-1], Image.BICUBIC), float
-    )
-    return np.array([120, 85, 55]) * random.uniform(0.4, 1.3) + (grain[..., None] - 128) / 12
-
-
 def desk_at_two_edges(sheet: Sheet, digit: np.ndarray) -> None:
     sheet.digit(digit)
     on_desk(sheet, [0, sheet.random.uniform(0.06, 0.2), 0, sheet.random.uniform(0.06, 0.2)])
@@ -181,7 +233,7 @@ def on_desk(sheet: Sheet, margins) -> None:
     """Put the sheet on a larger desk, a little turned; margins left, top, right, bottom as parts of its size."""
     height, width = sheet.size
     left, top, right, bottom = (int(part * max(height, width)) for part in margins)
-    desk = wood(sheet.random, (height + top + bottom, width + left + right))
+    desk = sheet.setting.desk(sheet.random, (height + top + bottom, width + left + right))
     angle = sheet.random.uniform(-4, 4)
     where = np.zeros(desk.shape[:2])
     y0, x0 = (0 if top == 0 else top), (0 if left == 0 else left)
@@ -257,6 +309,7 @@ PLOTTED = {
     "imshow viridis": ("viridis", True),
     "imshow viridis without axes": ("viridis", False),
 }
+CLEAN = ("plain", "pale lines", "grid", "chalk", "pencil", "small", "colored pen")  # with nothing but paper around
 KINDS = (*ON_PAPER, *PLOTTED, "several")
 
 
@@ -274,11 +327,11 @@ def plot(random: np.random.Generator, digit: np.ndarray, colors: str, axes: bool
     return Image.open(file).convert("RGB")
 
 
-def several(random: np.random.Generator, digits: np.ndarray, picked: np.ndarray) -> Image.Image:
+def several(random: np.random.Generator, digits: np.ndarray, picked: np.ndarray, setting: Setting) -> Image.Image:
     """Up to three lines of digits side by side."""
     height = int(random.integers(50, 110))
     rows = np.array_split(picked, -(-len(picked) // 5))
-    sheet = Sheet(random, (int(height * (1.7 * len(rows) + 1)), int(height * 7)))
+    sheet = Sheet(random, setting, (int(height * (1.7 * len(rows) + 1)), int(height * 7)))
     for row, places in enumerate(rows):
         left = int(random.uniform(0.3, 0.8) * height)
         for place in places:
@@ -289,7 +342,31 @@ def several(random: np.random.Generator, digits: np.ndarray, picked: np.ndarray)
     return sheet.picture()
 
 
-def draw(kind: str, digits: np.ndarray, labels: np.ndarray, seed: int) -> tuple[Image.Image, str]:
+def strokes(random: np.random.Generator) -> Image.Image:
+    """A scribble: two to five curves through three to six random places each, dark on white."""
+    side = int(random.integers(120, 400))
+    picture = Image.new("L", (side, side), 255)
+    pen, width = ImageDraw.Draw(picture), max(2, int(side * random.uniform(0.03, 0.1)))
+    for _ in range(int(random.integers(2, 6))):
+        places = random.uniform(0.1 * side, 0.9 * side, (int(random.integers(3, 7)), 2))
+        pen.line(_curve(places), fill=0, width=width, joint="curve")
+    return picture.filter(ImageFilter.GaussianBlur(1))
+
+
+def _curve(places: np.ndarray) -> list[tuple[float, float]]:
+    """A Catmull-Rom spline through places (n, 2)."""
+    around = np.vstack([2 * places[0] - places[1], places, 2 * places[-1] - places[-2]])
+    curve = []
+    for before, start, end, after in zip(around, around[1:], around[2:], around[3:], strict=False):
+        for t in np.linspace(0, 1, 40):
+            linear, square, cube = end - before, 2 * before - 5 * start + 4 * end - after, 3 * (start - end) + after
+            curve.append(tuple(start + 0.5 * (linear * t + square * t**2 + (cube - before) * t**3)))
+    return curve
+
+
+def draw(
+    kind: str, digits: np.ndarray, labels: np.ndarray, seed: int, setting: Setting = TUNED
+) -> tuple[Image.Image, str]:
     """A picture of one of KINDS, and the number on it.
 
     Args:
@@ -299,10 +376,10 @@ def draw(kind: str, digits: np.ndarray, labels: np.ndarray, seed: int) -> tuple[
     random = np.random.default_rng([KINDS.index(kind), seed])
     picked = random.choice(len(digits), int(random.integers(2, 9)), replace=False)
     if kind == "several":
-        return several(random, digits, picked), "".join(str(labels[place]) for place in picked)
+        return several(random, digits, picked, setting), "".join(str(labels[place]) for place in picked)
     digit, label = digits[picked[0]], str(labels[picked[0]])
     if kind in PLOTTED:
         return plot(random, digit, *PLOTTED[kind]), label
-    sheet = Sheet(random)
+    sheet = Sheet(random, setting)
     ON_PAPER[kind](sheet, digit)
     return sheet.picture(), label
