@@ -28,8 +28,9 @@ RECIPES = {
     # For a few hundred photographs: what a stage of random weights would have to learn, they cannot teach.
     "photos": {
         "image_size": 128,
-        "last_stage_only": True,
+        "fresh_stages": False,
         "head_epochs": 20,
+        "upper_epochs": 6,
         "epochs": 12,
         "batch_size": 32,
         "learning_rate": 1e-4,
@@ -47,7 +48,7 @@ class Config(RunConfig):
 
     recipes: ClassVar = RECIPES
     fine_tuning_values: ClassVar = {"epochs": 15, "batch_size": 32, "learning_rate": 1e-4, "weights": "none"}
-    network_settings: ClassVar = ("weights", "image_size", "upper_epochs", "last_stage_only")
+    network_settings: ClassVar = ("weights", "image_size", "upper_epochs", "fresh_stages")
     dry_run_values: ClassVar = {"head_epochs": 1, "epochs": 2, "upper_epochs": 1}  # every phase once
 
     recipe: str = flag("default", "named set of values for the other flags", choices=tuple(RECIPES))
@@ -63,8 +64,8 @@ class Config(RunConfig):
     head_learning_rate: float = flag(2e-3, "Adam's rate for the head alone", minimum=0)
     epochs: int = flag(6, "passes of fine-tuning", minimum=1)
     upper_epochs: int = flag(2, "of these, the first ones, with conv1 to conv3 still frozen", minimum=0)
-    last_stage_only: bool = flag(
-        False, "end the network at the last stage that the weights cover, and fine-tune no other: for few images"
+    fresh_stages: bool = flag(
+        True, "keep the stages that the weights file lacks, randomly initialized; for few images better without"
     )
     batch_size: int = flag(
         512, "images per training step", minimum=1
@@ -169,10 +170,14 @@ def fine_tune(run: train.run.Run, model: keras.Model, dataset: data.datasets.Dat
     stages. Without pretrained weights there is nothing to protect.
     """
     config = run.config
-    upper = 0 if config.weights == "none" else min(config.upper_epochs, config.epochs - 1)
+    names = [layer.name for layer in model.layers]
+    late = [stage for stage in STAGES if stage not in EARLY and any(name.startswith(stage) for name in names)]
+    upper = 0
+    if late and config.weights != "none":
+        upper = min(config.upper_epochs, config.epochs - 1)
     if upper:
-        print("phase 2: fine-tuning conv4, conv5")
-        fine_tune_phase(run, model, dataset, upper, "upper_checkpoint", "conv4, conv5", frozen=EARLY)
+        print(f"phase 2: fine-tuning {', '.join(late)}")
+        fine_tune_phase(run, model, dataset, upper, "upper_checkpoint", ", ".join(late), frozen=EARLY)
     print(f"phase {3 if upper else 2}: fine-tuning all stages")
     fine_tune_phase(run, model, dataset, config.epochs - upper, "checkpoint", "all stages")
 
@@ -209,8 +214,7 @@ def main(argv: list[str] | None = None) -> int:
     model = build_model(config, len(dataset.class_names), dataset.image_shape)
     loaded = train.resnet_weights.load_weights(model, file)
     print(train.resnet_weights.summary(loaded))
-    last = None
-    if config.last_stage_only and loaded["loaded"]:
+    if loaded["loaded"] and not config.fresh_stages:
         last = train.resnet_weights.stages(loaded).split("-")[-1]
         model = ending_at(model, last, config)
         loaded["fresh"] = ["logits"]
@@ -218,11 +222,7 @@ def main(argv: list[str] | None = None) -> int:
     few = max(32, 512 * 32**2 // config.image_size**2)  # of large images fewer: all maps are in memory at once
     train.resnet_weights.calibrate(model, dataset.x_train[:few], loaded["fresh"])
     train.fine_tuning.train_head(run, model, dataset, config.head_epochs, config.head_learning_rate)
-    if last:
-        print(f"phase 2: fine-tuning {last}")
-        fine_tune_phase(run, model, dataset, config.epochs, "checkpoint", last, STAGES[: STAGES.index(last)])
-    else:
-        fine_tune(run, model, dataset)
+    fine_tune(run, model, dataset)
     run.finish(model, weights=loaded)
     return 0
 

@@ -1,5 +1,6 @@
 """The experiment on a folder of photographs, as a dry run, and the table that its result becomes."""
 
+import importlib
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ from conftest import STEM, write_weights
 from PIL import Image
 
 from experiments import own_photos
+from pipeline.errors import UserError
 from pipeline.report import markdown, tables
 
 
@@ -22,11 +24,14 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-def test_a_dry_run_has_both_networks_and_makes_the_reports_table(photos, tmp_path, monkeypatch):
+def test_a_dry_run_has_both_networks_and_makes_the_reports_table(photos, tmp_path, monkeypatch, eagerly):
+    def in_this_process(script, prefix, flags, folder):
+        small = [*flags, "--image-size", "32", "--precision", "float32", "--output-dir", str(folder)]
+        assert importlib.import_module(script.removesuffix(".py")).main(small) == 0
+        return json.loads((folder / f"{prefix}_metrics.json").read_text())
+
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    # The whole experiment but for the size of the images: both scripts run in processes of their own.
-    small = [(*one, (*flags, "--image-size", "32", "--precision", "float32")) for *one, flags in own_photos.NETWORKS]
-    monkeypatch.setattr(own_photos, "NETWORKS", small)
+    monkeypatch.setattr(own_photos, "finished_run", in_this_process)
     weights = write_weights(tmp_path / "stem.h5", STEM)
     flags = [str(photos), "--weights", str(weights), "--output-dir", str(tmp_path / "out"), "--dry-run"]
     assert own_photos.main(flags) == 0
@@ -37,3 +42,8 @@ def test_a_dry_run_has_both_networks_and_makes_the_reports_table(photos, tmp_pat
     monkeypatch.setattr(markdown, "OUTPUT", tmp_path / "out")
     table = tables.own_photos()
     assert "stem.h5" in table and f"{control['runs'][0]['test_accuracy']:.4f}" in table
+
+
+def test_a_run_that_fails_ends_the_experiment(tmp_path):
+    with pytest.raises(UserError, match="no_such_script"):
+        own_photos.finished_run("no_such_script.py", "resnet50", [], tmp_path)

@@ -338,7 +338,7 @@ def test_each_phase_moves_its_own_layers_and_none_moves_batch_norm(tmp_path, mon
     assert moved(before, weights()) == set(start) - norms
 
 
-def test_for_photos_the_network_ends_at_the_last_pretrained_stage_and_that_stage_learns(tmp_path, eagerly):
+def test_for_photos_the_network_ends_at_the_last_pretrained_stage_and_all_of_it_learns(tmp_path, eagerly):
     file = write_weights(tmp_path / "stem.h5", STEM)
     flags = ["--recipe", "photos", "--weights", str(file), "--image-size", "32", "--dry-run", "--precision", "float32"]
     assert resnet.main(["--dataset", "digits", *flags, "--output-dir", str(tmp_path)]) == 0
