@@ -29,7 +29,7 @@ class Config(RunConfig):
     """Settings of a run; each is a flag, see --help."""
 
     fine_tuning_values: ClassVar = {"epochs": 15, "batch_size": 32, "learning_rate": 1e-4, "weights": "none"}
-    network_settings: ClassVar = ("weights", "image_size", "upper_epochs")
+    not_beside_start_from: ClassVar = ("weights", "image_size", "upper_epochs")
     dry_run_values: ClassVar = {"head_epochs": 1, "epochs": 2, "upper_epochs": 1}  # every phase once
 
     weights: str = flag(
