@@ -49,7 +49,7 @@ class Config(RunConfig):
     """Settings of a run; each is a flag, see --help."""
 
     recipes: ClassVar = RECIPES
-    fine_tuning_values: ClassVar = {"epochs": 30, "batch_size": 32, "learning_rate": 5e-4}
+    fine_tuning_values: ClassVar = {"epochs": 30, "batch_size": 32, "learning_rate": 3e-4}
     not_beside_start_from: ClassVar = ("image_size", "labels", "small_epochs", "cutmix", "momentum")
 
     recipe: str = flag("fast", "named set of values for the other flags", choices=tuple(RECIPES))
