@@ -49,8 +49,8 @@ class Config(RunConfig):
     """Settings of a run; each is a flag, see --help."""
 
     recipes: ClassVar = RECIPES
-    fine_tuning_values: ClassVar = {"epochs": 30, "batch_size": 32, "learning_rate": 0.02}
-    network_settings: ClassVar = ("image_size", "labels", "small_epochs", "cutmix")
+    fine_tuning_values: ClassVar = {"epochs": 30, "batch_size": 32, "learning_rate": 3e-4}
+    not_beside_start_from: ClassVar = ("image_size", "labels", "small_epochs", "cutmix", "momentum")
 
     recipe: str = flag("fast", "named set of values for the other flags", choices=tuple(RECIPES))
     dataset: str = flag("cifar100")
@@ -171,22 +171,26 @@ def prepare_baseline(model: keras.Model, config: Config) -> train.recipe.Plateau
 
 
 def prepare_fast(model: keras.Model, config: Config, dataset: data.datasets.Dataset) -> None:
-    """Whitening and dirac initialization, then compile_fast()."""
+    """Whitening and dirac initialization, Nesterov SGD with one cycle."""
     mean, std = normalization(dataset.image_shape[2])
     train.recipe.whiten(model.get_layer("whiten"), (dataset.x_train[:5000] - mean) / std)
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D) and layer.kernel_size == (3, 3):
             train.recipe.dirac_initialization(layer)
-    compile_fast(model, config, config.epochs * train.recipe.steps_per_epoch(dataset, config))
-
-
-def compile_fast(model: keras.Model, config: Config, steps: int) -> None:
-    """Nesterov SGD with one cycle over all steps, smoothed cross-entropy."""
+    steps = config.epochs * train.recipe.steps_per_epoch(dataset, config)
     rate = train.recipe.one_cycle(config.learning_rate, steps, config.warm_up)
     optimizer = keras.optimizers.SGD(rate, config.momentum, nesterov=True, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["beta", "bias"])
     loss = train.recipe.SmoothedCrossEntropy(config.label_smoothing)
     train.recipe.compile_model(model, optimizer, loss)
+
+
+def compile_fine_tuning(model: keras.Model, config: Config, steps: int) -> None:
+    """For --start-from: AdamW with one cycle. SGD's steps are too large for a network whose BatchNorm is frozen."""
+    rate = train.recipe.one_cycle(config.learning_rate, steps, config.warm_up)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["beta", "bias"])
+    train.recipe.compile_model(model, optimizer, train.recipe.SmoothedCrossEntropy(config.label_smoothing))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -197,7 +201,14 @@ def main(argv: list[str] | None = None) -> int:
         files = ("cifar100-best", "cifar100_cnn_best.h5")
     tta = evaluate.evaluation.TTA if config.tta else None
     if config.start_from:
-        return train.fine_tuning.run(config, *files, augmentation(config), compile_fast, tta=tta)
+        return train.fine_tuning.run(
+            config,
+            *files,
+            augmentation(config),
+            compile_fine_tuning,
+            head_learning_rate=0.02,  # ten times that of others, as the features before this head are a ninth
+            tta=tta,
+        )
     dataset = data.datasets.prepare(config, (config.image_size, config.image_size, None))
     run = train.run.Run(*files, "CNN from scratch", config, dataset)
     if run.already_finished():

@@ -45,7 +45,7 @@ class Config(RunConfig):
     """Settings of a run; each is a flag, see --help."""
 
     recipes: ClassVar = RECIPES
-    network_settings: ClassVar = ("filters", "growth", "pool_first", "ensemble")
+    not_beside_start_from: ClassVar = ("filters", "growth", "pool_first", "ensemble")
 
     recipe: str = flag("default", "named set of values for the other flags", choices=tuple(RECIPES))
     epochs: int = flag(20, minimum=1)

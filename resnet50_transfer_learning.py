@@ -48,7 +48,7 @@ class Config(RunConfig):
 
     recipes: ClassVar = RECIPES
     fine_tuning_values: ClassVar = {"epochs": 15, "batch_size": 32, "learning_rate": 1e-4, "weights": "none"}
-    network_settings: ClassVar = ("weights", "image_size", "upper_epochs", "fresh_stages")
+    not_beside_start_from: ClassVar = ("weights", "image_size", "upper_epochs", "fresh_stages")
     dry_run_values: ClassVar = {"head_epochs": 1, "epochs": 2, "upper_epochs": 1}  # every phase once
 
     recipe: str = flag("default", "named set of values for the other flags", choices=tuple(RECIPES))

@@ -54,14 +54,14 @@ class RunConfig:
     recipes: recipe name -> the values that it gives to fields; a flag replaces them.
     dry_run_values: what --dry-run sets, whatever else is asked for.
     fine_tuning_values: what --start-from gives to fields on top of the recipe; a flag replaces them.
-    network_settings: fields without a meaning beside --start-from, whose model brings its network.
+    not_beside_start_from: fields without effect beside --start-from, mostly because its model brings the network.
     started: time.monotonic() when the command line was read, from which a run's wall time counts.
     """
 
     recipes: typing.ClassVar[Mapping[str, Mapping]] = {"default": {}}
     dry_run_values: typing.ClassVar[Mapping] = {"epochs": 1}
     fine_tuning_values: typing.ClassVar[Mapping] = {"epochs": 30, "batch_size": 32, "learning_rate": 1e-3}
-    network_settings: typing.ClassVar[Sequence[str]] = ()
+    not_beside_start_from: typing.ClassVar[Sequence[str]] = ()
     started: float = dataclasses.field(default_factory=time.monotonic, init=False, repr=False, compare=False)
 
     recipe: str = flag("default", "named set of values for the other flags", choices=("default",))
@@ -173,7 +173,7 @@ def parse(config_class, argv: Sequence[str] | None = None, *, about: str | None 
         start_from = chosen.get("start_from")
         usual = recipe_values(config_class, chosen.get("recipe", config_class.recipe), start_from)
         if start_from:
-            _refuse_settings_of_the_network(config_class, given)
+            _refuse_beside_start_from(config_class, given)
     config = config_class(**{**usual, **chosen})
     for field in fields:
         _check_range(field, getattr(config, field.name))
@@ -236,11 +236,11 @@ def _settings_in(path: Path, fields: tuple[dataclasses.Field, ...]) -> dict:
     return recorded
 
 
-def _refuse_settings_of_the_network(config_class, given: dict) -> None:
-    for name in config_class.network_settings:
+def _refuse_beside_start_from(config_class, given: dict) -> None:
+    for name in config_class.not_beside_start_from:
         if name in given:
             flag_name = "--" + name.replace("_", "-")
-            raise UserError(f"{flag_name} has no effect beside --start-from, whose model brings it; leave it out")
+            raise UserError(f"{flag_name} has no effect beside --start-from; leave it out")
 
 
 def _check_range(field: dataclasses.Field, value) -> None:

@@ -95,14 +95,15 @@ def _filled(brightness: np.ndarray, known: np.ndarray) -> np.ndarray:
 
     known = known.astype(np.float32)
     values = brightness * known
+    mean, size = values.sum() / known.sum(), values.shape[::-1]
     filled = np.zeros_like(values)
     missing = np.ones(values.shape, bool)
-    for sigma in (2, 4, 8, 16, 32, 64, 128):
-        weight = cv2.GaussianBlur(known, (0, 0), sigma)
+    known, values = cv2.pyrDown(known), cv2.pyrDown(values)
+    while min(known.shape) > 1 and missing.any():
+        known, values = cv2.pyrDown(known), cv2.pyrDown(values)  # averages over twice the width each time
+        weight, total = (cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in (known, values))
         enough = missing & (weight > 0.1)
-        filled[enough] = cv2.GaussianBlur(values, (0, 0), sigma)[enough] / weight[enough]
+        filled[enough] = total[enough] / weight[enough]
         missing &= ~enough
-        if not missing.any():
-            break
-    filled[missing] = values.sum() / known.sum()
+    filled[missing] = mean
     return cv2.GaussianBlur(filled, (0, 0), 2)
