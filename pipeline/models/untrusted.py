@@ -35,6 +35,8 @@ LARGEST_WEIGHTS = 1 << 30  # bytes of a .keras archive's weights, unpacked
 LARGEST_OUTPUT = 10**8  # values of one layer for one image
 # What a .keras archive is made of; it may hold more, which is not read.
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+# What zipfile raises of a damaged or encrypted archive; a RecursionError of JSON is a RuntimeError.
+DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 _loading = threading.Lock()
 
 
@@ -44,14 +46,7 @@ def check(path: Path) -> None:
     Raises:
         UserError: missing, damaged, changed since it was saved, or it leads to other files.
     """
-    try:
-        status = path.stat()
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise UserError(f"{path} is not a file")
+    status = _status(path)
     try:
         wrong = _probed(str(path.resolve()), status.st_mtime_ns, status.st_size)
     except subprocess.TimeoutExpired as error:
@@ -60,6 +55,19 @@ def check(path: Path) -> None:
         raise UserError(f"{path} is damaged: reading it ends the reader") from error
     if wrong:
         raise UserError(f"{path} {wrong}")
+
+
+def _status(path: Path):
+    """What stat() says of a file; UserError where it is missing or no regular file."""
+    try:
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path} is not a file")
+    return status
 
 
 @functools.lru_cache(maxsize=64)
@@ -118,6 +126,7 @@ def _read_archive(path: Path, folder: Path) -> tuple[dict, Path, str]:
     Raises:
         UserError: missing, damaged, too large, or the architecture names a class that is not Keras' own.
     """
+    _status(path)
     weights = folder / WEIGHTS
     try:
         with zipfile.ZipFile(path) as archive:
@@ -129,11 +138,7 @@ def _read_archive(path: Path, folder: Path) -> tuple[dict, Path, str]:
             version = json.loads(archive.read(METADATA))["keras_version"]
             with archive.open(WEIGHTS) as source, open(weights, "wb") as target:
                 shutil.copyfileobj(source, target)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist") from error
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
-        raise UserError(f"{path} is damaged or not a Keras .keras file") from error
-    except (KeyError, ValueError, TypeError, RecursionError, NotImplementedError, RuntimeError) as error:
+    except (*DAMAGED_ZIP, OSError, LookupError, ValueError, TypeError) as error:
         raise UserError(f"{path} is damaged or not a Keras .keras file") from error
     try:
         check(weights)
