@@ -13,7 +13,7 @@ from pipeline import atomic_io
 from pipeline.config import parse
 from pipeline.data import datasets
 from pipeline.errors import UserError
-from pipeline.models import saved_model
+from pipeline.models import novelty, saved_model
 from pipeline.train import identity, loop, recipe
 from pipeline.train.run import Run
 
@@ -248,4 +248,5 @@ def test_a_finished_run_leaves_its_folder_to_the_next_one(tmp_path):
     run, model, fit = start(tmp_path, "--epochs", "1", "--dry-run")
     fit()
     run.finish(model)
+    assert novelty.stored(saved_model.open_model(run.model_path)), "its model has a novelty score"
     start(tmp_path, "--epochs", "1", "--dry-run")[0].lock.release()

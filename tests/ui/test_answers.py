@@ -6,13 +6,15 @@ import h5py
 import numpy as np
 import pytest
 from page_folder import FIRST, FOREIGN, SECOND, TEXT, WORDS, expected
+from PIL import Image
 
 pytest.importorskip("gradio", reason='optional: pip install -e ".[ui]"')
 from pipeline.backend import keras
+from pipeline.data import datasets
 from pipeline.deploy import runtimes
 from pipeline.errors import UserError
 from pipeline.explain import explainer
-from pipeline.models import h5_scan, saved_model
+from pipeline.models import h5_scan, novelty, saved_model
 from ui import answer_html, answers, canvas
 
 
@@ -61,6 +63,19 @@ def test_the_digits_of_a_picture_are_found_once_for_all_models_and_again_when_it
             answer = answers.answer(model, picture)
             np.testing.assert_allclose(answer.probabilities, expected(folder, source), atol=1e-6)
     assert found.count(picture) == 2  # expected() reads the other files
+
+
+def test_a_picture_that_is_unlike_the_training_images_is_called_so(folder, digits, pictures, tmp_path):
+    path = tmp_path / "model.h5"
+    path.write_bytes((folder / "first.h5").read_bytes())
+    board = np.kron(np.indices((8, 8)).sum(axis=0) % 2, np.full((5, 5), 255)).astype(np.uint8)[6:34, 6:34]
+    board[[0, -1]] = board[:, [0, -1]] = 0  # a picture as MNIST's, which is taken as it is
+    Image.fromarray(board).save(tmp_path / "board.png")
+    assert not answers.answer(path, tmp_path / "board.png").foreign, "the file has no score"
+    novelty.add(path, datasets.split(digits, 0.2))
+    of_board, of_digit = (answers.answer(path, picture) for picture in (tmp_path / "board.png", pictures[0]))
+    assert "does not look like a digit" in answer_html.heading(of_board)
+    assert not of_digit.foreign and "look like" not in answer_html.heading(of_digit)
 
 
 def test_models_of_both_folders_are_named_by_what_they_say_they_are(folder):
