@@ -30,7 +30,7 @@ RECIPES = {
         "image_size": 128,
         "fresh_stages": False,
         "head_epochs": 20,
-        "upper_epochs": 6,
+        "upper_epochs": 12,
         "epochs": 12,
         "batch_size": 32,
         "learning_rate": 1e-4,
@@ -174,10 +174,14 @@ def fine_tune(run: train.run.Run, model: keras.Model, dataset: data.datasets.Dat
     late = [stage for stage in STAGES if stage not in EARLY and any(name.startswith(stage) for name in names)]
     upper = 0
     if late and config.weights != "none":
-        upper = min(config.upper_epochs, config.epochs - 1)
+        # Where every stage is pretrained, the early ones may stay frozen to the end.
+        most = config.epochs - 1 if config.fresh_stages else config.epochs
+        upper = min(config.upper_epochs, most)
     if upper:
         print(f"phase 2: fine-tuning {', '.join(late)}")
         fine_tune_phase(run, model, dataset, upper, "upper_checkpoint", ", ".join(late), frozen=EARLY)
+    if upper == config.epochs:
+        return
     print(f"phase {3 if upper else 2}: fine-tuning all stages")
     fine_tune_phase(run, model, dataset, config.epochs - upper, "checkpoint", "all stages")
 

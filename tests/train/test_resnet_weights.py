@@ -332,9 +332,14 @@ def test_each_phase_moves_its_own_layers_and_none_moves_batch_norm(tmp_path, mon
     assert moved(middle, seen[1]) == set(start) - norms - early
     assert moved(seen[1], seen[2]) == set(start) - norms
 
+    run.config, before = dataclasses.replace(config, fresh_stages=False, epochs=1), weights()
+    resnet.fine_tune(run, model, run.dataset)
+    assert run.history[-1]["phase"] == "conv4, conv5" and len(run.history) == 4
+    assert moved(before, weights()) == set(start) - norms - early
+
     run.config, before = dataclasses.replace(config, weights="none", epochs=1), weights()
     resnet.fine_tune(run, model, run.dataset)
-    assert run.history[-1]["phase"] == "all stages" and len(run.history) == 4
+    assert run.history[-1]["phase"] == "all stages" and len(run.history) == 5
     assert moved(before, weights()) == set(start) - norms
 
 
