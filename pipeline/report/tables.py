@@ -430,12 +430,13 @@ def novelty() -> str:
 
 def novelty_scores() -> str:
     """Novelty scores compared on validation images, each with the same fraction of false alarms."""
-    rows = [("model", "images", "score", "recognized")]
-    for model in read("novelty.json")["models"]:
+    models = read("novelty.json")["models"]
+    rows = [("model", "images", *models[0]["validation"][0]["foreign"])]
+    for model in models:
+        network = MODELS[model["model"]].network
         for row in model["validation"]:
-            for name, foreign in row["foreign"].items():
-                rows.append((MODELS[model["model"]].network, row["kind"], name, f"{foreign:.1%}"))
-    return table(rows, left=3)
+            rows.append((network, row["kind"], *(f"{foreign:.1%}" for foreign in row["foreign"].values())))
+    return table(rows, left=2)
 
 
 def faults() -> str:
