@@ -126,5 +126,5 @@ def test_onednn_is_asked_for_on_x86_alone_and_where_nothing_else_was_said(machin
     if said is None:
         monkeypatch.delenv(name)
     monkeypatch.setattr(platform, "machine", lambda: machine)
-    backend._import_keras.__wrapped__()  # once per process otherwise
+    backend.import_keras.__wrapped__()  # once per process otherwise
     assert os.environ.get(name) == becomes

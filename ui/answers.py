@@ -62,7 +62,6 @@ class Classifier:
     def __init__(self, path: Path):
         saved = saved_model.open_model(path)
         self.model, about = saved.model, saved.metadata
-        self.scorer = novelty.scorer(saved)
         self.title, self.dataset, self.class_names = about["title"], about["dataset"], tuple(about["class_names"])
         self.digits, self.foreign = pictures.are_digits(about), pictures.foreign(about)
         _, *self.image_shape = self.model.input_shape
@@ -74,11 +73,18 @@ class Classifier:
             self.explainer = None
         # One thread: others would wait in a loop for their next picture, while TensorFlow needs the cores.
         self.export = runtimes.exact_export(path)
+        self.scorer = None if self.export else novelty.scorer(saved)
         self.predict(np.zeros((1, *self.image_shape), np.uint8))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Probabilities (n, classes) float32 for raw pixels (n, h, w, c) uint8."""
         return self.export.predict(images) if self.export else saved_model.predict(self.model, images)
+
+    def is_foreign(self, images: np.ndarray) -> bool:
+        """Whether the first of these images is unlike the training images; False where the model has no score."""
+        if self.export:
+            return bool(self.export.novelty) and self.export.novelty(images[:1])[0] > 1
+        return bool(self.scorer) and saved_model.predict(self.scorer, images[:1])[0] > 1
 
     def answer(self, picture: str | Path, method: str) -> Answer:
         digit, number, found = self.digits, "", None
@@ -95,9 +101,7 @@ class Classifier:
         start = time.perf_counter()
         probabilities = self.predict(seen[None])[0]
         milliseconds = 1000 * (time.perf_counter() - start)
-        foreign = ""
-        if self.scorer and saved_model.predict(self.scorer, seen[None])[0] > 1:
-            foreign = self.foreign
+        foreign = self.foreign if self.is_foreign(seen[None]) else ""
         heat = None
         if self.explainer:
             with contextlib.suppress(UserError):  # all its maps are too coarse; the answer stands
