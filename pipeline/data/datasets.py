@@ -146,6 +146,8 @@ def _decode(name: str, places: tuple[Path, ...], shape: tuple[int, int, int | No
         fine["superclasses"] = tuple(coarse_of[label] for label in sorted(coarse_of))
         fine["fine_train"], fine["fine_test"] = y_train[:, 1], y_test[:, 1]
         y_train, y_test = y_train[:, 0], y_test[:, 0]
+    elif name == "cifar100-fine":
+        y_train, y_test = y_train[:, 1], y_test[:, 1]
     return Dataset(recorded, names, x_train, y_train, x_test, y_test, files, digest, notes=notes, **fine)
 
 

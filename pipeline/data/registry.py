@@ -1,8 +1,8 @@
 """Registry of the named data sets: every fact about one of them has its home here. Needs no Keras."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pipeline.data.cifar100_labels import CIFAR100_COARSE
+from pipeline.data.cifar100_labels import CIFAR100_COARSE, CIFAR100_FINE
 from pipeline.data.toy import SYNTHETIC_NAMES
 
 DIGIT_NAMES = tuple("0123456789")
@@ -125,6 +125,13 @@ _ALL = (
     ),
 )
 SOURCES = {source.name: source for source in _ALL}
+SOURCES["cifar100-fine"] = replace(
+    SOURCES["cifar100"],
+    name="cifar100-fine",
+    title="CIFAR-100, 100 classes",
+    class_names=CIFAR100_FINE,
+    about="CIFAR-100 (Krizhevsky 2009) with its 100 fine labels: small color photographs of one thing each",
+)
 
 
 def is_toy(name: str) -> bool:

@@ -196,7 +196,8 @@ CIFAR = {
         ),
     ),
 }
-HIGHEST = {"cifar100": (19, 99), "cifar10": (9,)}  # of the labels
+CIFAR["cifar100-fine"] = CIFAR["cifar100"]
+HIGHEST = {"cifar100": (19, 99), "cifar100-fine": (19, 99), "cifar10": (9,)}  # of the labels
 
 
 def _find_cifar(name: str, folder: Path) -> tuple[Path, ...] | None:

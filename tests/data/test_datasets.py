@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 import cifar100_cnn
 from pipeline.data import datasets, sources, toy
+from pipeline.data.cifar100_labels import CIFAR100_FINE
 from pipeline.errors import UserError
 
 SIZES = {"digits": (1347, 450, (28, 28, 1), 10), "synthetic": (4000, 1000, (32, 32, 3), 20)}
@@ -175,6 +176,15 @@ def test_a_data_set_is_decoded_once_per_process_and_nobody_can_change_it_for_the
     for array in arrays:
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
+
+
+def test_the_fine_labels_are_a_data_set_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "read", lambda name, places: (small_cifar(), {}))
+    fine = datasets.load("cifar100-fine", str(tmp_path))
+    assert fine.y_train.tolist() == [3, 1, 2, 0] and fine.y_test.tolist() == [1, 3]
+    assert fine.class_names == CIFAR100_FINE and fine.title != datasets.load("cifar100", str(tmp_path)).title
+    with pytest.raises(UserError, match="one kind of label"):
+        datasets.with_fine_labels(fine)
 
 
 def test_a_training_process_keeps_its_parts_and_not_the_whole_data_set_beside_them(config, monkeypatch):
