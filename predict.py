@@ -118,13 +118,13 @@ def likeliest(probabilities: np.ndarray, names: list[str]) -> list[dict]:
 
 def show(shown: list[tuple[Seen, dict]], path: Path) -> None:
     """Write each picture, with a frame around its digits, and beside it what the model saw of it and answered."""
-    side, cell, gap, line = 300, 112, 12, 24
+    side, cell, gap, lines = 300, 112, 12, 44
     font = ImageFont.load_default(16)
     rows = []
     for seen, result in shown:
         picture = pictures.outlined(seen.path, seen.boxes or [], side)
         width = side + (cell + gap) * len(seen.pixels) + gap
-        row = Image.new("RGB", (width, max(picture.height, cell + line)), "white")
+        row = Image.new("RGB", (width, max(picture.height, cell + lines)), "white")
         row.paste(picture)
         answers = result.get("digits", [result])
         for k, (pixels, answer) in enumerate(zip(seen.pixels, answers, strict=True)):
@@ -133,6 +133,8 @@ def show(shown: list[tuple[Seen, dict]], path: Path) -> None:
             row.paste(image, place)
             best = answer["predictions"][0]
             text = f"{best['class']} {best['probability']:.1%}"
+            if answer.get("foreign"):
+                text += "\nunfamiliar"
             ImageDraw.Draw(row).text((place[0], cell + 4), text, fill="black", font=font)
         rows.append(row)
     height = sum(row.height + gap for row in rows) - gap
