@@ -26,17 +26,18 @@ from pipeline.errors import exit_code
 RECIPES = {
     "default": {},
     # Twice the epochs and the filters learn the usual distortions by heart, so these are stronger.
-    "best": {"epochs": 40, "filters": 64, "rotation": 0.055, "zoom": 0.15, "shear": 0.2},
+    "best": {"epochs": 40, "filters": 64, "rotation": 0.055, "zoom": 0.15, "shear": 0.2, "corruption": 0.0},
     "tiny": {
         "epochs": 90,
         "filters": 8,
         "growth": 1.562,
         "dropout": 0.0,
         "learning_rate": 0.01,
+        "corruption": 0.0,
         "precision": "float32",  # bfloat16 is slower for so few filters
     },
-    "sprint": {"epochs": 2, "filters": 16, "pool_first": True},
-    "sprint75": {"epochs": 5, "pool_first": True},
+    "sprint": {"epochs": 2, "filters": 16, "pool_first": True, "corruption": 0.0},
+    "sprint75": {"epochs": 5, "pool_first": True, "corruption": 0.0},
 }
 
 
@@ -62,6 +63,9 @@ class Config(RunConfig):
     rotation: float = flag(0.035, "largest random rotation, as a fraction of a full turn", minimum=0, maximum=1)
     zoom: float = flag(0.12, "largest random change of scale", minimum=0, maximum=0.9)
     shear: float = flag(0.15, "largest random shear, in pixels per pixel of height", minimum=0, maximum=2)
+    corruption: float = flag(
+        0.5, "fraction of the training images with noise, blur, JPEG or another brightness", minimum=0, maximum=1
+    )
     validation: float = flag(
         5 / 60, "fraction of the training images held out for validation", minimum=0.01, maximum=0.9
     )
@@ -120,7 +124,7 @@ def augmentation(config: Config) -> train.loop.Augment:
     """What a writer might have done; never a flip, which would make another character."""
 
     def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
-        return data.augment.affine(
+        images = data.augment.affine(
             images,
             rng,
             shift=config.shift,
@@ -129,6 +133,7 @@ def augmentation(config: Config) -> train.loop.Augment:
             shear=config.shear,
             fill_mode="constant",
         )
+        return data.corrupt.corrupt(images, rng, config.corruption) if config.corruption else images
 
     return distort
 

@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "arrays",
         "augment",
         "batches",
+        "corrupt",
         "cifar100_labels",
         "datasets",
         "digits",
