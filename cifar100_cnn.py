@@ -26,7 +26,7 @@ from pipeline.errors import exit_code
 
 RECIPES = {
     "fast": {},
-    "sprint": {"epochs": 7, "small_epochs": 4},
+    "sprint": {"epochs": 5, "small_epochs": 3, "validation": 0.1, "corruption": 0.0},
     "best": {
         "epochs": 150,
         "small_epochs": 60,
@@ -56,7 +56,7 @@ class Config(RunConfig):
     dataset: str = flag("cifar100")
     image_size: int = flag(32, "side in pixels that images are scaled to", minimum=32, maximum=128)
     labels: str = flag("coarse", "to train on; fine: 100 classes, then summed to the 20", choices=("coarse", "fine"))
-    epochs: int = flag(28, minimum=1)
+    epochs: int = flag(22, minimum=1)
     batch_size: int = flag(512, minimum=1)
     validation: float = flag(0.02, minimum=0.01, maximum=0.9)
     learning_rate: float = flag(0.13, "peak rate: of Muon (fast), SGD (best); baseline: Adam's initial one", minimum=0)
@@ -74,7 +74,7 @@ class Config(RunConfig):
         0.0, "all but baseline: fraction of batches with parts of others, not at the end", minimum=0, maximum=1
     )
     small_epochs: int = flag(
-        14, "all but baseline: first epochs, at most half (rounded up), never the last, at 3/4 size", minimum=0
+        11, "all but baseline: first epochs, at most half (rounded up), never the last, at 3/4 size", minimum=0
     )
     tta: bool = flag(
         False, "also test with flips and shifts of each image, chosen on validation images", recorded=False

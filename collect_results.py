@@ -64,7 +64,7 @@ def entry(path: Path, metrics: dict) -> dict:
     history = pd.read_csv(path.with_name(path.name.replace("_metrics.json", "_history.csv")))
     seconds = np.cumsum(history["seconds"]).round(1)
     kept = ["seed", "test_accuracy", "test_loss", "macro_f1", "validation_accuracy", "epochs", "n_train", "parameters"]
-    kept += [name for name in ("validation_loss", "tta") if name in metrics]
+    kept += [name for name in ("validation_loss", "training_flops", "tta") if name in metrics]
     found = {name: metrics[name] for name in [*kept, "wall_seconds", "training_seconds"]}
     found |= {name: metrics["hardware"][name] for name in ("processor", "cores", "accelerator", "bfloat16")}
     found["commit"] = metrics["commit"]

@@ -132,7 +132,7 @@ def measure(
         "dataset": saved.metadata["dataset"],
         "n_test": len(dataset.y_test),
         "parameters": saved.model.count_params(),
-        "multiply_accumulates": deploy.macs.multiply_accumulates(saved.model),
+        "multiply_accumulates": models.macs.multiply_accumulates(saved.model),
         "runtimes": of_runtimes,
     }
     return entry, correct, peaks
@@ -149,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
     # What cannot be measured ends it now, not after minutes of timing.
     opened = [models.saved_model.open_model(path) for path in paths]
     for saved in opened:
-        deploy.macs.multiply_accumulates(saved.model)
+        models.macs.multiply_accumulates(saved.model)
     wanted = {(saved.metadata["dataset"], saved.model.input_shape[1:]) for saved in opened}
     datasets = {(name, shape): data.datasets.load(name, config.data_dir, shape) for name, shape in wanted}
     backend.full_float32()

@@ -26,9 +26,9 @@ import model_comparison
 from benchmarks import results
 from pipeline import PROJECT
 from pipeline.config import flag, parse
-from pipeline.deploy import comparison, latency, macs, runtimes
+from pipeline.deploy import comparison, latency, runtimes
 from pipeline.errors import UserError, exit_code
-from pipeline.models import saved_model
+from pipeline.models import macs, saved_model
 from pipeline.system import cores
 from pipeline.train.identity import OUTPUT
 

@@ -27,7 +27,7 @@ import numpy as np
 import cifar100_cnn
 import mnist_classification
 from benchmarks import results
-from pipeline import backend, data, deploy, models, train
+from pipeline import backend, data, models, train
 from pipeline.backend import keras, layers
 from pipeline.config import flag, parse
 from pipeline.console import clock
@@ -111,7 +111,7 @@ def matrix_product_rate(precision: str) -> float:
 def step_operations(model: keras.Model, image_shape: tuple[int, int, int], batch_size: int) -> dict[str, float]:
     """Operations (2 per multiply-accumulate) of a step's convolutions, by direction; the first has none by data."""
     copy = models.saved_model.inference_copy(model, image_shape)
-    forward = {layer.name: 2.0 * batch_size * deploy.macs.of_layer(layer) for layer in copy.layers}
+    forward = {layer.name: 2.0 * batch_size * models.macs.of_layer(layer) for layer in copy.layers}
     convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
     trained = [layer for layer in convolutions if layer.kernel.trainable]
     return {

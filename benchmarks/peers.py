@@ -100,15 +100,17 @@ def pytorch_network():
         return nn.BatchNorm2d(filters, momentum=0.4, eps=1e-3)
 
     class Block(nn.Module):
-        def __init__(self, inputs, filters):
+        def __init__(self, inputs, filters, inner):
             super().__init__()
             self.open = nn.Conv2d(inputs, filters, 3, padding=1, bias=False)
-            self.inner = nn.Conv2d(filters, filters, 3, padding=1, bias=False)
-            self.first, self.second = normalized(filters), normalized(filters)
+            self.reduce = nn.Conv2d(filters, inner, 3, padding=1, bias=False)
+            self.expand = nn.Conv2d(inner, filters, 3, padding=1, bias=False)
+            self.first, self.second, self.third = normalized(filters), normalized(inner), normalized(filters)
 
         def forward(self, x):
             x = shortcut = torch.relu(self.first(nn.functional.max_pool2d(self.open(x), 2)))
-            return torch.relu(self.second(self.inner(x)) + shortcut)
+            x = torch.relu(self.second(self.reduce(x)))
+            return torch.relu(self.third(self.expand(x)) + shortcut)
 
     class Network(nn.Module):
         def __init__(self):
@@ -116,8 +118,8 @@ def pytorch_network():
             self.register_buffer("mean", torch.tensor(cifar100_cnn.MEAN).view(1, 3, 1, 1))
             self.register_buffer("std", torch.tensor(cifar100_cnn.STD).view(1, 3, 1, 1))
             self.whiten = nn.Conv2d(3, 24, 2)
-            self.blocks = nn.Sequential(Block(24, 96), Block(96, 256), Block(256, 288))
-            self.logits = nn.Linear(288, CLASSES, bias=False)
+            self.blocks = nn.Sequential(Block(24, 64, 64), Block(64, 192, 160), Block(192, 512, 320))
+            self.logits = nn.Linear(512, CLASSES, bias=False)
 
         def forward(self, x):
             x = torch.relu(self.whiten((x - self.mean) / self.std))

@@ -43,7 +43,7 @@ class Config:
     variants: tuple[str, ...] = flag((), "variants to measure; default: all", positional="VARIANT")
     dataset: str = flag("cifar100", "real CIFAR-100, or synthetic images", choices=("cifar100", "synthetic"))
     epochs: int = flag(5, minimum=1)
-    batch_size: int = flag(256, minimum=1)
+    batch_size: int = flag(512, minimum=1)
     seeds: int = flag(1, f"runs of each variant; the reference has at least {REFERENCE_SEEDS}", minimum=1)
     limit: int | None = flag(None, minimum=1)
     precision: str = flag("auto", choices=("auto", "float32", "bfloat16"))
@@ -56,7 +56,7 @@ def settings(config: Config, variant: experiments.variants.Variant, seed: int) -
     """Recipe fast's settings for one run."""
     shared = ("dataset", "batch_size", "limit", "precision", "data_dir", "dry_run")
     values = {name: getattr(config, name) for name in shared}
-    values |= {"seed": seed, "epochs": config.epochs * variant.length}
+    values |= {"seed": seed, "epochs": config.epochs * variant.length, "validation": 0.1}
     return cifar100_cnn.Config(**(values | variant.settings))
 
 

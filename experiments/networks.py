@@ -16,7 +16,8 @@ ops = keras.ops
 def build(
     classes: int,
     *,
-    widths: tuple[int, ...] = (96, 256, 288),
+    widths: tuple[int, ...] = (64, 192, 512),
+    inner: tuple[int, ...] = (64, 160, 320),
     shortcut: bool = True,
     activation: str = "relu",
     dropout: float = 0.0,
@@ -27,7 +28,7 @@ def build(
     """The network of cifar100_cnn.build_fast, copied layer by layer with one thing changed.
 
     Args:
-        widths: filters per block.
+        widths, inner: filters per block, as build_fast takes them.
         shortcut: whether each block has one.
         activation: in place of every ReLU.
         dropout: rate before the last layer.
@@ -38,7 +39,7 @@ def build(
     """
     more = {"maximum": layers.Dropout(dropout, dtype="float32", name="dropout")} if dropout else {}
     if drop_block:
-        more |= {f"block{n}_relu2": DropBlock(drop_block, name=f"block{n}_drop") for n in range(1, len(widths))}
+        more |= {f"block{n}_relu3": DropBlock(drop_block, name=f"block{n}_drop") for n in range(1, len(widths))}
 
     def clone(layer):
         if isinstance(layer, layers.ReLU):
@@ -55,7 +56,7 @@ def build(
         x = inputs[0] if joins and not shortcut else layer(inputs, **kwargs)
         return more[layer.name](x) if layer.name in more else x
 
-    return keras.models.clone_model(build_fast(classes, widths), clone_function=clone, call_function=call)
+    return keras.models.clone_model(build_fast(classes, widths, inner), clone_function=clone, call_function=call)
 
 
 def squeeze_and_excite(x, name: str, reduction: int = 8):

@@ -9,8 +9,6 @@ import cifar100_cnn
 from pipeline.backend import keras, layers
 from pipeline.train import recipe
 
-ops = keras.ops
-
 
 def without_whitening(model: keras.Model, config, dataset) -> None:
     """No whitening: the first convolution is initialized at random and trained, as any other."""
@@ -61,60 +59,13 @@ def with_adamw(
     compile_with(keras.optimizers.AdamW(rate, weight_decay=weight_decay), model, config)
 
 
-def with_muon(model: keras.Model, config, dataset, ratio: float = 0.3) -> None:
-    """Muon for the convolutions, the recipe's SGD for all other weights."""
+def with_sgd(
+    model: keras.Model, config, dataset, peak: float = 0.4, momentum: float = 0.85, weight_decay: float = 0.009
+) -> None:
+    """Nesterov SGD with the recipe's schedule and decoupled weight decay."""
     cifar100_cnn.prepare_fast(model, config, dataset)
-    steps = config.epochs * recipe.steps_per_epoch(dataset, config)
-    rate = recipe.one_cycle(config.learning_rate, steps, config.warm_up)
-    sgd = {"momentum": config.momentum, "nesterov": True, "weight_decay": config.weight_decay}
-    compile_with(Muon(rate, ratio=ratio, **sgd), model, config)
-
-
-def orthogonal(matrix, steps: int = 3):
-    """Approximate orthogonalization of a matrix U S V^T by Newton-Schulz iteration: S is brought towards 1.
-
-    Coefficients from Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; three steps as in
-    his airbench94_muon.
-
-    Args:
-        matrix: (rows, columns) float tensor.
-    """
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = ops.transpose(matrix) if tall else matrix
-    x = x / (ops.norm(x) + 1e-7)
-    for _ in range(steps):
-        gram = ops.matmul(x, ops.transpose(x))
-        x = 3.4445 * x + ops.matmul(-4.7750 * gram + 2.0315 * ops.matmul(gram, gram), x)
-    return ops.transpose(x) if tall else x
-
-
-class Muon(keras.optimizers.SGD):
-    """Muon: SGD with orthogonalized updates of convolution kernels (Jordan et al. 2024).
-
-    Keras' own Muon leaves kernels of four axes to Adam. As in airbench94_muon, a kernel is a matrix of one column per
-    filter, scaled at each step so that a filter's mean square length is 1; before a batch normalization that changes
-    no output, but makes the learning rate relative to the weights.
-
-    Args:
-        ratio: the kernels' learning rate over that of all other variables.
-    """
-
-    def __init__(self, *args, ratio: float = 1.0, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.ratio = ratio
-
-    def update_step(self, gradient, variable, learning_rate):
-        if len(variable.shape) != 4:
-            return super().update_step(gradient, variable, learning_rate)
-        gradient = ops.cast(gradient, variable.dtype)
-        velocity = self.momentums[self._get_variable_index(variable)]
-        self.assign(velocity, self.momentum * velocity + gradient)
-        filters = variable.shape[-1]
-        update = ops.reshape(gradient + self.momentum * velocity, (-1, filters))
-        update = ops.reshape(orthogonal(update), variable.shape)
-        size = ops.sqrt(float(filters)) / (ops.norm(ops.reshape(variable, (-1,))) + 1e-7)
-        rate = self.ratio * ops.cast(learning_rate, variable.dtype)
-        self.assign(variable, size * variable - rate * update)
+    rate = recipe.one_cycle(peak, config.epochs * recipe.steps_per_epoch(dataset, config), config.warm_up)
+    compile_with(keras.optimizers.SGD(rate, momentum, nesterov=True, weight_decay=weight_decay), model, config)
 
 
 class Average(keras.callbacks.Callback):

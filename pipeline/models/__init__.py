@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "flat",
         "h5_scan",
         "keras2",
+        "macs",
         "novelty",
         "probabilities",
         "saved_model",

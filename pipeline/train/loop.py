@@ -19,7 +19,7 @@ from pipeline.data.augment import DROPOUT, stream
 from pipeline.data.batches import Batches, InOrder, balanced
 from pipeline.errors import Interrupted, UserError
 from pipeline.models import contract
-from pipeline.train import checkpoint
+from pipeline.train import checkpoint, flops
 from pipeline.train.interrupt import DeferredSignals
 from pipeline.train.recipe import Plateau
 
@@ -309,6 +309,8 @@ def fit(
                 raise Interrupted(deferred.code, f"after epoch {epoch + 1}")
     if best is not None:
         model.set_weights(best)
+    passed = range(len(earlier), len(earlier) + len(history))
+    run.add_operations(flops.of_epochs(model, dataset.x_train, augment, config.seed, passed, config.batch_size))
     return history
 
 

@@ -40,6 +40,7 @@ class Muon(keras.optimizers.Optimizer):
         momentum: of the kernels.
         others_momentum: of all other variables.
         steps: of the Newton-Schulz iteration.
+        kwargs: of every Keras optimizer.
     """
 
     def __init__(
@@ -50,8 +51,9 @@ class Muon(keras.optimizers.Optimizer):
         others_momentum: float = 0.85,
         steps: int = 3,
         name: str = "muon",
+        **kwargs,
     ):
-        super().__init__(learning_rate, name=name)
+        super().__init__(learning_rate, name=name, **kwargs)
         self.others, self.momentum, self.others_momentum, self.steps = others, momentum, others_momentum, steps
         self.compute_dtype = keras.config.dtype_policy().compute_dtype
 

@@ -65,6 +65,7 @@ class Run:
         few = f", {len(dataset.y_train):,} training images" if config.limit or config.dry_run else ""
         self.name = f"{model_name} on {dataset.title}{few}"
         self.history: list[dict] = []  # a row per epoch, of all phases
+        self.operations: float | None = 0.0  # of the training so far; None: not counted
         self.from_scratch = True  # until a checkpoint of an earlier run is restored, or a first one saved
         self.board = TensorBoardLog(self.folder, self.prefix) if config.tensorboard else None
         machine = backend.describe()
@@ -128,6 +129,11 @@ class Run:
         atomic_io.write_csv(self.path("history.csv"), pd.DataFrame(self.history))
         if self.board:
             self.board.scalars(row, len(self.history))
+
+    def add_operations(self, operations: float | None) -> None:
+        """Count the floating-point operations of a phase; None where its layers have no rule for that."""
+        known = self.operations is not None and operations is not None
+        self.operations = self.operations + operations if known else None
 
     def already_finished(self) -> bool:
         """Whether this very run is finished already, so that there is nothing to do.
@@ -266,6 +272,7 @@ class Run:
             "n_test": len(dataset.y_test),
             "parameters": model.count_params(),
             "epochs": len(self.history),
+            "training_flops": self.operations,
             "training_seconds": round(sum(row["seconds"] for row in self.history), 1),
             "hardware": backend.describe() | {"devices": self.n_devices, "deterministic": self.config.deterministic},
             "versions": backend.versions(),

@@ -48,5 +48,5 @@ def test_pytorch_s_network_is_the_same():
     assert network(torch.zeros(2, 3, 32, 32)).shape == (2, peers.CLASSES)
     trained = sum(parameter.numel() for parameter in network.parameters())
     weights = cifar100_cnn.build_fast(peers.CLASSES).trainable_variables
-    scales = 2 * sum((96, 256, 288))  # PyTorch's BatchNorm has them, the recipe's has none
+    scales = 2 * sum((64, 192, 512)) + sum((64, 160, 320))  # PyTorch's BatchNorm has them, the recipe's has none
     assert trained - scales == sum(keras.ops.size(weight) for weight in weights)

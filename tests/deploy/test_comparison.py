@@ -12,10 +12,10 @@ from PIL import Image
 import mnist_classification
 import model_comparison
 from pipeline.backend import keras
-from pipeline.deploy import comparison, comparison_plot, latency, macs, runtimes
+from pipeline.deploy import comparison, comparison_plot, latency, runtimes
 from pipeline.errors import UserError
 from pipeline.evaluate import metrics
-from pipeline.models import saved_model
+from pipeline.models import macs, saved_model
 from pipeline.report import tables
 
 layers = keras.layers

@@ -64,10 +64,11 @@ def test_the_best_cifar_network_is_deeper_and_fits_in_ten_megabytes():
 
 
 def test_the_fast_cifar_network_has_the_parameters_of_its_widths(fast):
-    whitening, widths = 24, (96, 256, 288)
+    whitening = 24
     total, channels = 2 * 2 * 3 * whitening + whitening, whitening
-    for width in widths:
-        total += 9 * channels * width + 9 * width * width + 2 * (BATCH_NORM - 1) * width  # BatchNorm without scale
+    for width, inner in ((64, 64), (192, 160), (512, 320)):
+        convolutions = 9 * channels * width + 9 * width * inner + 9 * inner * width
+        total += convolutions + (BATCH_NORM - 1) * (2 * width + inner)  # BatchNorm without scale
         channels = width
     assert fast.count_params() == total + channels * 20
 

@@ -80,7 +80,7 @@ def test_other_classes_get_a_new_head_on_the_same_trunk(start, names):
 
 
 def test_a_model_that_sums_fine_classes_gets_a_head_of_its_own(tmp_path):
-    fine = cifar100_cnn.build_fast(6, widths=(4, 4, 4))
+    fine = cifar100_cnn.build_fast(6, widths=(4, 4, 4), inner=(4, 4, 4))
     names = ("x", "y", "z")
     summed = save(recipe.sum_to_superclasses(fine, (0, 0, 1, 1, 2, 2)), tmp_path / "summed.h5", names, (32, 32, 3))
     saved = saved_model.open_model(summed)
@@ -90,7 +90,7 @@ def test_a_model_that_sums_fine_classes_gets_a_head_of_its_own(tmp_path):
 
 
 def test_first_the_head_learns_alone_then_all_but_batch_norm_and_fixed_filters(tmp_path, monkeypatch, eagerly):
-    model = cifar100_cnn.build_fast(20, widths=(4, 4, 4))
+    model = cifar100_cnn.build_fast(20, widths=(4, 4, 4), inner=(4, 4, 4))
     give_statistics(model)
     start = save(model, tmp_path / "start.h5", ["a", "b"] * 10, (32, 32, 3))
     seen, whole, fit, copy_of = [], [], loop.fit, fine_tuning.starting_copy

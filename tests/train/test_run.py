@@ -201,7 +201,9 @@ def test_the_same_data_in_another_form_are_resumed_and_other_data_are_not(tmp_pa
 
 @pytest.mark.parametrize("recipe", ["fast", "baseline"])
 def test_every_recipe_of_cifar100_leaves_the_model_of_its_best_validation_accuracy(tmp_path, recipe, monkeypatch):
-    monkeypatch.setattr(cifar100_cnn, "build_model", lambda *_: cifar100_cnn.build_fast(20, widths=(8, 8, 8)))
+    monkeypatch.setattr(
+        cifar100_cnn, "build_model", lambda *_: cifar100_cnn.build_fast(20, widths=(8, 8, 8), inner=(8, 8, 8))
+    )
     flags = ["--dataset", "synthetic", "--limit", "60", "--epochs", "1", "--batch-size", "30", "--recipe", recipe]
     flags += ["--precision", "float32", "--validation", "0.01", "--output-dir", str(tmp_path), "--tta"]
     assert cifar100_cnn.main(flags) == 0

@@ -29,6 +29,6 @@ def of_layer(layer) -> int:
     if any(len(weight.shape) > 1 for weight in layer.weights):
         raise UserError(
             f"no rule to count the operations of {layer.name}, a {type(layer).__name__}; "
-            "give it one in pipeline/deploy/macs.py, or leave this model out"
+            "give it one in pipeline/models/macs.py, or leave this model out"
         )
     return 0

@@ -1,0 +1,48 @@
+"""Floating-point operations of a training."""
+
+import numpy as np
+
+from pipeline.data.augment import AUGMENTATION, stream
+from pipeline.errors import UserError
+from pipeline.models import flat, macs
+
+
+def of_step(model, image_shape: tuple[int, int, int]) -> float:
+    """Operations of one image in a training step: 6 per multiply-accumulate, 2 of layers that are not trained.
+
+    A product and a sum forward, and as much again for the gradients of the data and of the weights.
+
+    Raises:
+        UserError: a layer whose operations cannot be counted, see pipeline.models.macs.
+    """
+    trained = {layer.name for layer in model.layers if layer.trainable_weights}
+    total = 0.0
+    for layer in flat.inference_copy(model, image_shape).layers:
+        total += macs.of_layer(layer) * (6 if layer.name in trained else 2)
+    return total
+
+
+def of_epochs(model, images: np.ndarray, augment, seed: int, epochs: range, batch_size: int) -> float | None:
+    """Operations of whole epochs, by the size that the images have in each; None where they cannot be counted.
+
+    Args:
+        images: (n, h, w, c) training images.
+        augment: as pipeline.data.batches.Batches takes it, or None.
+        epochs: counted from 0 over all phases of a run.
+    """
+    batch_size = min(batch_size, len(images))
+    seen = len(images) // batch_size * batch_size
+    few = np.arange(min(2, len(images)))
+    by_shape, total = {}, 0.0
+    for epoch in epochs:
+        shape = images.shape[1:]
+        if augment:
+            rng = stream(AUGMENTATION, seed, epoch, 0)
+            shape = augment(images[few], rng=rng, indices=few, epoch=epoch).shape[1:]
+        if shape not in by_shape:
+            try:
+                by_shape[shape] = of_step(model, shape)
+            except UserError:
+                return None
+        total += seen * by_shape[shape]
+    return total

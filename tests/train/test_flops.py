@@ -1,0 +1,37 @@
+"""Operations of a training against counts by hand."""
+
+import numpy as np
+
+from pipeline.backend import keras, layers
+from pipeline.train import flops
+
+
+def network():
+    pixels = keras.Input((None, None, 1))
+    x = layers.Conv2D(4, 3, padding="same", use_bias=False, name="first")(pixels)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(pixels, layers.Softmax()(layers.Dense(5, name="logits")(x)))
+
+
+def test_a_step_takes_six_operations_per_multiply_accumulate_and_two_where_nothing_is_trained():
+    model = network()
+    convolution, dense = 8 * 8 * 9 * 4, 4 * 5
+    assert flops.of_step(model, (8, 8, 1)) == 6 * (convolution + dense)
+    model.get_layer("first").trainable = False
+    assert flops.of_step(model, (8, 8, 1)) == 2 * convolution + 6 * dense
+
+
+def test_epochs_count_by_the_size_of_their_images_without_the_incomplete_batch():
+    def augment(images, rng, indices, epoch):
+        return images[:, ::2, ::2] if epoch == 0 else images
+
+    images = np.zeros((25, 8, 8, 1), np.uint8)
+    expected = 20 * 6 * (4 * 4 * 36 + 20) + 2 * 20 * 6 * (8 * 8 * 36 + 20)
+    assert flops.of_epochs(network(), images, augment, 0, range(3), batch_size=10) == expected
+
+
+def test_layers_without_a_rule_give_no_count():
+    pixels = keras.Input((8, 8, 1))
+    x = layers.GlobalAveragePooling1D()(layers.LSTM(3, return_sequences=True)(layers.Reshape((8, 8))(pixels)))
+    model = keras.Model(pixels, layers.Dense(2, activation="softmax")(x))
+    assert flops.of_epochs(model, np.zeros((4, 8, 8, 1)), None, 0, range(1), 4) is None
