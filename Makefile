@@ -9,7 +9,7 @@ demo: .venv/installed-export
 	$(BIN)/python data_overview.py synthetic digits $(DEMO)
 	$(BIN)/python cifar100_cnn.py --dataset synthetic --epochs 5 --batch-size 64 $(DEMO)
 	$(BIN)/python mnist_classification.py --dataset digits --epochs 10 --batch-size 64 $(DEMO)
-	$(BIN)/python resnet50_transfer_learning.py --dataset digits --weights none --epochs 2 --batch-size 64 $(DEMO)
+	$(BIN)/python resnet50_transfer_learning.py --dataset digits --weights none $(DEMO)
 	$(BIN)/python export_model.py $(DEMO) || test $$? -eq 1  # a model trained for two epochs may lose too much in int8
 	$(BIN)/python model_comparison.py $(DEMO) --rounds 5
 	$(BIN)/python gradcam.py $(DEMO)

@@ -54,6 +54,7 @@ class RunConfig:
     recipes: recipe name -> the values that it gives to fields; a flag replaces them.
     dry_run_values: what --dry-run sets, whatever else is asked for.
     fine_tuning_values: what --start-from gives to fields on top of the recipe; a flag replaces them.
+    random_values: the same of --weights none, in the script that has that flag.
     not_beside_start_from: fields without effect beside --start-from, mostly because its model brings the network.
     started: time.monotonic() when the command line was read, from which a run's wall time counts.
     """
@@ -61,6 +62,7 @@ class RunConfig:
     recipes: typing.ClassVar[Mapping[str, Mapping]] = {"default": {}}
     dry_run_values: typing.ClassVar[Mapping] = {"epochs": 1}
     fine_tuning_values: typing.ClassVar[Mapping] = {"epochs": 30, "batch_size": 32, "learning_rate": 1e-3}
+    random_values: typing.ClassVar[Mapping] = {}
     not_beside_start_from: typing.ClassVar[Sequence[str]] = ()
     started: float = dataclasses.field(default_factory=time.monotonic, init=False, repr=False, compare=False)
 
@@ -141,11 +143,17 @@ def settings_of(config_class) -> tuple[dataclasses.Field, ...]:
     return tuple(field for field in dataclasses.fields(config_class) if field.init)
 
 
-def recipe_values(config_class, recipe: str, start_from: str | None) -> dict:
-    """The values that a recipe gives to fields, and --start-from on top of it."""
-    values = dict(config_class.recipes[recipe])
-    if start_from:
+def recipe_values(config_class, chosen: Mapping) -> dict:
+    """The values that a recipe gives to fields, and --start-from or --weights none on top of it.
+
+    Args:
+        chosen: field -> value, of those that were chosen.
+    """
+    values = dict(config_class.recipes[chosen.get("recipe", config_class.recipe)])
+    if chosen.get("start_from"):
         values.update(config_class.fine_tuning_values)
+    elif chosen.get("weights") == "none":
+        values.update(config_class.random_values)
     return values
 
 
@@ -170,9 +178,8 @@ def parse(config_class, argv: Sequence[str] | None = None, *, about: str | None 
     chosen = {**recorded, **given}
     usual = {}
     if recipes:
-        start_from = chosen.get("start_from")
-        usual = recipe_values(config_class, chosen.get("recipe", config_class.recipe), start_from)
-        if start_from:
+        usual = recipe_values(config_class, chosen)
+        if chosen.get("start_from"):
             _refuse_beside_start_from(config_class, given)
     config = config_class(**{**usual, **chosen})
     for field in fields:

@@ -85,7 +85,7 @@ def runs() -> str:
 
 def cifar100_recipes() -> str:
     """What each recipe of cifar100_cnn.py reached, over its seeds."""
-    rows = [("recipe", "training images", "epochs", "test accuracy", "n")]
+    rows = [("recipe", "training images", "epochs", "PFLOP", "test accuracy", "n")]
     rows[0] += ("with test-time augmentation", "macro F1", "time (min:s)")
     for result in read("cifar100_results.json")["results"]:
         first = result["runs"][0]
@@ -94,6 +94,7 @@ def cifar100_recipes() -> str:
                 named(result["recipe"], result["settings"]),
                 f"{first['n_train']:,}",
                 str(first["epochs"]),
+                _petaflops(first),
                 spread(result["test_accuracy"]),
                 str(result["test_accuracy"]["n"]),
                 spread(result["tta_accuracy"]) if "tta_accuracy" in result else "not measured",
@@ -102,6 +103,11 @@ def cifar100_recipes() -> str:
             )
         )
     return table(rows, left=1)
+
+
+def _petaflops(run: dict) -> str:
+    """Floating-point operations of a training in units of 10^15."""
+    return f"{run['training_flops'] / 1e15:.2g}"
 
 
 def _times(runs: list[dict], of: str = "wall_seconds") -> str:
@@ -131,7 +137,7 @@ def baseline() -> str:
 
 def custom_cnn_recipes() -> str:
     """What each recipe of mnist_classification.py reached, over its seeds."""
-    rows = [("recipe", "parameters", "epochs", "test accuracy", "n", "validation accuracy")]
+    rows = [("recipe", "parameters", "epochs", "PFLOP", "test accuracy", "n", "validation accuracy")]
     rows[0] += ("training (min:s)", "whole process (min:s)")
     for result in read("custom_cnn_results.json")["results"]:
         runs = result["runs"]
@@ -140,6 +146,7 @@ def custom_cnn_recipes() -> str:
                 named(result["recipe"], result["settings"]),
                 f"{runs[0]['parameters']:,}",
                 str(result["config"]["epochs"]),
+                _petaflops(runs[0]),
                 spread(result["test_accuracy"]),
                 str(result["test_accuracy"]["n"]),
                 spread(over_seeds([run["validation_accuracy"] for run in runs])),

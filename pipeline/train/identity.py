@@ -32,8 +32,8 @@ def named(recipe: str, settings: dict) -> str:
 def overrides(config: RunConfig) -> dict:
     """The recorded settings in which a run differs from its recipe, but for those that a repetition may change."""
     own = recorded(config)
-    values = recipe_values(type(config), config.recipe, config.start_from)
-    usual = recorded(type(config)(recipe=config.recipe, **values))
+    values = {"recipe": config.recipe, **recipe_values(type(config), vars(config))}
+    usual = recorded(type(config)(**values))
     return {name: value for name, value in own.items() if value != usual[name] and name not in REPEATS}
 
 
