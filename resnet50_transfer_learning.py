@@ -181,13 +181,13 @@ def fine_tune(run: train.run.Run, model: keras.Model, dataset: data.datasets.Dat
     """Phases two and three, gradual unfreezing (Howard and Ruder 2018, arXiv 1801.06146, 3.3).
 
     conv4 and conv5 learn first, so that what the randomly initialized layers get wrong does not reach the early
-    stages. Without pretrained weights there is nothing to protect.
+    stages.
     """
     config = run.config
     names = [layer.name for layer in model.layers]
     late = [stage for stage in STAGES if stage not in EARLY and any(name.startswith(stage) for name in names)]
     upper = 0
-    if late and config.weights != "none":
+    if late:
         # Where every stage is pretrained, the early ones may stay frozen to the end.
         most = config.epochs - 1 if config.fresh_stages else config.epochs
         upper = min(config.upper_epochs, most)

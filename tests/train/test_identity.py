@@ -76,7 +76,8 @@ def test_recipe_best_of_cifar100_goes_where_its_files_are_named_after_it():
 
 def test_a_random_initialization_does_not_replace_the_pretrained_model():
     def folder(weights):
-        return identity.output_folder(resnet50_transfer_learning.Config(weights=weights), "resnet50")
+        config = parse(resnet50_transfer_learning.Config, ["--weights", weights])
+        return identity.output_folder(config, "resnet50")
 
     assert folder("imagenet") == folder("any/some.h5") == Path("output")
     assert folder("none") == Path("output/runs/resnet50-default-weights=none-seed0")
