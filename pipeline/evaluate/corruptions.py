@@ -126,7 +126,7 @@ def kinds(channels: int) -> tuple[Corruption, ...]:
 
 
 def everyday(channels: int) -> tuple[Corruption, ...]:
-    """Changes after which nobody would call a picture bad; contrast is halved toward black on gray images, else gray."""
+    """Changes that leave a picture good to the eye; contrast is halved toward black on gray images, else toward gray."""
     middle = 0 if channels == 1 else 128 / 255
     return (
         Corruption("Gaussian noise of sd 16", changes.gaussian_noise, (16 / 255,)),
