@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import results, robustness_plot
+from benchmarks import results
 from pipeline import atomic_io, backend, data, deploy, evaluate, models
 from pipeline.config import flag, parse
 from pipeline.console import clock, counter
@@ -45,7 +45,8 @@ class Config:
 
 
 def open_model(path: Path) -> deploy.runtimes.Opened:
-    """The model in its fastest exact runtime."""
+    """The model in its fastest exact runtime; UserError where it is none of this project."""
+    models.saved_model.metadata(path)
     return deploy.runtimes.exact_export(path, cores()) or deploy.runtimes.open_model(path)
 
 
@@ -136,13 +137,13 @@ def main(argv: list[str] | None = None) -> int:
     for path in paths:
         opened = open_model(path)
         by_data.setdefault((opened.about["dataset"], opened.image_shape), {})[path] = opened
-    result_path = destination / "robustness.json"
+    result_path, plot_path = destination / "robustness.json", destination / "robustness.png"
     for (name, shape), subjects in by_data.items():
         dataset = data.datasets.load(name, config.data_dir, shape)
         entries = merged(result_path, measure(subjects, dataset, config.limit))
         atomic_io.write_json(result_path, {"schema": 1, "models": entries, **backend.provenance()})
-        robustness_plot.draw(entries, result_path.with_suffix(".png"))
-        print(f"{result_path}, {result_path.with_suffix('.png')}: {clock(time.monotonic() - started)}", flush=True)
+        evaluate.robustness_plot.draw(entries, plot_path)
+        print(f"{result_path}, {plot_path}: {clock(time.monotonic() - started)}", flush=True)
     return 0
 
 

@@ -73,8 +73,8 @@ def shot_noise(images, photons: float, draws: Draws):
 def impulse_noise(images, fraction: float, draws: Draws):
     """Salt and pepper: a fraction of all values becomes 0 or 1."""
     drawn = draws.uniform(0, 1, *images.shape[1:])
-    salted = np.where(drawn > 1 - fraction / 2, 1, images)
-    return np.where(drawn < fraction / 2, 0, salted)
+    peppered = np.where(drawn < fraction / 2, 0, images)
+    return np.where(drawn > 1 - fraction / 2, 1, peppered)
 
 
 def speckle_noise(images, deviation: float, draws: Draws):
@@ -85,8 +85,12 @@ def speckle_noise(images, deviation: float, draws: Draws):
 # Blur
 
 
-def gaussian_blur(images, deviation: float, draws: Draws | None = None, mode: str = "nearest", truncate: float = 4.0):
+def gaussian_blur(images, deviation: float, draws: Draws):
     """Gaussian blur of a standard deviation in pixels."""
+    return _blurred(images, deviation)
+
+
+def _blurred(images, deviation: float, mode: str = "nearest", truncate: float = 4.0):
     return ndimage.gaussian_filter(images, (0, deviation, deviation, 0), mode=mode, truncate=truncate)
 
 
@@ -102,14 +106,14 @@ def defocus_blur(images, strength: tuple[float, float], draws: Draws):
 def glass_blur(images, strength: tuple[float, int, int, float], draws: Draws):
     """Frosted glass: pixels change places with others near them, between two Gaussian blurs.
 
-    On color images they take the other's place in value alone, as in the published code, whose swap is none there.
+    On color images a pixel takes the other's color and the other keeps it, as the published code does there.
 
     Args:
         strength: standard deviation of the blurs, largest distance, rounds, fraction of the pixels that move.
     """
     deviation, reach, rounds, fraction = strength
     n, height, width, _ = images.shape
-    shuffled, every = gaussian_blur(images, deviation), np.arange(n)
+    shuffled, every = _blurred(images, deviation), np.arange(n)
     for _ in range(rounds):
         moves = draws.integers(-reach, reach, height, width, 2)
         moves[draws.uniform(0, 1, height, width) >= fraction] = 0
@@ -120,7 +124,7 @@ def glass_blur(images, strength: tuple[float, int, int, float], draws: Draws):
                 shuffled[:, row, column] = shuffled[other]
                 if images.shape[-1] == 1:
                     shuffled[other] = here
-    return gaussian_blur(shuffled, deviation)
+    return _blurred(shuffled, deviation)
 
 
 def motion_blur(images, strength: tuple[int, float], draws: Draws):
@@ -266,7 +270,7 @@ def mud(images, strength: tuple[float, ...], draws: Draws):
         strength: mean, standard deviation and blur of the liquid, its lowest height that shows, blur of the splashes.
     """
     *liquid, blur = strength
-    splashes = gaussian_blur((_liquid(images, liquid, draws)[..., None] > 0).astype(np.float32), blur)
+    splashes = _blurred((_liquid(images, liquid, draws)[..., None] > 0).astype(np.float32), blur)
     splashes[splashes < 0.8] = 0
     return images * (1 - splashes) + splashes * MUD[: images.shape[-1]]
 
@@ -274,7 +278,7 @@ def mud(images, strength: tuple[float, ...], draws: Draws):
 def _liquid(images, strength: list[float], draws: Draws) -> np.ndarray:
     """Heights (n, h, w), 0 where they are below the lowest one that shows."""
     mean, deviation, blur, lowest = strength
-    heights = gaussian_blur(mean + deviation * draws.normal(*images.shape[1:3], 1), blur)[..., 0]
+    heights = _blurred(mean + deviation * draws.normal(*images.shape[1:3], 1), blur)[..., 0]
     return np.where(heights < lowest, 0, heights)
 
 
@@ -357,7 +361,7 @@ def elastic(images, strength: tuple[float, float, float], draws: Draws):
     middle, third = np.array([width // 2, height // 2], np.float32), min(height, width) // 3
     points = middle + third * np.array([[1, 1], [1, -1], [-1, -1]], np.float32)
     targets = points + draws.uniform(-tilt, tilt, 3, 2)
-    by = gaussian_blur(draws.uniform(-1, 1, height, width, 2), smoothing, mode="reflect", truncate=3.0)
+    by = _blurred(draws.uniform(-1, 1, height, width, 2), smoothing, mode="reflect", truncate=3.0)
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     of_images = iter(zip(targets, largest * by, strict=True))
 
@@ -467,7 +471,7 @@ def edges(images, strength: tuple[float, float], draws: Draws):
         strength: fraction of the edges, standard deviation of the blur before they are looked for.
     """
     fraction, deviation = strength
-    blurred = np.rint(255 * gaussian_blur(images, deviation)).astype(np.uint8)
+    blurred = np.rint(255 * _blurred(images, deviation)).astype(np.uint8)
     found = _each(blurred, lambda image: cv2.Canny(image, 0.1 * 255, 0.2 * 255, L2gradient=True))
     return (1 - fraction) * images + fraction * found.astype(np.float32) / 255
 

@@ -126,7 +126,7 @@ def kinds(channels: int) -> tuple[Corruption, ...]:
 
 
 def everyday(channels: int) -> tuple[Corruption, ...]:
-    """Changes that leave a picture good to the eye; contrast is halved toward black on gray images, else toward gray."""
+    """Changes that leave a picture good to the eye; contrast is halved toward black on gray images, else toward 128."""
     middle = 0 if channels == 1 else 128 / 255
     return (
         Corruption("Gaussian noise of sd 16", changes.gaussian_noise, (16 / 255,)),

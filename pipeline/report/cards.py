@@ -131,7 +131,8 @@ def _errors(prefix: str, run: dict) -> list[str]:
 
 def _robustness(prefix: str, run: dict) -> list[str]:
     for entry in _read("robustness.json").get("models", []):
-        same = (entry["title"], entry["file"]) == (run["title"], MODELS[prefix].file)
+        measured = (entry["title"], entry["file"], entry["images"])
+        same = measured == (run["title"], MODELS[prefix].file, run["n_test"])
         # An export may decide a near tie differently from Keras, which measured the run.
         if same and math.isclose(entry["clean"]["accuracy"], run["test_accuracy"], abs_tol=2.5 / run["n_test"]):
             mean, worst = entry["mean"], entry["worst"]

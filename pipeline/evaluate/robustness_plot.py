@@ -55,8 +55,8 @@ def _panel(axes, dataset: str, entries: list[dict]) -> None:
         axes.hlines(heights, [min(row) for row in accuracies], [max(row) for row in accuracies], color=color, lw=1.5)
         worst, mean = entry["worst"], entry["mean"]["accuracy"]
         label = f"{entry['network']}: mean of kinds {mean:.2f}, worst {worst['accuracy']:.2f} ({worst['kind']})"
-        markers_at = [np.mean(row) for row in accuracies]
-        axes.plot(markers_at, heights, marker, ls="", color=color, label=label, clip_on=False, zorder=3)
+        averages = [np.mean(row) for row in accuracies]
+        axes.plot(averages, heights, marker, ls="", color=color, label=label, clip_on=False, zorder=3)
     for line in (0.5, 0.5 + len(entries[0]["everyday"])):
         axes.axhline(line, color=GREY, lw=0.8)
     axes.set(xlabel="test accuracy", xlim=(0, 1), ylim=(len(names) - 0.5, -0.5))
