@@ -443,16 +443,17 @@ def robustness() -> str:
     """What corrupted images cost each model: accuracy and calibration, and the everyday changes one by one."""
     entries = read("robustness.json")["models"]
     changes = [change["kind"] for change in entries[0]["everyday"]]
-    head = ("model", "clean", "mean of corrupted", "worst kind", "calibration error, clean", "corrupted")
+    head = ("model", "images", "clean", "corrupted", "worst kind", "calibration error, clean", "corrupted")
     rows = [(*head, *changes)]
     for entry in entries:
         clean, mean, worst = entry["clean"], entry["mean"], entry["worst"]
         rows.append(
             (
                 f"{entry['network']}, {entry['dataset']}",
+                f"{entry['images']:,}",
                 f"{clean['accuracy']:.4f}",
                 f"{mean['accuracy']:.4f}",
-                f"{worst['kind']}: {worst['accuracy']:.4f}",
+                f"{worst['accuracy']:.4f} ({worst['kind']})",
                 f"{clean['expected_calibration_error']:.3f}",
                 f"{mean['expected_calibration_error']:.3f}",
                 *(f"{change['accuracy']:.4f}" for change in entry["everyday"]),
