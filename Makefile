@@ -62,6 +62,7 @@ train: .venv/installed-export
 	$(BIN)/python model_comparison.py --rounds 12
 	$(BIN)/python gradcam.py
 	$(BIN)/python benchmarks/faithfulness.py
+	$(BIN)/python benchmarks/robustness.py
 	$(BIN)/python benchmarks/batch_norm.py
 	$(BIN)/python benchmarks/epoch_account.py
 	$(BIN)/python benchmarks/input_pipeline.py

@@ -45,7 +45,15 @@ def card(prefix: str, run: dict) -> str:
         classes=len(names),
         class_names=", ".join(name if name == str(k) else f"{k} {name}" for k, name in enumerate(names)),
         data=_list(data),
-        metrics=_list([*_accuracy(run), _seeds(prefix, run), *_errors(prefix, run), *_speed(prefix, run)]),
+        metrics=_list(
+            [
+                *_accuracy(run),
+                _seeds(prefix, run),
+                *_errors(prefix, run),
+                *_robustness(prefix, run),
+                *_speed(prefix, run),
+            ]
+        ),
         limits=about.limits,
     )
 
@@ -119,6 +127,21 @@ def _errors(prefix: str, run: dict) -> list[str]:
         f"Most confused classes: {'; '.join(pairs)}",
         f"Mean confidence {errors['mean_confidence']:.3f}, expected calibration error {error}",
     ]
+
+
+def _robustness(prefix: str, run: dict) -> list[str]:
+    for entry in _read("robustness.json").get("models", []):
+        measured = (entry["title"], entry["file"], entry["images"])
+        same = measured == (run["title"], MODELS[prefix].file, run["n_test"])
+        # An export may decide a near tie differently from Keras, which measured the run.
+        if same and math.isclose(entry["clean"]["accuracy"], run["test_accuracy"], abs_tol=2.5 / run["n_test"]):
+            mean, worst = entry["mean"], entry["worst"]
+            return [
+                f"On corrupted test images ({len(entry['kinds'])} kinds at five severities): mean accuracy "
+                f"{mean['accuracy']:.4f}; worst kind {worst['kind']}, {worst['accuracy']:.4f}; mean expected "
+                f"calibration error {mean['expected_calibration_error']:.3f}"
+            ]
+    return []
 
 
 def _speed(prefix: str, run: dict) -> list[str]:

@@ -446,6 +446,29 @@ def novelty_scores() -> str:
     return table(rows, left=2)
 
 
+def robustness() -> str:
+    """What corrupted images cost each model: accuracy and calibration, and the everyday changes one by one."""
+    entries = read("robustness.json")["models"]
+    changes = [change["kind"] for change in entries[0]["everyday"]]
+    head = ("model", "images", "clean", "corrupted", "worst kind", "calibration error, clean", "corrupted")
+    rows = [(*head, *changes)]
+    for entry in entries:
+        clean, mean, worst = entry["clean"], entry["mean"], entry["worst"]
+        rows.append(
+            (
+                f"{entry['network']}, {entry['dataset']}",
+                f"{entry['images']:,}",
+                f"{clean['accuracy']:.4f}",
+                f"{mean['accuracy']:.4f}",
+                f"{worst['accuracy']:.4f} ({worst['kind']})",
+                f"{clean['expected_calibration_error']:.3f}",
+                f"{mean['expected_calibration_error']:.3f}",
+                *(f"{change['accuracy']:.4f}" for change in entry["everyday"]),
+            )
+        )
+    return table(rows, left=1)
+
+
 def faults() -> str:
     """What `make faults` did, how often, and what came of it; made from its record, if there is one."""
     if not (OUTPUT / "faults.json").exists():
@@ -489,5 +512,6 @@ TABLES = {
     "digit_reading": digit_reading,
     "novelty": novelty,
     "novelty_scores": novelty_scores,
+    "robustness": robustness,
     "faults": faults,
 }

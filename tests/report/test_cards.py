@@ -148,6 +148,26 @@ def test_what_was_not_measured_or_is_of_another_model_is_left_out(folder):
     assert card_of("custom_cnn") == alone, "one seed is no spread"
 
 
+def test_a_card_names_mean_and_worst_kind_of_this_very_model_on_corrupted_images(folder):
+    results(folder, "cifar100")
+    alone, accuracy = card_of("cifar100"), sum(range(30, 50)) / 1000
+
+    def card_with(accuracy, title=TITLE, images=1000):
+        entry = {"title": title, "file": MODELS["cifar100"].file, "images": images}
+        entry["kinds"] = [{"kind": "some noise"}] * 19
+        entry["clean"] = {"accuracy": accuracy}
+        entry["mean"] = {"accuracy": 0.51234, "expected_calibration_error": 0.21234}
+        entry["worst"] = {"kind": "some noise", "accuracy": 0.11234}
+        write(folder, "robustness.json", {"models": [entry]})
+        return card_of("cifar100")
+
+    metrics = section(card_with(accuracy + 0.001), "Metrics")  # an export took another side in a near tie
+    assert "19 kinds at five severities): mean accuracy 0.5123; worst kind some noise, 0.1123" in metrics
+    assert "calibration error 0.212" in metrics
+    for other in ((accuracy + 0.01,), (accuracy, "An older network"), (accuracy, TITLE, 50)):
+        assert card_with(*other) == alone
+
+
 def test_there_is_a_card_for_each_finished_run_on_real_data_and_no_other(folder):
     assert cards.cards() == {}
     results(folder, "custom_cnn", dataset="digits")

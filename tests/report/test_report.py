@@ -156,6 +156,19 @@ def test_the_table_of_exports_says_which_failed_and_leaves_open_what_was_not_mea
     assert "| 9.4 | 98.8% | 2e-07 |" in tables.exports(), "where it is known"
 
 
+def test_the_table_of_robustness_names_mean_worst_kind_and_every_everyday_change(monkeypatch):
+    metrics = {"accuracy": 0.81234, "expected_calibration_error": 0.01234}
+    entry = {"network": "some CNN", "dataset": "some data", "images": 1234, "clean": metrics}
+    entry["mean"] = {"accuracy": 0.51234, "expected_calibration_error": 0.21234}
+    entry["worst"] = {"kind": "some noise", "accuracy": 0.11234}
+    entry["everyday"] = [{"kind": "a blur", **metrics}, {"kind": "a turn", **metrics, "accuracy": 0.71234}]
+    monkeypatch.setattr(tables, "read", lambda name: {"models": [entry]})
+    head, _, row = tables.robustness().splitlines()
+    assert head.endswith("| a blur | a turn |")
+    assert row.startswith("| some CNN, some data | 1,234 | 0.8123 | 0.5123 | 0.1123 (some noise) | 0.012 | 0.212 |")
+    assert row.endswith("| 0.8123 | 0.7123 |")
+
+
 def test_the_table_of_faults_counts_short_and_long_tests_of_one_thing_together(monkeypatch):
     tried = [
         {"what": "a bit flipped", "counts": {"times": 10, "refused": 3, "slowest_seconds": 2.5}},
