@@ -4,6 +4,7 @@
     python train_all.py --list                 # what there is, what is done, the time left
     python train_all.py --only "cifar100-*"    # these, whether they are done or not
     python train_all.py --dry-run              # the commands that would be run
+    python train_all.py --ray auto             # the runs on a Ray cluster, the reports here: docs/clusters.md
 
 The list is plan/product.py. A training run is done when its folder in output/runs/ holds its model and metrics; all
 else when output/runs/plan.json says so, unless something that it reads is newer. What fails is listed at the end.
@@ -13,7 +14,6 @@ import sys
 from dataclasses import dataclass
 
 import plan
-from pipeline import atomic_io
 from pipeline.config import flag, parse
 from pipeline.errors import exit_code
 
@@ -26,14 +26,16 @@ class Config:
     only: str | None = flag(None, "the tasks whose names match a pattern as of a shell, whether they are done or not")
     dry_run: bool = flag(False, "show the commands and do nothing")
     weights: str = flag("imagenet", "of ResNet50, as resnet50_transfer_learning.py takes them")
+    ray: str | None = flag(None, "auto, or the address of a Ray cluster's head node: run there, see docs/clusters.md")
+    storage: str | None = flag(None, "with --ray: folder that all its machines share, for checkpoints")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Work through the plan; 1 where a task failed."""
     config = parse(Config, argv, about=__doc__)
     whole = plan.product.plan(config.weights)
-    runs = plan.product.OUTPUT / "runs"
-    record = plan.tasks.Record(runs / "plan.json", plan.product.recorded_seconds())
+    path = plan.product.OUTPUT / "runs" / "plan.json"
+    record = plan.tasks.Record(path, plan.product.recorded_seconds())
     tasks = plan.tasks.chosen(whole, config.only)
     if config.list:
         print(plan.tasks.table(tasks, whole, record))
@@ -44,16 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         for task in tasks:
             print(plan.local.shown(task))
         return 0
-    runs.mkdir(parents=True, exist_ok=True)
-    lock = atomic_io.lock(runs / ".plan.lock")
-    try:
-        failed = plan.local.work(tasks, whole, record)
-    finally:
-        lock.release()
-    for name, why in failed.items():
-        print(f"failed: {name} ({why})", file=sys.stderr)
-    print(f"{len(tasks) - len(failed)} of {len(tasks)} tasks done", flush=True)
-    return 1 if failed else 0
+    return plan.execution.execute(tasks, whole, record, config.ray, config.storage)
 
 
 if __name__ == "__main__":

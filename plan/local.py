@@ -11,17 +11,21 @@ from plan.tasks import Record, Task, needed
 INTERRUPTED = (130, 143)  # exit codes of a script that Ctrl-C or SIGTERM has ended
 
 
-def work(tasks: list[Task], plan: list[Task], record: Record) -> dict[str, str]:
+def work(
+    tasks: list[Task], plan: list[Task], record: Record, failed_before: dict[str, str] | None = None
+) -> dict[str, str]:
     """Do tasks in their order; one that fails stops those that read its results, and no others.
 
+    Args:
+        failed_before: task name -> why, of the plan's tasks that were done elsewhere.
     Returns:
         task name -> why it failed, for those that did.
     Raises:
         KeyboardInterrupt, SystemExit: Ctrl-C, SIGTERM; the task's own process has ended then, its checkpoint saved.
     """
-    failed = {}
+    failed, elsewhere = {}, failed_before or {}
     for number, task in enumerate(tasks, 1):
-        lacking = [other.name for other in needed(task, plan) if other.name in failed]
+        lacking = [other.name for other in needed(task, plan) if other.name in failed or other.name in elsewhere]
         if lacking:
             failed[task.name] = f"left out, as it reads the results of {listed(lacking)}"
             continue
