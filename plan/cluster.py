@@ -193,7 +193,7 @@ def _submit(ray, tasks: list[Task], record: Record, storage: Path | None, shippe
     coordinator = ray.remote(Coordinator).options(num_cpus=0, scheduling_strategy=here).remote(places, str(logs))
     nodes = [entry["Resources"] for entry in ray.nodes() if entry["Alive"]]
     most = {name: max(resources.get(name, 0) for resources in nodes) for name in ("CPU", "GPU", "memory")}
-    remote = ray.remote(node.do).options(max_retries=RETRIES, scheduling_strategy="SPREAD")
+    remote, anywhere = ray.remote(node.do), {"max_retries": RETRIES, "scheduling_strategy": "SPREAD"}
     waiting = {}
     for task in tasks:
         needs = {
@@ -203,7 +203,7 @@ def _submit(ray, tasks: list[Task], record: Record, storage: Path | None, shippe
         }
         data_dir = None if shipped else os.environ.get("DATA_DIR")
         environment = {"shipped_data": shipped, "data_dir": data_dir, "storage": str(storage) if storage else None}
-        reference = remote.options(**needs, name=task.name).remote(
+        reference = remote.options(**needs, **anywhere, name=task.name).remote(
             task.name, command_there(task), task.files, coordinator, **environment
         )
         waiting[reference] = task
