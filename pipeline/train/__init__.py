@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules={
         "checkpoint",
         "fine_tuning",
+        "hosts",
         "identity",
         "interrupt",
         "loop",

@@ -7,30 +7,35 @@ folder of their own that is gone at the end, and get the checkpoint to go on fro
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import json
 import os
 import sys
-import threading
-import time
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.backend import keras
-from pipeline.errors import UserError
+from pipeline.errors import Interrupted, UserError
 
 PORT = 8476  # of the first host, unless its address names another
 SILENT_SECONDS = 20  # without a sign of life, after which a host is taken for dead
-LAST_SECONDS = 3600  # that the others wait at the end for the first host, which evaluates
+LAST_SECONDS = 900  # that the others wait at the end for the first host, which evaluates
 
 
 @dataclass(frozen=True)
 class Hosts:
-    """The machines of a run: their number, and which of them this is, from 0 on."""
+    """The machines of a run.
+
+    number: of hosts; index: which of them this is, from 0 on; scratch: folder of a host that is not the first.
+    """
 
     number: int = 1
     index: int = 0
+    scratch: tempfile.TemporaryDirectory | None = None
 
     @property
     def first(self) -> bool:
@@ -38,7 +43,7 @@ class Hosts:
         return self.index == 0
 
     def part(self, batches):
-        """This host's part of every batch, see Part; the batches themselves where there is one host."""
+        """This host's rows of every batch, as a Keras PyDataset; the batches themselves where there is one host."""
         return batches if self.number == 1 else part_of(batches, self)
 
     def share(self, content: dict, files: list[Path], folder: Path) -> dict:
@@ -47,17 +52,49 @@ class Hosts:
         Args:
             content: the first host's is returned everywhere.
             files: of the first host; folder: where the other hosts write them.
+        Raises:
+            UserError: a host has gone.
         """
         if self.number == 1:
             return content
-        sent = json.dumps(content).encode()
-        content = json.loads(self._send(sent))
-        names = json.loads(self._send(json.dumps([file.name for file in files]).encode()))
-        for place, name in enumerate(names):
-            received = self._send(files[place].read_bytes() if self.first else b"")
-            if not self.first:
-                (folder / Path(name).name).write_bytes(received)
+        with self.all_there():
+            names = [file.name for file in files]
+            content, names = json.loads(self._send(json.dumps([content, names]).encode()))
+            for place, name in enumerate(names):
+                received = self._send(files[place].read_bytes() if self.first else b"")
+                if not self.first:
+                    (folder / name).write_bytes(received)
         return content
+
+    @contextlib.contextmanager
+    def all_there(self):
+        """A block that computes together with the other hosts.
+
+        Raises:
+            UserError: a host has gone.
+        """
+        try:
+            yield
+        except (UserError, Interrupted) as error:  # of this host: the others need not wait for it
+            self._leave(getattr(error, "code", 2))
+            raise
+        except (RuntimeError, ValueError) as error:
+            if self.number == 1:
+                raise
+            self._leave(2)
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"another host has ended or cannot be reached ({reason[:100]}); the last checkpoint is kept, go on "
+                "with --resume, on as many hosts as there are"
+            ) from error
+
+    def _leave(self, code: int) -> None:
+        """Let this process end with a code without JAX' farewell, which would wait for the other hosts."""
+        if self.number == 1:
+            return
+        if self.scratch:
+            self.scratch.cleanup()
+        atexit.register(_end, code)  # handlers run in reverse order, so JAX' own is not reached
 
     def _send(self, sent: bytes) -> bytes:
         """The first host's bytes, on every host."""
@@ -66,6 +103,12 @@ class Hosts:
         size = int(multihost_utils.broadcast_one_to_all(np.int32(len(sent))))
         padded = np.frombuffer(sent, np.uint8) if self.first else np.zeros(size, np.uint8)
         return bytes(np.asarray(multihost_utils.broadcast_one_to_all(padded)))
+
+
+def _end(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def join(addresses: str | None, index: int) -> Hosts:
@@ -102,7 +145,7 @@ def join(addresses: str | None, index: int) -> Hosts:
     except (RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"the {len(names)} hosts did not meet at {first} ({reason})") from error
-    return Hosts(len(names), index)
+    return Hosts(len(names), index, tempfile.TemporaryDirectory() if index else None)
 
 
 def part_of(batches, hosts: Hosts):
