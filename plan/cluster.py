@@ -5,6 +5,7 @@ sends it log and checkpoints while a run goes on, and the next node takes the ru
 """
 
 import contextlib
+import fnmatch
 import io
 import os
 import shutil
@@ -38,8 +39,8 @@ def pack(folder: Path, pattern: str) -> bytes:
     return packed.getvalue()
 
 
-def unpack(packed: bytes, folder: Path) -> None:
-    """Write the files of an archive of pack() to a folder, and delete the checkpoints there that it lacks."""
+def unpack(packed: bytes, folder: Path, pattern: str) -> None:
+    """Write the files of an archive of pack() to a folder, and delete the checkpoints of its pattern that it lacks."""
     folder.mkdir(parents=True, exist_ok=True)
     names = set()
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
@@ -48,9 +49,9 @@ def unpack(packed: bytes, folder: Path) -> None:
             names.add(name)
             with atomic_io.replacing(folder / name) as temporary:
                 temporary.write_bytes(archive.extractfile(member).read())
-    for checkpoint in folder.glob("*checkpoint*.npz"):
-        if checkpoint.name not in names:
-            checkpoint.unlink()
+    for path in folder.glob(pattern):
+        if path.name not in names and fnmatch.fnmatchcase(path.name, "*checkpoint*.npz"):
+            path.unlink()
 
 
 class Coordinator:
@@ -77,7 +78,8 @@ class Coordinator:
 
     def keep(self, name: str, packed: bytes) -> None:
         """Take in a task's files."""
-        unpack(packed, Path(self.places[name][0]))
+        folder, pattern = self.places[name]
+        unpack(packed, Path(folder), pattern)
 
     def report(self, name: str, machine: str, log: str) -> bool:
         """Take in the next part of a task's log; whether it shall go on."""
@@ -169,7 +171,7 @@ def stage(tasks: list[Task], folder: Path) -> bool:
 
 def _inputs(task: Task) -> list[Path]:
     """Files and folders that a task's flags name, but for its own folder of results."""
-    words = [word for word in task.command[1:] if word != str(task.folder)]
+    words = [word for word in task.command[1:] if word != str(task.folder) and word not in registry.SOURCES]
     return [Path(word) for word in words if not word.startswith("-") and Path(word).exists()]
 
 

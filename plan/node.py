@@ -1,5 +1,6 @@
 """What a node of a Ray cluster does with a task: its script in a process, log and checkpoints sent on meanwhile."""
 
+import collections
 import contextlib
 import os
 import platform
@@ -22,20 +23,19 @@ class Log:
     """What a process prints, read by a thread, so that the process never waits for its reader."""
 
     def __init__(self, process):
-        self.process, self.unsent, self.last = process, "", ""
+        self.process, self.unsent, self.last = process, collections.deque(), ""
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
 
     def _read(self):
         for line in self.process.stdout:
             print(line, end="", flush=True)  # to Ray's own log of this worker
-            self.unsent += line
+            self.unsent.append(line)
             self.last = line.strip() or self.last
 
     def take(self) -> str:
         """What was printed since the last time."""
-        taken, self.unsent = self.unsent, ""
-        return taken
+        return "".join(self.unsent.popleft() for _ in range(len(self.unsent)))
 
 
 def do(
@@ -71,7 +71,7 @@ def do(
     folder.mkdir(parents=True, exist_ok=True)
     try:
         if not any(folder.glob(files)):
-            cluster.unpack(begun, folder)
+            cluster.unpack(begun, folder, files)
         wait_for_locks(folder)
         process = subprocess.Popen(
             [sys.executable, "-m", "plan.watched", *command, "--output-dir", str(folder)],

@@ -118,18 +118,14 @@ def read(script: str, words: list[str], seeds: str) -> Sweep:
 
 
 def _flags(setting: dict[str, str]) -> list[str]:
-    return [f"{flag}={value}" for flag, value in setting.items()]
+    return [word for pair in setting.items() for word in pair]
 
 
 def tasks(sweep: Sweep, folder: Path) -> list[tuple[dict[str, str], int, Task]]:
     """(setting, seed, task) of every run; all settings with the first seed come first."""
-    datasets = ()
+    datasets = sweep.axes.get("--dataset", (script_config(sweep.script).dataset,))
     if "--dataset" in sweep.fixed:
         datasets = (sweep.fixed[sweep.fixed.index("--dataset") + 1],)
-    elif "--dataset" in sweep.axes:
-        datasets = sweep.axes["--dataset"]
-    else:
-        datasets = (script_config(sweep.script).dataset,)
     found = []
     for seed in sweep.seeds:
         for setting in sweep.settings():
@@ -168,38 +164,15 @@ def table(groups: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def draw(groups: list[dict], title: str, path: Path) -> None:
-    """Dot plot: a row for each setting, best on top, with every seed's validation accuracy, mean and deviation."""
-    from matplotlib.figure import Figure
-
-    from pipeline import style
-
-    figure = Figure((8, 1.6 + 0.4 * len(groups)), layout="constrained")
-    axes = figure.subplots()
-    for row, group in enumerate(reversed(groups)):
-        seeds = [run["validation_accuracy"] for run in group["runs"]]
-        axes.plot(seeds, [row] * len(seeds), "o", color=style.GREY, markersize=5, label="one seed")
-        axes.errorbar(
-            group["mean"], row, xerr=group["std"] or 0, fmt="D", color=style.BLUE, capsize=4, label="mean ± std"
-        )
-    axes.set_yticks(range(len(groups)), [group["label"] for group in reversed(groups)])
-    axes.set_xlabel("validation accuracy")
-    axes.set_ylim(-0.6, len(groups) - 0.4)
-    axes.grid(axis="x")
-    handles, labels = axes.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    axes.legend(unique.values(), unique.keys(), loc="upper left", bbox_to_anchor=(1, 1), fontsize=style.SMALL)
-    style.heading(figure, "Validation accuracy over settings and seeds", title)
-    style.save(figure, path)
-
-
 def write(sweep: Sweep, groups: list[dict], folder: Path) -> None:
     """sweep.csv, sweep.json and sweep.png in a folder."""
-    import pandas as pd
+    import pandas as pd  # here: it takes a second, and Matplotlib, too
+
+    from plan import sweep_plot
 
     rows = [{**group["setting"], **{name: group[name] for name in ("mean", "std", "n")}} for group in groups]
     rows = [{name.strip("-").replace("-", "_"): value for name, value in row.items()} for row in rows]
     atomic_io.write_csv(folder / "sweep.csv", pd.DataFrame(rows))
     about = {"schema": 1, "script": sweep.script, "fixed": list(sweep.fixed), "seeds": list(sweep.seeds)}
     atomic_io.write_json(folder / "sweep.json", {**about, "settings": groups})
-    draw(groups, " ".join([sweep.script, *sweep.fixed]), folder / "sweep.png")
+    sweep_plot.draw(groups, " ".join([sweep.script, *sweep.fixed]), folder / "sweep.png")

@@ -129,7 +129,7 @@ def join(addresses: str | None, index: int) -> Hosts:
         raise UserError(f"--hosts takes the addresses of two machines or more, as 10.0.0.1,10.0.0.2; got {addresses}")
     if index >= len(names):
         raise UserError(f"--host {index}: of {len(names)} hosts the last one is {len(names) - 1}")
-    if os.environ.get("KERAS_BACKEND", "tensorflow") != "jax" or keras.backend.backend() != "jax":
+    if keras.backend.backend() != "jax":
         raise UserError("--hosts needs the JAX backend; install jax and set the environment variable KERAS_BACKEND=jax")
     import jax
 

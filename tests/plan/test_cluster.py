@@ -25,9 +25,10 @@ def test_files_arrive_whole_and_checkpoints_of_the_past_go(tmp_path):
     for name in ("a_metrics.json", "z_model.h5", "a_checkpoint.npz", ".a_run.lock"):
         (there / name).write_bytes(name.encode())
     (here / "a_tail_checkpoint.npz").touch()
+    (here / "other_checkpoint.npz").write_text("of another run")
     (here / "log").write_text("kept")
-    cluster.unpack(cluster.pack(there, "*"), here)
-    names = {"a_metrics.json", "z_model.h5", "a_checkpoint.npz", "log"}
+    cluster.unpack(cluster.pack(there, "*"), here, "[a-z]_*")
+    names = {"a_metrics.json", "z_model.h5", "a_checkpoint.npz", "other_checkpoint.npz", "log"}
     assert {path.name for path in here.iterdir()} == names
     assert (here / "z_model.h5").read_bytes() == b"z_model.h5" and (here / "log").read_text() == "kept"
 
@@ -36,7 +37,7 @@ def test_an_archive_writes_to_its_own_folder_alone(tmp_path):
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         archive.addfile(tarfile.TarInfo("../outside"), io.BytesIO())
-    cluster.unpack(packed.getvalue(), tmp_path / "in")
+    cluster.unpack(packed.getvalue(), tmp_path / "in", "*")
     assert (tmp_path / "in" / "outside").exists() and not (tmp_path / "outside").exists()
 
 
