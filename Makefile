@@ -30,49 +30,11 @@ faults: .venv/installed-dev
 	$(BIN)/python -m pytest tests/faults -m "" --record output/faults.json
 	$(MAKE) report
 
-# Everything on real data, in order, but for make faults, benchmarks/explanation_cost.py, benchmarks/page.py and sprint's seed 3;
-# each run goes on where it was interrupted. It may take a day or more on two cores. The default recipes' runs are named
-# here, because that of seed 0 would go to output/ itself.
-CIFAR := $(BIN)/python cifar100_cnn.py --resume
-MNIST := $(BIN)/python mnist_classification.py --resume
+# Everything on real data, but for make faults, benchmarks/explanation_cost.py and benchmarks/page.py: plan/product.py.
+# It goes on where it was interrupted, and may take a day or more on two cores.
 WEIGHTS := imagenet# or the file of some of ResNet50's layers
 train: .venv/installed-export
-	for seed in 0 1 2; do \
-	  $(CIFAR) --tta --seed $$seed --output-dir output/runs/cifar100-fast-seed$$seed && \
-	  $(CIFAR) --recipe sprint --seed $$seed && \
-	  $(MNIST) --recipe tiny --seed $$seed && \
-	  $(MNIST) --recipe best --seed $$seed || exit; \
-	done
-	for seed in 0 1 2 3 4; do \
-	  $(MNIST) --seed $$seed --output-dir output/runs/custom_cnn-default-seed$$seed && \
-	  $(MNIST) --recipe sprint --seed $$seed && $(MNIST) --recipe sprint75 --seed $$seed || exit; \
-	done
-	$(MNIST) --ensemble 3
-	$(CIFAR) --labels fine --tta
-	$(CIFAR) --recipe best --tta
-	$(CIFAR) --recipe best --labels fine --tta
-	$(CIFAR) --recipe baseline
-	$(BIN)/python resnet50_transfer_learning.py --resume --weights $(WEIGHTS) \
-	  --output-dir output/runs/resnet50-pretrained-seed0
-	cp output/runs/resnet50-pretrained-seed0/resnet50_* output/
-	$(BIN)/python collect_results.py
-	$(BIN)/python data_overview.py
-	$(BIN)/python error_analysis.py
-	$(BIN)/python export_model.py || test $$? -eq 1  # 1: an export failed its check; the others are there
-	$(BIN)/python model_comparison.py --rounds 12
-	$(BIN)/python gradcam.py
-	$(BIN)/python benchmarks/faithfulness.py
-	$(BIN)/python benchmarks/robustness.py
-	$(BIN)/python benchmarks/batch_norm.py
-	$(BIN)/python benchmarks/epoch_account.py
-	$(BIN)/python benchmarks/input_pipeline.py
-	$(BIN)/python benchmarks/start_up.py
-	$(BIN)/python benchmarks/scaling.py
-	$(BIN)/python benchmarks/kernels.py
-	$(BIN)/python experiments/resnet50_transfer.py --weights $(WEIGHTS)
-	$(BIN)/python experiments/start_from.py
-	$(BIN)/python experiments/cifar100_ablation.py || test $$? -eq 1  # 1: a variant's training failed; the others are there
-	$(MAKE) report
+	$(BIN)/python train_all.py --weights "$(WEIGHTS)"
 
 # The numbers in README.md, README.tr.md, technical_report.md, docs/reliability.md and docs/scaling.md, and the model
 # cards, from the result files in output/.

@@ -5,7 +5,7 @@
 Looks in output/ and output/runs/*/, takes the runs on real data with a recipe's own settings (or with fine labels, or
 an ensemble of three), and writes output/<prefix>_results.json and <prefix>_time_to_accuracy.png. Seeds whose folder is
 gone stay in the file as they were. The default recipe's best seed on validation becomes the model in output/; so does
-that of CIFAR-100's recipe best, beside it.
+that of CIFAR-100's recipe best, beside it, and ResNet50's run in output/runs/resnet50-pretrained-seed0/.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ from pipeline.errors import UserError, exit_code
 
 CONFIGS = {"cifar100": cifar100_cnn.Config, "custom_cnn": mnist_classification.Config}
 SHIPPED = {"cifar100": ("fast", "best"), "custom_cnn": ("default",)}
+RESNET50 = Path("runs", "resnet50-pretrained-seed0", "resnet50_metrics.json")  # in the folder of results
 GOALS = {"cifar100": (0.75, "0.75: the original description,\non test images")}
 # What may differ from a recipe in runs that are collected, as a result of their own.
 COLLECTED = ({}, {"labels": "fine"}, {"ensemble": 3})
@@ -167,12 +168,18 @@ def ship(recipe: str, results: dict, files: dict, folder: Path) -> None:
     if best is None:
         print(f"{recipe}: seed {seed} did best on validation, but its files are gone; {folder} stays as it is")
         return
+    if copy_run(best, folder):
+        print(f"{folder}: now holds the run of {best.parent}, the best of its recipe on validation")
+
+
+def copy_run(best: Path, folder: Path) -> bool:
+    """Copy a finished run, given by its metrics.json, unless it lies in the folder already; whether it was copied."""
     if (folder / best.name).exists() and atomic_io.read_json(folder / best.name) == atomic_io.read_json(best):
-        return
+        return False
     for file in (*others_of(best), best):  # the metrics last: they stand for all
         with atomic_io.replacing(folder / file.name) as temporary:
             shutil.copyfile(file, temporary)
-    print(f"{folder}: now holds the run of {best.parent}, the best of its recipe on validation")
+    return True
 
 
 def others_of(metrics: Path) -> list[Path]:
@@ -207,6 +214,8 @@ def main(argv: list[str] | None = None) -> int:
             over = result["test_accuracy"]
             deviation = "" if over["std"] is None else f" ± {over['std']:.4f}"
             print(f"{prefix} {label}: test accuracy {over['mean']:.4f}{deviation}, n = {over['n']}")
+    if (folder / RESNET50).exists() and copy_run(folder / RESNET50, folder):
+        print(f"{folder}: now holds the run of {(folder / RESNET50).parent}")
     if empty:
         raise UserError(f"no finished run of a recipe in {folder} or {folder / 'runs'}; run {cifar100_cnn.__name__}.py")
     return 0

@@ -109,6 +109,13 @@ class RunConfig:
         "number of devices to divide each batch among, or all; more than one needs KERAS_BACKEND=jax",
         recorded=False,
     )
+    hosts: str | None = flag(
+        None,
+        "addresses of the machines that train this run together, as 10.0.0.1,10.0.0.2, each started with its --host; "
+        "needs KERAS_BACKEND=jax, and takes all devices of each",
+        recorded=False,
+    )
+    host: int = flag(0, "which of --hosts this machine is; the first, 0, writes the files", minimum=0, recorded=False)
     deterministic: bool = flag(
         False, "ask for the same numbers in every run on a GPU too, slower; on a CPU they are anyway", recorded=False
     )

@@ -89,6 +89,7 @@ def test_help_and_a_refused_flag_need_no_keras(tmp_path):
     heavy = ["keras", "tensorflow", "sklearn", "matplotlib", "pandas", "scipy", "h5py"]
     scripts = ["cifar100_cnn", "mnist_classification", "resnet50_transfer_learning", "gradcam", "predict"]
     scripts += ["model_comparison", "export_model", "error_analysis", "collect_results", "data_overview"]
+    scripts += ["train_all", "sweep"]
     code = (
         "import importlib, sys\n"
         "from pipeline import errors\n"

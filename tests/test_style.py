@@ -22,6 +22,7 @@ from pipeline.data import cifar100_labels, toy
 from pipeline.deploy import comparison_plot
 from pipeline.evaluate import plots
 from pipeline.explain import plots as explain_plots
+from plan import sweep_plot
 
 NOWHERE = Path("nowhere.png")
 TITLE = "Some network with a rather long name on some data set (recipe default, 20 epochs, seed 0)"
@@ -86,6 +87,12 @@ def ablation():
     return ablation_table.merged([], rows)
 
 
+def swept():
+    runs = [{"validation_accuracy": 0.7}, {"validation_accuracy": 0.71}]
+    several = {"label": "learning_rate=0.1, epochs=5", "runs": runs, "mean": 0.705, "std": 0.007, "n": 2}
+    return [several, {"label": "learning_rate=0.2, epochs=5", "runs": runs[:1], "mean": 0.7, "std": None, "n": 1}]
+
+
 def faithfulness():
     row = {"deletion_gain_over_random": 0.1, "insertion_gain_over_random": 0.2, "likeness_0_percent_random": 0.5}
     row |= {"deletion_gain_over_random_error": 0.01, "insertion_gain_over_random_error": 0.02}
@@ -136,9 +143,10 @@ DRAWINGS = {
     "faithfulness": lambda path: explain_plots.faithfulness(*faithfulness(), TITLE, path),
     "comparison": lambda path: comparison_plot.draw(comparison(), path),
     "transfer": lambda path: transfer_plot.draw(transfer(), "MNIST", path),
+    "sweep": lambda path: sweep_plot.draw(swept(), TITLE, path),
     "ablation": lambda path: ablation_table.plot(ablation(), ablation_table.summary(ablation()), TITLE, path),
 }
-MODULES = (plots, explain_plots, comparison_plot, transfer_plot, ablation_table)
+MODULES = (plots, explain_plots, comparison_plot, transfer_plot, ablation_table, sweep_plot)
 
 
 @pytest.fixture
@@ -248,7 +256,7 @@ def test_the_font_has_every_sign_that_is_used():
 
 def test_colors_and_sizes_are_set_in_one_place():
     own = re.compile(r"fontsize=\d|[\"']#[0-9A-Fa-f]{6}[\"']|rcParams|dpi=|frameon|import seaborn")
-    packages = ("pipeline", "experiments", "benchmarks")
+    packages = ("pipeline", "experiments", "benchmarks", "plan")
     sources = [*PROJECT.glob("*.py"), *(path for name in packages for path in (PROJECT / name).rglob("*.py"))]
     assert len(sources) > 50
     found = {path.name for path in sources if own.search(path.read_text(encoding="utf-8"))}

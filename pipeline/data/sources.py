@@ -35,7 +35,12 @@ def folders(data_dir: str | None) -> list[Path]:
 
 def present(name: str, places: list[Path]) -> bool:
     """Whether a named data set is on disk, so that loading it downloads nothing."""
-    return any(_found(name, folder) for folder in places)
+    return bool(files_of(name, places))
+
+
+def files_of(name: str, places: list[Path]) -> tuple[Path, ...]:
+    """The files of a named data set on disk, or the one folder or archive that holds it; () where there is none."""
+    return next(filter(None, (_found(name, folder) for folder in places)), ())
 
 
 def content_of(folder: Path) -> str:
@@ -53,9 +58,7 @@ def read(name: str, places: list[Path]) -> Decoded:
     Raises:
         UserError: nothing usable there, a damaged file, another data set, or no network.
     """
-    found = next(filter(None, (_found(name, folder) for folder in places)), None)
-    if found is None:
-        found = _downloaded(name, places)
+    found = files_of(name, places) or _downloaded(name, places)
     print(f"reading {', '.join(map(str, found))}")
     return _read_cifar(name, found[0]) if name in CIFAR else _read_gray(name, found)
 

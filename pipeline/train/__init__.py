@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "checkpoint",
         "fine_tuning",
         "flops",
+        "hosts",
         "identity",
         "interrupt",
         "loop",

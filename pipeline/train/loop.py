@@ -286,7 +286,8 @@ def fit(
             )
             progress = Progress(epoch, epochs, batches.first + len(batches), begun, deferred, vectors)
             try:
-                row = one_epoch(model, batches, validation, progress, callbacks)
+                with run.hosts.all_there():
+                    row = one_epoch(model, run.hosts.part(batches), validation, progress, callbacks)
             except Interrupted:
                 save(step=progress.step, seconds=progress.seconds(), **progress.averages(progress.logs))
                 raise

@@ -16,6 +16,7 @@ from pipeline.errors import UserError
 from pipeline.evaluate import evaluation
 from pipeline.models import novelty, probabilities, saved_model
 from pipeline.train import checkpoint, identity
+from pipeline.train.hosts import join
 from pipeline.train.tensorboard import TensorBoardLog
 
 SCHEMA = 1  # of metrics.json
@@ -27,7 +28,8 @@ FILES += ("metrics.json", "*checkpoint.npz")
 class Run:
     """A training run, from the script's first line to its last.
 
-    Sets Keras' precision, seeds, determinism and devices, so it comes before the model.
+    Meets the other hosts if there are any, and sets Keras' precision, seeds, determinism and devices, so it comes
+    before the model.
 
     Args:
         prefix: of every file it writes ("cifar100", "custom_cnn", "resnet50").
@@ -43,7 +45,10 @@ class Run:
 
     def __init__(self, prefix: str, model_file: str, model_name: str, config, dataset, files: dict | None = None):
         self.prefix, self.config, self.dataset = prefix, config, dataset
+        self.hosts = join(config.hosts, config.host)
         self.folder = identity.output_folder(config, prefix)
+        if self.hosts.scratch:
+            self.folder = Path(self.hosts.scratch.name)
         self.model_path = self.folder / model_file
         self.best_path = self.folder / f"best_{model_file}"
         self._refuse_overwriting_the_start()
@@ -57,7 +62,8 @@ class Run:
         self.precision = backend.use_precision(config.precision)
         keras.utils.set_random_seed(config.seed)
         backend.use_determinism(config.deterministic)
-        self.n_devices = backend.use_devices(config.devices, min(config.batch_size, len(dataset.x_train)))
+        devices = "all" if config.hosts else config.devices
+        self.n_devices = backend.use_devices(devices, min(config.batch_size, len(dataset.x_train)))
         self.settings = identity.recorded(config) | {"precision": self.precision}
         self.files = files
         self.commit = backend.commit()  # now: the code may have moved on by the end of a long run
@@ -146,7 +152,8 @@ class Run:
                 or the folder was named by the settings alone, so that nobody meant to replace that run.
         """
         with self.holding_folder():
-            finished = self._finished()
+            finished = self._finished() if self.hosts.first else None
+            finished = self._agreed(finished)
         if finished:
             self.lock.release()
             again = "" if self.config.resume else "; to train it again, choose another --output-dir"
@@ -169,6 +176,18 @@ class Run:
         if resume and lacks_tta:
             raise UserError(f"{path} is of a run that finished without --tta; run it again without --resume")
         return not lacks_tta
+
+    def _agreed(self, finished: bool | None) -> bool:
+        """What the first host found, on every host, with its checkpoints; UserError where the settings differ."""
+        files = []
+        if self.config.resume:
+            files = sorted(self.folder.glob(f"{self.prefix}_*checkpoint*.npz"))
+        found = self.hosts.share({"finished": finished, "identity": self.identity}, files, self.folder)
+        changed = identity.differences(found["identity"], self.identity)
+        if changed:
+            listed = ", ".join(f"{name} {how}" for name, how in changed.items())
+            raise UserError(f"host {self.hosts.index} was started with other settings than the first: {listed}")
+        return found["finished"]
 
     def checkpoints(self) -> set[Path]:
         """The checkpoints of all phases; of one that was cut off while it was written, only the one before is there."""
@@ -205,7 +224,8 @@ class Run:
     def finish(self, model, tta: dict | None = None, **extra) -> dict:
         """Save the model, read the test set once with the saved file, write every result, and unlock the folder.
 
-        metrics.json comes last, and the checkpoints go then: with them there, a metrics.json is an earlier run's.
+        metrics.json comes last, and the checkpoints go then: with them there, a metrics.json is an earlier run's. Of
+        several hosts the first one does it, and the others return an empty dict.
 
         Args:
             model: the trained model.
@@ -213,7 +233,7 @@ class Run:
             extra: further plain entries of metrics.json.
         """
         with self.holding_folder():
-            result = self._finish(model, tta, extra)
+            result = self._finish(model, tta, extra) if self.hosts.first else {}
         self.lock.release()
         return result
 

@@ -234,6 +234,19 @@ def test_only_the_files_of_the_run_itself_are_shipped(tmp_path):
     assert not (tmp_path / "cifar100_cnn_best_exports.json").exists()
 
 
+def test_the_run_of_resnet50_is_shipped_and_one_of_another_folder_is_not(tmp_path):
+    finished_run(tmp_path / "runs" / "one")
+    for name, seed in (("resnet50-pretrained-seed0", 0), ("resnet50-pretrained-seed1", 1)):
+        run = tmp_path / "runs" / name
+        run.mkdir()
+        (run / "resnet50_metrics.json").write_text(json.dumps({"seed": seed}))
+        (run / "resnet50_history.csv").touch()
+        (run / "resnet50_model.h5").write_text(f"model {seed}")
+    collected(tmp_path)
+    assert json.loads((tmp_path / "resnet50_metrics.json").read_text()) == {"seed": 0}
+    assert (tmp_path / "resnet50_model.h5").read_text() == "model 0" and (tmp_path / "resnet50_history.csv").exists()
+
+
 def test_a_run_without_the_cross_entropy_on_validation_images_counts_without_it(tmp_path):
     for seed in (0, 1):
         finished_run(tmp_path / "runs" / str(seed), "baseline", seed=seed)

@@ -1,0 +1,171 @@
+"""One run on several machines: each holds all weights and takes an equal part of every batch.
+
+Every host runs the same script with the same random numbers. JAX adds up the gradients over the network, so the numbers
+are those of one machine with the same batch, up to rounding. Only the first host's files count: the others write to a
+folder of their own that is gone at the end, and get the checkpoint to go on from over the network.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.backend import keras
+from pipeline.errors import Interrupted, UserError
+
+PORT = 8476  # of the first host, unless its address names another
+SILENT_SECONDS = 20  # without a sign of life, after which a host is taken for dead
+LAST_SECONDS = 900  # that the others wait at the end for the first host, which evaluates
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """The machines of a run.
+
+    number: of hosts; index: which of them this is, from 0 on; scratch: folder of a host that is not the first.
+    """
+
+    number: int = 1
+    index: int = 0
+    scratch: tempfile.TemporaryDirectory | None = None
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the host whose files count."""
+        return self.index == 0
+
+    def part(self, batches):
+        """This host's rows of every batch, as a Keras PyDataset; the batches themselves where there is one host."""
+        return batches if self.number == 1 else part_of(batches, self)
+
+    def share(self, content: dict, files: list[Path], folder: Path) -> dict:
+        """Plain data and files of the first host, on every host.
+
+        Args:
+            content: the first host's is returned everywhere.
+            files: of the first host; folder: where the other hosts write them.
+        Raises:
+            UserError: a host has gone.
+        """
+        if self.number == 1:
+            return content
+        with self.all_there():
+            names = [file.name for file in files]
+            content, names = json.loads(self._send(json.dumps([content, names]).encode()))
+            for place, name in enumerate(names):
+                received = self._send(files[place].read_bytes() if self.first else b"")
+                if not self.first:
+                    (folder / name).write_bytes(received)
+        return content
+
+    @contextlib.contextmanager
+    def all_there(self):
+        """A block that computes together with the other hosts.
+
+        Raises:
+            UserError: a host has gone.
+        """
+        try:
+            yield
+        except (UserError, Interrupted) as error:  # of this host: the others need not wait for it
+            self._leave(getattr(error, "code", 2))
+            raise
+        except (RuntimeError, ValueError) as error:
+            if self.number == 1:
+                raise
+            self._leave(2)
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"another host has ended or cannot be reached ({reason[:100]}); the last checkpoint is kept, go on "
+                "with --resume, on as many hosts as there are"
+            ) from error
+
+    def _leave(self, code: int) -> None:
+        """Let this process end with a code without JAX' farewell, which would wait for the other hosts."""
+        if self.number == 1:
+            return
+        if self.scratch:
+            self.scratch.cleanup()
+        atexit.register(_end, code)  # handlers run in reverse order, so JAX' own is not reached
+
+    def _send(self, sent: bytes) -> bytes:
+        """The first host's bytes, on every host."""
+        from jax.experimental import multihost_utils
+
+        size = int(multihost_utils.broadcast_one_to_all(np.int32(len(sent))))
+        padded = np.frombuffer(sent, np.uint8) if self.first else np.zeros(size, np.uint8)
+        return bytes(np.asarray(multihost_utils.broadcast_one_to_all(padded)))
+
+
+def _end(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def join(addresses: str | None, index: int) -> Hosts:
+    """Meet the other hosts, before anything is computed.
+
+    Args:
+        addresses: of all hosts, with commas, the first one perhaps with a port; None: there is this machine alone.
+        index: which of them this is.
+    Raises:
+        UserError: a backend that cannot do it, an index that there is not, or hosts that do not come.
+    """
+    if not addresses:
+        if index:
+            raise UserError(f"--host {index} is one of several machines; name them all with --hosts")
+        return Hosts()
+    names = [name.strip() for name in addresses.split(",")]
+    if len(names) < 2 or not all(names):
+        raise UserError(f"--hosts takes the addresses of two machines or more, as 10.0.0.1,10.0.0.2; got {addresses}")
+    if index >= len(names):
+        raise UserError(f"--host {index}: of {len(names)} hosts the last one is {len(names) - 1}")
+    if keras.backend.backend() != "jax":
+        raise UserError("--hosts needs the JAX backend; install jax and set the environment variable KERAS_BACKEND=jax")
+    import jax
+
+    first = names[0] if ":" in names[0] else f"{names[0]}:{PORT}"
+    try:
+        jax.distributed.initialize(
+            first,
+            len(names),
+            index,
+            heartbeat_timeout_seconds=SILENT_SECONDS,
+            shutdown_timeout_seconds=LAST_SECONDS,
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"the {len(names)} hosts did not meet at {first} ({reason})") from error
+    return Hosts(len(names), index, tempfile.TemporaryDirectory() if index else None)
+
+
+def part_of(batches, hosts: Hosts):
+    """The rows of every batch that belong to a host, as a Keras PyDataset.
+
+    The whole batch is drawn and augmented on every host, so that the random numbers are those of one machine.
+    """
+
+    class Part(keras.utils.PyDataset):
+        def __init__(self):
+            super().__init__(workers=batches.workers, max_queue_size=batches.max_queue_size)
+            self.first = batches.first
+
+        def __len__(self):
+            return len(batches)
+
+        def __getitem__(self, index):
+            whole = batches[index]
+            size = len(whole[0]) // hosts.number
+            rows = slice(hosts.index * size, (hosts.index + 1) * size)
+            return tuple(array[rows] for array in whole)
+
+    return Part()

@@ -1,0 +1,275 @@
+"""A plan handed to a Ray cluster: a Ray task for every training run and study, its results brought back whole.
+
+The driver's machine belongs to the cluster. An actor there, the Coordinator, holds the folders of results: a node
+sends it log and checkpoints while a run goes on, and the next node takes the run up from there when the first has died.
+"""
+
+import contextlib
+import fnmatch
+import io
+import os
+import shutil
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+from pipeline import PROJECT, atomic_io
+from pipeline.data import registry, sources
+from pipeline.errors import UserError
+from plan import node
+from plan.tasks import Record, Task
+
+SHIPPED = 400_000_000  # bytes of data at most that travel with the code; Ray takes packages of up to 500 MiB
+RETRIES = 5  # of a task whose node died
+FAREWELL = 120  # seconds that running tasks have to save their checkpoints when the plan is interrupted
+INPUTS = "inputs"  # folder of the shipped files that commands name
+
+
+def pack(folder: Path, pattern: str) -> bytes:
+    """The files of a folder whose names match, as a tar archive; the metrics last, as they stand for all."""
+    found = [path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith(".")]
+    found.sort(key=lambda path: (path.name.endswith("_metrics.json"), path.name))
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for path in found:
+            with contextlib.suppress(FileNotFoundError):  # replaced by a newer one at this moment
+                archive.add(path, path.name)
+    return packed.getvalue()
+
+
+def unpack(packed: bytes, folder: Path, pattern: str) -> None:
+    """Write the files of an archive of pack() to a folder, and delete the checkpoints of its pattern that it lacks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = set()
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        for member in archive:
+            name = Path(member.name).name
+            names.add(name)
+            with atomic_io.replacing(folder / name) as temporary:
+                temporary.write_bytes(archive.extractfile(member).read())
+    for path in folder.glob(pattern):
+        if path.name not in names and fnmatch.fnmatchcase(path.name, "*checkpoint*.npz"):
+            path.unlink()
+
+
+class Coordinator:
+    """Ray actor on the driver's machine: the folders of results, the logs, and what runs where.
+
+    Args:
+        places: task name -> (folder, pattern of its files).
+        logs: folder for a log file of each task.
+    """
+
+    def __init__(self, places: dict[str, tuple[str, str]], logs: str):
+        self.places, self.logs = places, Path(logs)
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self.running: dict[str, tuple[str, str]] = {}
+        self.stopped = False
+
+    def begin(self, name: str, machine: str) -> bytes | None:
+        """What there is of a task so far, as an archive; None where the plan was stopped."""
+        if self.stopped:
+            return None
+        self.running[name] = (machine, "starting")
+        folder, pattern = self.places[name]
+        return pack(Path(folder), pattern)
+
+    def keep(self, name: str, packed: bytes) -> None:
+        """Take in a task's files."""
+        folder, pattern = self.places[name]
+        unpack(packed, Path(folder), pattern)
+
+    def report(self, name: str, machine: str, log: str) -> bool:
+        """Take in the next part of a task's log; whether it shall go on."""
+        lines = [line for line in log.replace("\r", "\n").splitlines() if line.strip()]
+        if lines:
+            self.running[name] = (machine, lines[-1].strip())
+            with open(self.logs / f"{name}.log", "a", encoding="utf-8") as file:
+                file.write(log)
+        return not self.stopped
+
+    def end(self, name: str) -> None:
+        """Note that a task runs no more."""
+        self.running.pop(name, None)
+
+    def state(self) -> dict[str, tuple[str, str]]:
+        """Task name -> (machine, last line of its log), of those that run."""
+        return self.running
+
+    def stop(self) -> None:
+        """Tell every task to save its checkpoint and end."""
+        self.stopped = True
+
+
+def work(tasks: list[Task], record: Record, address: str, storage: Path | None) -> dict[str, str]:
+    """Do tasks that read nothing but data on a cluster, as many at a time as its resources allow.
+
+    Args:
+        address: "auto", or host:port of the head node.
+        storage: folder on all machines for the checkpoints; None: they are sent to this machine.
+    Returns:
+        task name -> why it failed, for those that did.
+    Raises:
+        UserError: Ray is not installed, or there is no cluster at that address.
+    """
+    if not tasks:
+        return {}
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError("--ray needs Ray; install it with: pip install ray") from error
+    with tempfile.TemporaryDirectory() as folder:
+        shipped = stage(tasks, Path(folder))
+        # Ray would warn about its own environment variable for GPUs, whose new value is what is wanted here.
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        try:
+            ray.init(address, runtime_env={"working_dir": folder}, log_to_driver=False, logging_level="ERROR")
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(f"no Ray cluster at {address} ({reason}); start one with: ray start --head") from error
+        try:
+            return _submit(ray, tasks, record, storage, shipped)
+        finally:
+            ray.shutdown()
+
+
+def stage(tasks: list[Task], folder: Path) -> bool:
+    """Put the code, and what the commands name, into a folder that Ray sends to the nodes.
+
+    Returns:
+        whether the data sets that the tasks need are among it: they are where they are here and not too large.
+    """
+    for package in PROJECT.glob("*/__init__.py"):
+        shutil.copytree(package.parent, folder / package.parent.name, ignore=shutil.ignore_patterns("__pycache__"))
+    scripts = {task.command[0] for task in tasks if (PROJECT / task.command[0]).is_file()}
+    for script in {*scripts, *(path.name for path in PROJECT.glob("*.py"))}:
+        (folder / script).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(PROJECT / script, folder / script)
+    for task in tasks:
+        for path in _inputs(task):
+            target = folder / INPUTS / path.name
+            target.parent.mkdir(exist_ok=True)
+            if path.is_dir():
+                shutil.copytree(path, target, dirs_exist_ok=True)
+            else:
+                shutil.copyfile(path, target)
+    needed = {name for task in tasks for name in task.datasets if name in registry.SOURCES}
+    needed = {name for name in needed if not registry.is_toy(name)}
+    places = sources.folders(None)
+    if not needed or not all(sources.present(name, places) for name in needed):
+        return False
+    files = {file for name in needed for file in sources.files_of(name, places)}
+    if any(file.is_dir() for file in files) or sum(file.stat().st_size for file in files) > SHIPPED:
+        return False
+    (folder / "data").mkdir()
+    for file in files:
+        shutil.copyfile(file, folder / "data" / file.name)
+    return True
+
+
+def _inputs(task: Task) -> list[Path]:
+    """Files and folders that a task's flags name, but for its own folder of results."""
+    words = [word for word in task.command[1:] if word != str(task.folder) and word not in registry.SOURCES]
+    return [Path(word) for word in words if not word.startswith("-") and Path(word).exists()]
+
+
+def command_there(task: Task) -> list[str]:
+    """A task's command as a node takes it: without its folder of results, with the shipped files in their place."""
+    words = list(task.command)
+    if "--output-dir" in words:
+        place = words.index("--output-dir")
+        del words[place : place + 2]
+    shipped = {str(path): str(Path(INPUTS, path.name)) for path in _inputs(task)}
+    return [shipped.get(word, word) for word in words]
+
+
+def _submit(ray, tasks: list[Task], record: Record, storage: Path | None, shipped: bool) -> dict[str, str]:
+    """Hand all tasks to Ray, which runs them as there is room, and wait."""
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
+    places = {task.name: (str(task.folder.resolve()), task.files) for task in tasks}
+    logs = record.path.parent.resolve() / "logs"
+    coordinator = ray.remote(Coordinator).options(num_cpus=0, scheduling_strategy=here).remote(places, str(logs))
+    nodes = [entry["Resources"] for entry in ray.nodes() if entry["Alive"]]
+    most = {name: max(resources.get(name, 0) for resources in nodes) for name in ("CPU", "GPU", "memory")}
+    remote, anywhere = ray.remote(node.do), {"max_retries": RETRIES, "scheduling_strategy": "SPREAD"}
+    waiting = {}
+    for task in tasks:
+        needs = {
+            "num_cpus": min(task.cores, most["CPU"]),
+            "num_gpus": int(task.gpu and most["GPU"] > 0),
+            "memory": int(min(task.memory_gb * 1e9, most["memory"])),
+        }
+        data_dir = None if shipped else os.environ.get("DATA_DIR")
+        environment = {"shipped_data": shipped, "data_dir": data_dir, "storage": str(storage) if storage else None}
+        reference = remote.options(**needs, **anywhere, name=task.name).remote(
+            task.name, command_there(task), task.files, coordinator, **environment
+        )
+        waiting[reference] = task
+    print(f"{len(tasks)} tasks on {len(nodes)} nodes; logs in {logs}", flush=True)
+    try:
+        return _gather(ray, waiting, coordinator, record)
+    except (KeyboardInterrupt, SystemExit):
+        print("\nstopping; the runs save their checkpoints", file=sys.stderr)
+        ray.get(coordinator.stop.remote())
+        ray.wait(list(waiting), num_returns=len(waiting), timeout=FAREWELL)
+        raise
+
+
+def _gather(ray, waiting: dict, coordinator, record: Record) -> dict[str, str]:
+    """Wait for all tasks, with a table of what runs where; those that failed and why."""
+    failed, began, board = {}, {}, Board(len(waiting))
+    while waiting:
+        ready, _ = ray.wait(list(waiting), timeout=1)
+        state = ray.get(coordinator.state.remote())
+        for name in state:
+            began.setdefault(name, time.monotonic())
+        for reference in ready:
+            task = waiting.pop(reference)
+            try:
+                code, last = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                code, last = None, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            if code is not None and task.succeeded(code):
+                record.add(task, time.monotonic() - began.get(task.name, time.monotonic()))
+                board.say(f"done: {task.name}")
+            else:
+                failed[task.name] = last if code is None else f"exit code {code}: {last}"
+                board.say(f"failed: {task.name} ({failed[task.name]})")
+        running = {task.name: state[task.name] for task in waiting.values() if task.name in state}
+        board.show(running, len(waiting), len(failed))
+    board.clear()
+    return failed
+
+
+class Board:
+    """Live table in a terminal: what runs where, with the last line of its log. Elsewhere only what is said."""
+
+    def __init__(self, total: int):
+        self.total, self.lines = total, 0
+        self.terminal = sys.stdout.isatty()
+
+    def show(self, running: dict[str, tuple[str, str]], left: int, failed: int) -> None:
+        """Draw the table in the place of the one before."""
+        if not self.terminal:
+            return
+        width = shutil.get_terminal_size().columns - 1
+        rows = [f"  {name}  on {machine}  {line}" for name, (machine, line) in sorted(running.items())]
+        rows.append(f"{self.total - left} of {self.total} ended, {failed} failed, {len(running)} running")
+        self.clear()
+        print("\n".join(row[:width] for row in rows), flush=True)
+        self.lines = len(rows)
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self.clear()
+        print(text, flush=True)
+
+    def clear(self) -> None:
+        """Wipe the table."""
+        if self.lines:
+            print(f"\x1b[{self.lines}A\x1b[J", end="", flush=True)
+        self.lines = 0

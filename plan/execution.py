@@ -1,0 +1,41 @@
+"""A plan worked through, on this machine or on a Ray cluster, and what failed told at the end."""
+
+import sys
+from pathlib import Path
+
+from pipeline import atomic_io
+from pipeline.errors import UserError
+from plan import cluster, local
+from plan.tasks import Record, Task
+
+
+def execute(
+    tasks: list[Task], plan: list[Task], record: Record, address: str | None = None, storage: str | None = None
+) -> int:
+    """Do some tasks of a plan: 0, or 1 where some failed.
+
+    Args:
+        address: of a Ray cluster, "auto" for the one that this machine belongs to; None: on this machine alone.
+        storage: folder that all machines of the cluster share, for the checkpoints.
+    Raises:
+        UserError: another process works on this plan, or the cluster cannot be used.
+    """
+    if storage and not address:
+        raise UserError("--storage is a folder that the machines of a cluster share; it needs --ray")
+    record.path.parent.mkdir(parents=True, exist_ok=True)
+    lock = atomic_io.lock(record.path.with_name(f".{record.path.stem}.lock"))
+    failed = {}
+    try:
+        if address:
+            anywhere = [task for task in tasks if task.kind != "report"]
+            failed = cluster.work(anywhere, record, address, Path(storage).resolve() if storage else None)
+            tasks_here = [task for task in tasks if task.kind == "report"]
+            failed |= local.work(tasks_here, plan, record, failed)
+        else:
+            failed = local.work(tasks, plan, record)
+    finally:
+        lock.release()
+    for name, why in failed.items():
+        print(f"failed: {name} ({why})", file=sys.stderr)
+    print(f"{len(tasks) - len(failed)} of {len(tasks)} tasks done", flush=True)
+    return 1 if failed else 0

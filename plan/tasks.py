@@ -1,0 +1,143 @@
+"""Tasks of a plan: what each needs and reads, whether it is done, how long it took, and the table of them all."""
+
+import fnmatch
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import atomic_io
+from pipeline.console import clock
+from pipeline.errors import UserError
+
+
+@dataclass(frozen=True)
+class Task:
+    """A training run, a study or a report.
+
+    name: unique in its plan; command: a script and its flags, as they follow `python`.
+    kind: "run" and "study" need nothing but data, so any machine can do them; a "report" reads output/ or times this
+        machine.
+    folder: where its results go; files: pattern of their names there.
+    after: patterns of the names of tasks whose results it reads.
+    datasets: named data sets that it reads; cores: that it makes use of; memory_gb: that it needs at most.
+    gpu: whether it computes on a GPU where there is one.
+    flawed: whether exit code 1 leaves useful results: one of many failed a check, the others are there.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    kind: str
+    folder: Path
+    files: str = "*"
+    after: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    cores: int = 2
+    memory_gb: float = 3
+    gpu: bool = True
+    flawed: bool = False
+
+    def succeeded(self, code: int) -> bool:
+        """Whether an exit code of its command stands for results."""
+        return code == 0 or (code == 1 and self.flawed)
+
+
+class Record:
+    """What of a plan has been done and when, in a JSON file: task name -> {"command", "finished", "seconds"}.
+
+    A training run is judged by its own folder alone: it may have been done without the plan.
+
+    Args:
+        path: of the JSON file.
+        seconds: task name -> seconds that earlier executions took.
+    """
+
+    def __init__(self, path: Path, seconds: dict[str, float] | None = None):
+        self.path, self.earlier_seconds = path, seconds or {}
+        self.entries = atomic_io.read_json(path) if path.exists() else {}
+
+    def add(self, task: Task, seconds: float) -> None:
+        """Note that a task is done."""
+        self.entries[task.name] = {"command": list(task.command), "finished": time.time(), "seconds": round(seconds, 1)}
+        atomic_io.write_json(self.path, self.entries)
+
+    def finished(self, task: Task) -> float | None:
+        """When it was done, in seconds since 1970; None where it is not."""
+        if task.kind == "run":
+            metrics = metrics_of(task)
+            return metrics.stat().st_mtime if metrics else None
+        entry = self.entries.get(task.name)
+        if entry and entry["command"] == list(task.command):
+            return entry["finished"]
+        return None
+
+    def done(self, task: Task, plan: list[Task]) -> bool:
+        """Whether it is done, and after all whose results it reads."""
+        finished = self.finished(task)
+        if finished is None:
+            return False
+        return all(self.done(other, plan) and self.finished(other) <= finished for other in needed(task, plan))
+
+    def seconds(self, task: Task) -> float | None:
+        """How long it took last time; None where nobody knows."""
+        if task.kind == "run" and (metrics := metrics_of(task)):
+            found = atomic_io.read_json(metrics)
+            return found.get("wall_seconds", 0) + found.get("tta", {}).get("seconds", 0)
+        if task.name in self.entries:
+            return self.entries[task.name]["seconds"]
+        return self.earlier_seconds.get(task.name)
+
+
+def metrics_of(task: Task) -> Path | None:
+    """The metrics.json of a finished training run; None where the run is not finished."""
+    found = list(task.folder.glob("*_metrics.json"))
+    unfinished = any(task.folder.glob("*checkpoint*.npz"))
+    if not found or unfinished or not any(task.folder.glob("*.h5")):
+        return None
+    return found[0]
+
+
+def needed(task: Task, plan: list[Task]) -> list[Task]:
+    """The tasks of a plan whose results a task reads."""
+    matching = [other for other in plan if any(fnmatch.fnmatchcase(other.name, pattern) for pattern in task.after)]
+    return [other for other in matching if other is not task]
+
+
+def chosen(plan: list[Task], pattern: str | None) -> list[Task]:
+    """The tasks whose names match a pattern as of a shell; UserError where none does."""
+    if pattern is None:
+        return plan
+    found = [task for task in plan if fnmatch.fnmatchcase(task.name, pattern)]
+    if not found:
+        raise UserError(f"no task is called {pattern}; a pattern as 'cifar100-*' is one of a shell, --list shows all")
+    return found
+
+
+def table(tasks: list[Task], plan: list[Task], record: Record) -> str:
+    """A line per task: name, data, cores, memory, GPU, what it comes after, last time, whether done; the time left."""
+    header = ("task", "kind", "data", "cores", "GB", "GPU", "after", "last time", "")
+    rows, left, unknown = [], 0.0, 0
+    for task in tasks:
+        seconds, done = record.seconds(task), record.done(task, plan)
+        if not done and seconds is None:
+            unknown += 1
+        elif not done:
+            left += seconds
+        rows.append(
+            (
+                task.name,
+                task.kind,
+                ", ".join(task.datasets) or "-",
+                str(task.cores),
+                f"{task.memory_gb:g}",
+                "if any" if task.gpu else "-",
+                ", ".join(task.after) or "-",
+                "-" if seconds is None else clock(seconds),
+                "done" if done else "to do",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (header, *rows)]
+    to_do = sum(row[-1] == "to do" for row in rows)
+    untimed = f", and {unknown} that were never timed" if unknown else ""
+    lines.append(f"{to_do} of {len(rows)} to do; time left, one after the other: {clock(left)}{untimed}")
+    return "\n".join(line.rstrip() for line in lines)

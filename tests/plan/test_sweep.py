@@ -1,0 +1,104 @@
+"""A sweep: which runs it has, what of them is told, and what on its command line is refused."""
+
+import json
+
+import pytest
+
+import sweep
+from pipeline import errors
+from plan import execution
+from plan.sweep import label, read, results, seeds_of, tasks
+
+MNIST = "mnist_classification.py"
+
+
+def test_lists_span_the_grid_and_single_values_are_for_every_run(tmp_path):
+    words = ["--dataset", "digits", "--filters", "2,4", "--pool-first", "--dropout=0,0.3", "--learning-rate", "1e-3"]
+    found = read(MNIST, words, "0-1")
+    assert found.fixed == ("--dataset", "digits", "--pool-first", "--learning-rate", "1e-3")
+    assert [label(setting) for setting in found.settings()] == [
+        "filters=2, dropout=0",
+        "filters=2, dropout=0.3",
+        "filters=4, dropout=0",
+        "filters=4, dropout=0.3",
+    ]
+    runs = tasks(found, tmp_path)
+    assert [seed for _, seed, _ in runs] == [0, 0, 0, 0, 1, 1, 1, 1]
+    names = [task.name for *_, task in runs]
+    assert len(set(names)) == 8 and names[0] == "filters=2-dropout=0-seed0"
+    assert runs[0][2].folder == tmp_path / names[0] and runs[0][2].datasets == ("digits",)
+
+
+def test_a_larger_grid_of_the_same_flags_shares_the_folder_and_other_flags_have_another():
+    folder = read(MNIST, ["--filters", "2,4", "--epochs", "1"], "0").folder()
+    assert read(MNIST, ["--filters", "2,4,8", "--epochs", "1"], "0-5").folder() == folder
+    assert read(MNIST, ["--filters", "2,4", "--epochs", "2"], "0").folder() != folder
+
+
+def test_a_value_that_names_a_file_is_no_list(tmp_path):
+    path = tmp_path / "a,b"
+    path.mkdir()
+    assert read(MNIST, ["--dataset", str(path)], "0").fixed == ("--dataset", str(path))
+
+
+def test_seeds_are_numbers_and_ranges():
+    assert seeds_of("0-2") == (0, 1, 2) and seeds_of("5") == (5,) and seeds_of("3, 0-1,0") == (3, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", "name the training script first"),
+        ("nothing.py", "there is no script nothing.py"),
+        ("export_model.py", "trains nothing"),
+        ("README.md", "no Python script"),
+        (f"{MNIST} --filter 2,4", "did you mean --filters?"),
+        (f"{MNIST} --filters 2,x", "invalid int value: 'x'"),
+        (f"{MNIST} --filters 2,0", "--filters must be at least 1"),
+        (f"{MNIST} --seed 1", "--seeds 0-2"),
+        (f"{MNIST} --seeds 2-", "--seeds takes numbers"),
+        (f"{MNIST} --seeds 2-1", "the range is empty"),
+        (f"{MNIST} --seeds 0-99999", "more than"),
+        (f"{MNIST} --filters 2,4 --seeds 0-9999", "at most"),
+        (f"{MNIST} --storage /tmp", "needs --ray"),
+    ],
+)
+def test_what_cannot_be_run_is_one_line_and_nothing_is_begun(line, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert errors.exit_code(lambda: sweep.main(line.split())) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and len(err.splitlines()) == 1 and words in err
+    assert not list(tmp_path.glob("output/runs/*/*/"))
+
+
+def test_the_table_and_the_files_have_mean_and_deviation_of_the_validation_accuracy(tmp_path, monkeypatch, capsys):
+    def execute(tasks, *_):
+        """All runs but one end with an accuracy made of their flags."""
+        for number, task in enumerate(tasks):
+            if task.name == "filters=8-seed1":
+                continue
+            task.folder.mkdir(parents=True)
+            (task.folder / "custom_cnn_model.h5").touch()
+            metrics = {"validation_accuracy": 0.5 + number / 100, "test_accuracy": 0.1, "wall_seconds": 3.0}
+            (task.folder / "custom_cnn_metrics.json").write_text(json.dumps(metrics))
+        return 1
+
+    monkeypatch.setattr(execution, "execute", execute)
+    flags = [MNIST, "--filters", "4,8", "--seeds", "0-1", "--output-dir", str(tmp_path)]
+    assert sweep.main(flags) == 1
+    out = capsys.readouterr().out
+    assert "4 of 4 runs to do" in out
+    lines = [line.split() for line in out.splitlines() if line.startswith("filters=")]
+    assert lines == [["filters=4", "0.5100", "0.0141", "2"], ["filters=8", "0.5100", "-", "1"]]
+    written = json.loads((tmp_path / "sweep.json").read_text())
+    assert {group["label"]: group["n"] for group in written["settings"]} == {"filters=4": 2, "filters=8": 1}
+    assert (tmp_path / "sweep.csv").read_text().splitlines()[0] == "filters,mean,std,n"
+    assert (tmp_path / "sweep.png").stat().st_size > 1000
+    monkeypatch.setattr(execution, "execute", lambda tasks, *_: print(len(tasks), "more") or 0)
+    assert sweep.main(flags) == 0
+    assert "1 more" in capsys.readouterr().out, "what is finished is not done again"
+
+
+def test_without_a_finished_run_there_is_no_table(tmp_path):
+    runs = tasks(read(MNIST, ["--filters", "4,8"], "0"), tmp_path)
+    assert results(runs) == []

@@ -1,0 +1,144 @@
+"""Tasks worked through here: what is done is known, a failure stops what reads it, a signal reaches the script."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from conftest import PROJECT
+
+import train_all
+from pipeline import errors
+from plan import local, product, tasks
+from plan.tasks import Record, Task
+
+
+@pytest.fixture
+def script(tmp_path):
+    """A script that appends its first argument to a file and ends with the code of its second."""
+    path, log = tmp_path / "script.py", tmp_path / "log"
+    path.write_text(f"import sys\nopen({str(log)!r}, 'a').write(sys.argv[1] + ' ')\nsys.exit(int(sys.argv[2]))\n")
+    log.touch()
+
+    def task(name, code=0, **more):
+        return Task(name, (str(path), name, str(code)), more.pop("kind", "report"), tmp_path, **more)
+
+    return task, log.read_text
+
+
+def finished_run(folder, wall_seconds=5.0):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "some_model.h5").touch()
+    (folder / "some_metrics.json").write_text(json.dumps({"wall_seconds": wall_seconds, "tta": {"seconds": 2.0}}))
+
+
+def test_a_failure_stops_what_reads_its_results_and_no_others(script, tmp_path):
+    task, log = script
+    plan = [task("a", 3), task("b"), task("c", after=("a",)), task("d", after=("c",)), task("e", 1, flawed=True)]
+    failed = local.work(plan, plan, Record(tmp_path / "plan.json"))
+    assert log().split() == ["a", "b", "e"]
+    assert list(failed) == ["a", "c", "d"] and "exit code 3" in failed["a"] and "results of a" in failed["c"]
+    record = Record(tmp_path / "plan.json")
+    assert [record.done(one, plan) for one in plan] == [False, True, False, False, True]
+
+
+def test_a_task_is_done_until_something_that_it_reads_is_newer_or_its_command_changes(script, tmp_path):
+    task, _ = script
+    run = Task("run", (), "run", tmp_path / "run")
+    plan = [run, task("a", after=("run",)), task("b", after=("a",))]
+    finished_run(run.folder)
+    record = Record(tmp_path / "plan.json")
+    local.work(plan[1:], plan, record)
+    assert [record.done(one, plan) for one in plan] == [True, True, True]
+    later = record.entries["b"]["finished"] + 60
+    os.utime(run.folder / "some_metrics.json", (later, later))
+    assert [record.done(one, plan) for one in plan] == [True, False, False]
+    assert not record.done(task("b", 1), [task("b", 1)])
+
+
+def test_a_run_is_done_by_its_own_folder_with_its_model_and_no_checkpoint(tmp_path):
+    run, record = Task("run", (), "run", tmp_path / "run"), Record(tmp_path / "plan.json", {"run": 60.0})
+    assert not record.done(run, [run]) and record.seconds(run) == 60.0
+    finished_run(run.folder)
+    assert record.done(run, [run]) and record.seconds(run) == 7.0
+    (run.folder / "some_checkpoint.npz").touch()
+    assert not record.done(run, [run])
+    (run.folder / "some_checkpoint.npz").unlink()
+    (run.folder / "some_model.h5").unlink()
+    assert not record.done(run, [run])
+
+
+def test_the_table_adds_up_the_time_left(script, tmp_path):
+    task, _ = script
+    plan = [task("a"), task("b"), task("c", datasets=("mnist",), memory_gb=6)]
+    record = Record(tmp_path / "plan.json", {"a": 60.0, "b": 30.0})
+    record.add(plan[1], 45.0)
+    lines = tasks.table(plan, plan, record).splitlines()
+    assert lines[1].split() == ["a", "report", "-", "2", "3", "if", "any", "-", "1:00", "to", "do"]
+    assert lines[2].endswith("0:45       done") and "mnist" in lines[3] and " 6 " in lines[3]
+    assert lines[-1].startswith("2 of 3 to do") and "1:00, and 1 that" in lines[-1]
+
+
+@pytest.fixture
+def few(script, tmp_path, monkeypatch):
+    """train_all.py with a plan of three tasks, the second of which fails."""
+    task, log = script
+    monkeypatch.chdir(tmp_path)
+    plan = [task("a"), task("b", 4), task("c")]
+    monkeypatch.setattr(product, "plan", lambda weights: plan)
+    return log
+
+
+def test_what_is_done_is_left_out_unless_it_is_named(few, capfd):
+    assert train_all.main([]) == 1
+    assert train_all.main([]) == 1
+    assert few().split() == ["a", "b", "c", "b"]
+    assert "failed: b (exit code 4" in capfd.readouterr().err
+    assert train_all.main(["--only", "[ac]"]) == 0
+    assert few().split() == ["a", "b", "c", "b", "a", "c"]
+
+
+def test_a_list_and_a_dry_run_do_nothing(few, tmp_path, capsys):
+    assert train_all.main(["--list"]) == train_all.main(["--dry-run", "--only", "a"]) == 0
+    assert few() == "" and not (tmp_path / "output").exists()
+    assert capsys.readouterr().out.splitlines()[-1].endswith("script.py a 0")
+
+
+def test_a_pattern_that_matches_nothing_is_one_line(few, capsys):
+    assert errors.exit_code(lambda: train_all.main(["--only", "nothing"])) == 2
+    assert capsys.readouterr().err.startswith("error: no task is called nothing")
+
+
+def test_sigterm_reaches_the_script_which_saves_before_the_plan_ends(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent("""
+        import pathlib, signal, sys
+        def save(*_):
+            pathlib.Path(__file__).with_name("saved").touch()
+            sys.exit(143)
+        signal.signal(signal.SIGTERM, save)
+        print("ready", flush=True)
+        signal.pause()
+        """)
+    )
+    program = textwrap.dedent(f"""
+        import sys
+        from pathlib import Path
+        from pipeline import errors
+        from plan import local, tasks
+        plan = [tasks.Task(name, ({str(script)!r},), "report", Path()) for name in "ab"]
+        record = tasks.Record(Path({str(tmp_path / "plan.json")!r}))
+        sys.exit(errors.exit_code(lambda: local.work(plan, plan, record)))
+        """)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT, **pipes)
+    while process.stdout.readline().strip() != "ready":
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 143 and (tmp_path / "saved").exists()
+    assert "[2 of 2]" not in out and not (tmp_path / "plan.json").exists()

@@ -1,0 +1,80 @@
+"""One run on several machines, without the network: parts of batches, refusals, and what a lost host becomes."""
+
+import atexit
+
+import numpy as np
+import pytest
+
+from pipeline.backend import keras
+from pipeline.data.batches import Batches
+from pipeline.errors import Interrupted, UserError
+from pipeline.train import hosts
+from pipeline.train.hosts import Hosts
+
+
+def test_the_parts_of_all_hosts_are_the_batch_of_one_machine():
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (40, 4, 4, 1), dtype=np.uint8), np.arange(40) % 3
+
+    def noise(images, rng, **_):
+        return images + rng.normal(size=images.shape)
+
+    batches = Batches(
+        images, labels, batch_size=8, seed=0, epoch=1, augment=noise, class_weights=np.ones(3, np.float32), first=2
+    )
+    parts = [Hosts(2, index).part(batches) for index in (0, 1)]
+    assert Hosts().part(batches) is batches and [len(part) for part in parts] == [3, 3]
+    for step in range(3):
+        for whole, one, other in zip(batches[step], parts[0][step], parts[1][step], strict=True):
+            assert len(one) == len(other) == 4
+            np.testing.assert_array_equal(np.concatenate([one, other]), whole)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "index", "words"),
+    [
+        (None, 1, "name them all with --hosts"),
+        ("10.0.0.1", 0, "two machines or more"),
+        ("10.0.0.1,", 0, "two machines or more"),
+        ("10.0.0.1,10.0.0.2", 2, "the last one is 1"),
+    ],
+)
+def test_hosts_that_cannot_be_are_refused(addresses, index, words):
+    with pytest.raises(UserError, match=words):
+        hosts.join(addresses, index)
+
+
+def test_another_backend_is_refused():
+    if keras.backend.backend() == "jax":
+        pytest.skip("this backend can")
+    with pytest.raises(UserError, match="KERAS_BACKEND=jax"):
+        hosts.join("10.0.0.1,10.0.0.2", 0)
+
+
+def test_one_machine_is_left_alone():
+    alone = hosts.join(None, 0)
+    assert alone.first and alone.share({"a": 1}, [], None) == {"a": 1}
+    with pytest.raises(ValueError, match="its own"), alone.all_there():
+        raise ValueError("its own")
+
+
+@pytest.mark.parametrize(
+    ("error", "becomes", "code"),
+    [
+        (ValueError("Gloo all-reduce failed: connection closed"), UserError, 2),
+        (UserError("the loss is nan"), UserError, 2),
+        (Interrupted(143, "after step 3"), Interrupted, 143),
+    ],
+)
+def test_a_host_that_stops_does_not_wait_for_the_others(error, becomes, code, monkeypatch):
+    """JAX' own end of a process waits for all of them."""
+    ends = []
+    monkeypatch.setattr(atexit, "register", lambda *call: ends.append(call))
+    several = Hosts(2, 0)
+    with pytest.raises(becomes) as raised, several.all_there():
+        raise error
+    assert ends == [(hosts._end, code)]
+    if isinstance(error, ValueError):
+        assert "another host has ended" in str(raised.value) and "--resume" in str(raised.value)
+    else:
+        assert raised.value is error
