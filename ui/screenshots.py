@@ -68,16 +68,24 @@ def chromium() -> str | None:
 
 
 @contextlib.contextmanager
-def browser():
-    """Chromium without a window; UserError where it or Playwright is missing."""
+def browser(camera: Path | None = None):
+    """Chromium without a window; UserError where it or Playwright is missing.
+
+    Args:
+        camera: a .y4m or .mjpeg film that stands in for its camera, over and over.
+    """
     try:
         from playwright.sync_api import Error, sync_playwright
     except ModuleNotFoundError as error:
         raise UserError('this needs Playwright; run: pip install -e ".[dev]"') from error
+    # --no-sandbox: Chromium refuses to start as root (in a container) with it. It sees our page alone.
+    flags = ["--no-sandbox"]
+    if camera:
+        flags += ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+        flags.append(f"--use-file-for-fake-video-capture={camera}")
     with sync_playwright() as playwright:
         try:
-            # --no-sandbox: Chromium refuses to start as root (in a container) with it. It sees our page alone.
-            one = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+            one = playwright.chromium.launch(executable_path=chromium(), args=flags)
         except Error as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"Chromium cannot be started ({reason}); install it with the system's packages") from error
