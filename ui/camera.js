@@ -30,7 +30,7 @@ const show = (answer) => {
 };
 
 const running = (is) => {
-  document.body.classList.toggle('live', is);
+  document.querySelector('#answers').classList.toggle('live', is);
   hold.disabled = !is;
   name();
 };

@@ -15,6 +15,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
+
 from pipeline import PROJECT
 from pipeline.errors import UserError, exit_code
 
@@ -91,6 +93,17 @@ def browser(camera: Path | None = None):
             raise UserError(f"Chromium cannot be started ({reason}); install it with the system's packages") from error
         yield one
         one.close()
+
+
+def film(path: Path, pictures: list[np.ndarray], rate: int = 30) -> Path:
+    """Write gray pictures (h, w) uint8, h and w even, as a .y4m film of this many a second, for browser()."""
+    height, width = pictures[0].shape
+    gray = bytes([128]) * (height * width // 2)
+    with path.open("wb") as file:
+        file.write(f"YUV4MPEG2 W{width} H{height} F{rate}:1 Ip A1:1 C420jpeg\n".encode())
+        for picture in pictures:
+            file.write(b"FRAME\n" + picture.tobytes() + gray)
+    return path
 
 
 def draw(page, corners=SEVEN) -> float:

@@ -124,7 +124,7 @@ TEXTS = {
         "modelin kanıt saydığı yerler görünür.",
     ),
     "matrix_corner": ("true \\ predicted", "gerçek \\ tahmin"),
-    "matrix_cell": ("{count} of {truth} predicted as {predicted}", "{truth} sınıfından {count}, tahmin {predicted}"),
+    "matrix_cell": ("{count} of {truth}, predicted {predicted}", "gerçek {truth}, tahmin {predicted}: {count}"),
     "matrix_no_data": (
         "{data} is not on this computer, so there are no test images to show. `--data-dir` says where it is.",
         "{data} bu bilgisayarda olmadığı için gösterilecek test resmi yok. Yerini `--data-dir` belirtir.",
@@ -133,11 +133,11 @@ TEXTS = {
         "The model's answers to the test images are not stored yet: run python error_analysis.py {file} first.",
         "Modelin test resimlerine yanıtları henüz saklanmamış: önce python error_analysis.py {file} çalıştırın.",
     ),
-    "cell_title": ("{truth} predicted as {predicted}: {count}", "{truth}, tahmin {predicted}: {count}"),
+    "cell_title": ("True class {truth}, predicted {predicted}: {count}", "Gerçek {truth}, tahmin {predicted}: {count}"),
     "cell_wrong_order": ("The surest errors first.", "En emin olunan yanlışlar önce."),
     "cell_right_order": ("The least sure first.", "En az emin olunanlar önce."),
     "cell_part": ("The first {shown} are shown.", "İlk {shown} tanesi gösteriliyor."),
-    "cell_caption": ("Test image {number}: {probability} {name}", "Test resmi {number}: {probability} {name}"),
+    "cell_caption": ("Test image {number}: {name} with {probability}", "Test resmi {number}: {probability} ile {name}"),
     # Plots in a model's folder
     "confusion_matrix": (
         "### Confusion matrix\nWhich class was predicted as which: a row per true class, a column per predicted one. "
@@ -257,4 +257,4 @@ def percent(fraction: float, language: str) -> str:
     """A fraction in percent: 99.7 % or %99,7; what would round to 100 without being 1 is more than 99.9."""
     more = "> " if 0.9995 <= fraction < 1 else ""
     value = number(99.9 if more else 100 * fraction, language, 1)
-    return f"{more}%{value}" if language == "tr" else f"{more}{value} %"
+    return f"{more}%{value}" if language == "tr" else f"{more}{value}\N{NO-BREAK SPACE}%"
