@@ -74,6 +74,7 @@ def open_tab(page, browser):
     def opened(script: str = "", **options):
         tab = browser.new_page(**{"viewport": {"width": 1280, "height": 1100}, **options})
         tabs.append(tab)
+        tab.set_default_timeout(120_000)  # milliseconds; the first answer loads the models
         tab.add_init_script(script)
         tab.goto(page[0])
         tab.locator("#draw canvas[data-ready]").wait_for()

@@ -41,7 +41,7 @@ def test_the_picture_of_the_camera_that_is_shown_is_the_one_that_was_answered(op
     tab.get_by_role("tab", name="Camera").click()
     tab.evaluate(WATCH)
     tab.get_by_role("button", name="Start the camera").click()
-    tab.wait_for_function("new Set(seen.map(([light]) => light)).size === 2 && seen.length >= 60")
+    tab.wait_for_function("new Set(seen.map(([light]) => light)).size === 2 && seen.length >= 40")
     pairs = {tuple(pair) for pair in tab.evaluate("seen")}
     assert len(pairs) == 2 and len({name for _, name in pairs}) == 2 and None not in {name for _, name in pairs}
 
