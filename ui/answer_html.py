@@ -54,7 +54,7 @@ def verdict(answer: Answer, language: str) -> str:
 
 def glance(answer: Answer, language: str) -> str:
     """The picture as the model takes it, and the verdict, for beside a drawing that is being made."""
-    caption = texts.say("glance", language, answer=verdict(answer, language))
+    caption = texts.say("glance", language, answer=answer.number or verdict(answer, language))
     return _figure(answer.seen, texts.say("seen_alt", language), caption)
 
 

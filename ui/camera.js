@@ -39,6 +39,7 @@ const stop = (text = '') => {
   if (stream) for (const track of stream.getTracks()) track.stop();
   stream = null;
   running(false);
+  state.setAttribute('role', text ? 'alert' : 'none');
   state.textContent = text;
 };
 

@@ -15,7 +15,7 @@ TEMPLATE = f"""
 <button type="button" class="hold" disabled></button>
 <label><input type="checkbox"> <span></span></label>
 </div>
-<p class="state" role="status"></p>
+<p class="state"></p>
 """
 CSS = """
 canvas {width: 100%; max-width: 320px; aspect-ratio: 1; background: var(--background-fill-secondary)}

@@ -51,9 +51,14 @@ def names(models: dict[str, Path], language: str) -> dict[str, str]:
 
 
 def name(title: str, model: Path, language: str) -> str:
-    """Network · data set · test accuracy of one model, without what its title has in parentheses."""
-    network, _, data = re.sub(r"\s*\([^)]*\)", "", title).partition(" on ")
-    known = saved_model.MODELS.get(about(model).get("prefix"))
+    """Network · data set · test accuracy of one model, without what its title has in parentheses.
+
+    Args:
+        title: what to go by where the file has none.
+    """
+    of_model = about(model)
+    network, _, data = re.sub(r"\s*\([^)]*\)", "", of_model.get("title", title)).partition(" on ")
+    known = saved_model.MODELS.get(of_model.get("prefix"))
     if known and known.file == model.name:
         network = known.network
     network = texts.term(network, language)

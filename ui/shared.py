@@ -30,6 +30,7 @@ class Shared:
 
     def __post_init__(self):
         self.names = {code: models.names(self.models, code) for code in texts.LANGUAGES.values()}
+        self.accuracies = {title: models.accuracy(path) for title, path in self.models.items()}
         digits = [title for title, path in self.models.items() if pictures.are_digits(models.about(path))]
         self.first = (digits or list(self.models))[0]  # the page opens with drawing
         self.second = digits[1] if len(digits) > 1 else None

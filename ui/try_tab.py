@@ -170,9 +170,9 @@ class TryTab:
         return [current, gr.update(value=said, visible=bool(problem) or not current), *parts]
 
     def card(self, answer: answers.Answer, title: str, method: str, language: str) -> str:
-        path = self.shared.models[title]
-        about = {"detail_model": title, "detail_file": path.name}
-        accuracy = models.accuracy(path)
+        """An answer's card, with what there is to know of its model."""
+        about = {"detail_model": title, "detail_file": self.shared.models[title].name}
+        accuracy = self.shared.accuracies[title]
         if accuracy is not None:
             about["detail_accuracy"] = texts.percent(accuracy, language)
         milliseconds = texts.number(answer.milliseconds, language, 1)

@@ -1,4 +1,4 @@
-"""What the tests of the page share: one server, one browser with a film for a camera, and how an answer is read."""
+"""Fixtures of the page's tests, which conftest.py imports: one server, and one browser with a film for a camera."""
 
 import os
 import re
