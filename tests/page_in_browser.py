@@ -39,7 +39,7 @@ def page(folder, collected, tmp_path_factory):
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
     environment = {**os.environ, **proxies, "PYTHONPATH": os.pathsep.join(paths)}
     flags = ("--output-dir", str(folder), "--collected", str(collected))
-    with screenshots.server(*flags, environment=environment) as address:
+    with screenshots.server(*flags, environment=environment, seconds=600) as address:
         (folder / "demo" / "vanishing.h5").unlink()
         yield address, spy / "called"
 

@@ -45,6 +45,7 @@ const stop = (text = '') => {
 
 const run = async () => {
   let mine;
+  start.disabled = true;  // a second click would ask for a second camera
   try {
     stream = mine = await navigator.mediaDevices.getUserMedia({ video: { facingMode: 'environment' } });
     video.srcObject = stream;
@@ -52,6 +53,8 @@ const run = async () => {
   } catch {
     stop(props.settings.texts.no_camera);
     return;
+  } finally {
+    start.disabled = false;
   }
   running(true);
   while (stream === mine) {

@@ -130,8 +130,8 @@ TEXTS = {
         "{data} bu bilgisayarda olmadığı için gösterilecek test resmi yok. Yerini `--data-dir` belirtir.",
     ),
     "matrix_no_probabilities": (
-        "The model's answers to the test images are not stored yet: run python error_analysis.py {file} first.",
-        "Modelin test resimlerine yanıtları henüz saklanmamış: önce python error_analysis.py {file} çalıştırın.",
+        "The model's answers to the test images are not stored yet: run error_analysis.py on {file} first.",
+        "Modelin test resimlerine yanıtları henüz saklanmamış: önce {file} için error_analysis.py çalıştırın.",
     ),
     "cell_title": ("True class {truth}, predicted {predicted}: {count}", "Gerçek {truth}, tahmin {predicted}: {count}"),
     "cell_wrong_order": ("The surest errors first.", "En emin olunan yanlışlar önce."),
