@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import page_folder
 import pytest
+from page_in_browser import bars, browser, collected, open_tab, page, says  # noqa: F401, fixtures
 
 from pipeline import backend
 from pipeline.backend import keras

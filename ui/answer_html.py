@@ -1,4 +1,4 @@
-"""An answer in HTML and plain words: what the model sees, and the evidence for its class; and the page's CSS."""
+"""An answer in HTML: what the model sees, how sure it is, and the evidence for its class."""
 
 import base64
 import html
@@ -8,42 +8,23 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
+from ui import texts
 from ui.answers import Answer
 
 COLORS = matplotlib.colormaps["inferno"]  # as in the plots of gradcam.py
 OPACITY = 0.7  # of the heat map's maximum on the picture
-# Name on the page, and what a bright place means.
+SMALLEST_BAR = 0.001  # probability below which a class gets no bar
+MOST_NAMED = 3  # classes that a verdict names
+# Method of explanation -> its name on the page; ui.texts says what a bright place means.
 METHODS = {
-    "grad-cam": ("Grad-CAM", "The parts of the picture whose features raise the score of the class most on average."),
-    "grad-cam++": ("Grad-CAM++", "Like Grad-CAM, counting only what raises the score, and every place for itself."),
-    "hires-cam": (
-        "HiResCAM",
-        "Each place's own contribution to the score: its features times their weights.",
-    ),
-    "layer-cam": ("LayerCAM", "Like HiResCAM, leaving out all that lowers the score."),
-    "eigen-cam": ("Eigen-CAM", "Where the model reacts most strongly, for whatever class; it may miss the reason."),
-    "score-cam": ("Score-CAM", "Shows the model parts of the picture and keeps those it still scores highly. Slow."),
-    "occlusion": ("Occlusion", "Covers one patch after the other; bright where the score falls most. Slow."),
+    "grad-cam": "Grad-CAM",
+    "grad-cam++": "Grad-CAM++",
+    "hires-cam": "HiResCAM",
+    "layer-cam": "LayerCAM",
+    "eigen-cam": "Eigen-CAM",
+    "score-cam": "Score-CAM",
+    "occlusion": "Occlusion",
 }
-CSS = """
-#try {display: grid; grid-template-columns: 2fr 3fr; grid-template-rows: auto 1fr}
-#answers {grid-column: 2; grid-row: 1 / 3}
-@media (max-width: 800px) {#try {display: flex}}
-#options input:not([type=radio]) {text-overflow: ellipsis; padding-right: 1.5rem}
-.card .pair {display: flex; gap: 0.8rem; margin-bottom: 0.6rem}
-.card figure {flex: 0 1 11rem; margin: 0}
-.card img {width: 100%; image-rendering: pixelated; border: 1px solid var(--border-color-primary)}
-.card figcaption, .card p {font-size: 0.875rem; line-height: 1.35; color: var(--body-text-color)}
-.card h3 {margin: 0 0 0.2rem; font-size: 1rem; color: var(--body-text-color)}
-.card img.legend {display: inline; height: 0.7rem; width: 6rem; vertical-align: middle}
-.message {padding: 0.6rem 0.8rem; border-left: 4px solid #0072b2; background: var(--background-fill-secondary)}
-.message {color: var(--body-text-color)}
-.message.alert {border-left-color: #d55e00}
-.keep {gap: 0.5rem}
-#tests img {image-rendering: pixelated}
-#tests .grid-wrap {min-height: 0; height: auto}
-#tests .grid-container {grid-template-columns: repeat(5, minmax(0, 1fr))}
-"""
 
 
 def message(text: str, alert: bool = False) -> str:
@@ -52,58 +33,125 @@ def message(text: str, alert: bool = False) -> str:
     return f"<p {kind}>{html.escape(text)}</p>"
 
 
-def overlay(answer: Answer) -> np.ndarray:
-    """Heat map over the picture, (h, w, 3) uint8."""
-    picture = np.broadcast_to(answer.seen, (*answer.seen.shape[:2], 3)) / 255
-    alpha = OPACITY * answer.heat[..., None]
-    return (255 * (picture * (1 - alpha) + COLORS(answer.heat)[..., :3] * alpha)).round().astype(np.uint8)
+def overlay(seen: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Heat map (h, w) in [0, 1] over its picture (h, w, c) uint8, (h, w, 3) uint8."""
+    picture = np.broadcast_to(seen, (*seen.shape[:2], 3)) / 255
+    alpha = OPACITY * heat[..., None]
+    return (255 * (picture * (1 - alpha) + COLORS(heat)[..., :3] * alpha)).round().astype(np.uint8)
 
 
-def heading(answer: Answer) -> str:
-    """Head of an answer's card: the model, its most probable class, and how fast it was."""
-    (best, probability), *_ = answer.top(1).items()
-    words = f"says <b>{html.escape(best)}</b> ({probability:.1%}) after {answer.milliseconds:.1f} milliseconds"
+def verdict(answer: Answer, language: str) -> str:
+    """The answer in words: the class, or the few that it may be where none of them is sure."""
+    names = [texts.term(name, language) for name in answer.likely()]
+    if len(names) == 1:
+        return names[0]
+    if len(names) == 2:
+        return texts.say("two", language, first=names[0], second=names[1])
+    if len(names) <= MOST_NAMED:
+        return texts.say("three", language, first=names[0], second=names[1], third=names[2])
+    return texts.say("unsure", language, first=names[0])
+
+
+def glance(answer: Answer, language: str) -> str:
+    """The picture as the model takes it, and the verdict, for beside a drawing that is being made."""
+    caption = texts.say("glance", language, answer=answer.number or verdict(answer, language))
+    return _figure(answer.seen, texts.say("seen_alt", language), caption)
+
+
+def card(answer: Answer, model: str, method: str | None, language: str, about: dict[str, str] | None = None) -> str:
+    """An answer's card: the model's name, the verdict, the most probable classes, and the evidence.
+
+    Args:
+        model: its name for people.
+        method: of the heat map; None for an answer without.
+        about: what the details say, name -> text; None leaves them out.
+    """
+    parts = [f'<p class="model">{_breakable(model)}</p>', _headline(answer, language), _bars(answer, language)]
+    parts.append(_evidence(answer, method, language))
+    if about:
+        rows = [f"<dt>{html.escape(name)}</dt><dd>{_breakable(text)}</dd>" for name, text in about.items()]
+        parts.append(f"<details><summary>{texts.say('details', language)}</summary><dl>{''.join(rows)}</dl></details>")
+    return f'<div class="card">{"".join(parts)}</div>'
+
+
+def _headline(answer: Answer, language: str) -> str:
+    said = verdict(answer, language)
+    size = "short" if len(said) <= 3 else "long"
+    line = f'<p class="verdict {size}">{html.escape(said)}</p>'
     if answer.number:
-        words = f"reads <b>{html.escape(answer.number)}</b>; of its largest digit it {words}"
+        largest = texts.say("number", language)
+        line = f'<p class="verdict short">{html.escape(answer.number)}</p><p>{largest}</p>{line}'
     if answer.foreign:
-        words += f". But <b>{answer.foreign}</b>"
-    title = html.escape(answer.title).replace("_", "_<wbr>")  # file names are long for a phone
-    return f'<div class="card"><h3>{title}</h3><p>{words}</p></div>'
+        unlike = texts.say("foreign_digit" if answer.digit else "foreign", language)
+        line += f'<p class="foreign">{unlike}</p>'
+    return line
 
 
-def explanation(answer: Answer, method: str) -> str:
-    """Body of an answer's card: what the model sees, and the heat map over it, each with a sentence."""
-    best, name = html.escape(next(iter(answer.top(1)))), METHODS[method][0]
-    height, width = answer.seen.shape[:2]
-    seen = f"What the model sees: {height} x {width} pixels"
-    if answer.digit:
-        seen += ", white on black and centered, as in MNIST" + (" (it was dark on light)" if answer.inverted else "")
-    figures = _figure(answer.seen, "the picture as the model takes it", seen)
+def _bars(answer: Answer, language: str) -> str:
+    """A bar for each of the five most probable classes, without those that are as good as impossible."""
+    rows = []
+    for name, probability in answer.top().items():
+        if probability < SMALLEST_BAR:
+            limit = texts.percent(SMALLEST_BAR, language)
+            rows.append(f'<li class="rest">{html.escape(texts.say("rest", language, limit=limit))}</li>')
+            break
+        rows.append(
+            f'<li data-class="{html.escape(name)}" data-probability="{probability:.7f}">'
+            f"<span>{html.escape(texts.term(name, language))}</span>"
+            f'<span class="bar"><i style="width: {probability:.1%}"></i></span>'
+            f"<span>{html.escape(texts.percent(probability, language))}</span></li>"
+        )
+    return f'<ul class="bars" aria-label="{texts.say("probabilities", language)}">{"".join(rows)}</ul>'
+
+
+def _evidence(answer: Answer, method: str | None, language: str) -> str:
+    """What the model sees and the heat map over it, each with a sentence."""
+    figures, note = [], ""
     if answer.found is not None:
-        figures = _figure(answer.found, "the picture with a frame around each digit", "The digits found") + figures
-    note = f"{name} finds no evidence for {best} in the picture."
-    if answer.heat is None:
-        note = "No heat map: that needs TensorFlow, one softmax at the model's end, and maps of 3 x 3 cells or more."
-    elif answer.heat.any():
-        shown, alt = "evidence", f"heat map of the evidence for {best}"
-        why = f"Why {best}: the brighter and yellower a place, the stronger its evidence for {best} ({name})"
-        if method == "eigen-cam":  # knows of no class
-            shown, alt = "reaction", "heat map of the model's reaction"
-            why = f"The brighter and yellower a place, the more the model reacts to it, whatever the class ({name})"
-        figures += _figure(overlay(answer), alt, why)
-        scale = _image(COLORS(np.linspace(0, 1, 64))[None, :, :3] * 255, "dark purple over red to yellow", "legend")
-        note = f"no {shown} {scale} most {shown}"
-    return f'<div class="card"><div class="pair">{figures}</div><p>{note}</p></div>'
+        figures.append(_figure(answer.found, texts.say("found_alt", language), texts.say("found", language)))
+    height, width = answer.seen.shape[:2]
+    seen = texts.say("seen", language, height=height, width=width)
+    if answer.digit:
+        seen += texts.say("as_mnist", language)
+    if answer.inverted:
+        seen += texts.say("was_dark", language)
+    figures.append(_figure(answer.seen, texts.say("seen_alt", language), seen))
+    if method and answer.heat is None:
+        note = texts.say("no_map", language)
+    elif method:
+        name = texts.term(next(iter(answer.top(1))), language)
+        if answer.heat.any():
+            figure, note = _heat_map(answer, name, method, language)
+            figures.append(figure)
+        else:
+            note = html.escape(texts.say("no_evidence", language, method=METHODS[method], name=name))
+    return f'<div class="figures">{"".join(figures)}</div><p class="note">{note}</p>'
+
+
+def _heat_map(answer: Answer, name: str, method: str, language: str) -> tuple[str, str]:
+    """The heat map's figure, and what its colors stand for."""
+    # Eigen-CAM knows of no class, so its map is no evidence for one.
+    caption, meaning = ("reaction", "reaction") if method == "eigen-cam" else ("why", "evidence")
+    alt = texts.say(f"{caption}_alt", language, name=name)
+    text = texts.say(caption, language, name=name, method=METHODS[method])
+    colors = 255 * COLORS(np.linspace(0, 1, 64))[None, :, :3]
+    scale = image(colors, texts.say("legend_alt", language), "legend")
+    least, most = (texts.say(f"{end}_{meaning}", language) for end in ("least", "most"))
+    return _figure(overlay(answer.seen, answer.heat), alt, text), f"{least} {scale} {most}"
+
+
+def _breakable(text: str) -> str:
+    return html.escape(text).replace("_", "_<wbr>")  # file names are long for a phone
 
 
 def _figure(pixels: np.ndarray, alt: str, caption: str) -> str:
-    return f"<figure>{_image(pixels, alt)}<figcaption>{caption}.</figcaption></figure>"
+    return f"<figure>{image(pixels, alt)}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
-def _image(pixels: np.ndarray, alt: str, kind: str = "") -> str:
+def image(pixels: np.ndarray, alt: str, kind: str = "") -> str:
     """An <img> that carries its own pixels (h, w, c) in [0, 255], so that no second request is needed."""
     file = io.BytesIO()
     pixels = np.asarray(pixels, np.uint8)
     Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
     content = base64.b64encode(file.getvalue()).decode()
-    return f'<img class="{kind}" alt="{alt}" src="data:image/png;base64,{content}">'
+    return f'<img class="{kind}" alt="{html.escape(alt)}" src="data:image/png;base64,{content}">'

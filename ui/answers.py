@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from pipeline.data import datasets, digits, pictures, registry, sources
+from pipeline.data import digits, pictures
 from pipeline.deploy import runtimes
 from pipeline.errors import UserError
 from pipeline.explain import explainer
@@ -18,6 +17,7 @@ from pipeline.models import novelty, saved_model
 
 MODELS_KEPT = 8  # in memory
 PICTURES_KEPT = 32  # their digits, in memory
+COVERED = 0.9  # of the probability, which is calibrated on validation images: an answer names classes up to this
 # One answer at a time: TensorFlow uses all cores for one picture, and the milliseconds are the model's alone.
 _turn = threading.Lock()
 
@@ -37,11 +37,17 @@ class Answer:
     # explains such a model
     heat: np.ndarray | None
     milliseconds: float  # latency of the model alone, one picture
-    foreign: str = ""  # what to say where the picture is unlike the training images
+    foreign: bool = False  # the picture is unlike the training images
     # Several digits in one picture: the number they make, and the picture (h, w, 3) uint8 with a frame around each.
     # All else is about the largest of them.
     number: str = ""
     found: np.ndarray | None = None
+
+    def likely(self) -> list[str]:
+        """The fewest classes that hold COVERED of the probability, best first: one where the model is sure."""
+        order = np.argsort(-self.probabilities, kind="stable")
+        count = 1 + np.searchsorted(np.cumsum(self.probabilities[order]), COVERED)
+        return [self.class_names[k] for k in order[:count]]
 
     def top(self, n: int = 5) -> dict[str, float]:
         """The n most probable classes, best first."""
@@ -63,7 +69,7 @@ class Classifier:
         saved = saved_model.open_model(path)
         self.model, about = saved.model, saved.metadata
         self.title, self.dataset, self.class_names = about["title"], about["dataset"], tuple(about["class_names"])
-        self.digits, self.foreign = pictures.are_digits(about), pictures.foreign(about)
+        self.digits = pictures.are_digits(about)
         _, *self.image_shape = self.model.input_shape
         if len(self.image_shape) != 3 or self.model.output_shape != (None, len(self.class_names)):
             raise UserError(f"{path} does not turn one picture into a probability per class; train it again")
@@ -86,7 +92,14 @@ class Classifier:
             return bool(self.export.novelty) and self.export.novelty(images[:1])[0] > 1
         return bool(self.scorer) and saved_model.predict(self.scorer, images[:1])[0] > 1
 
-    def answer(self, picture: str | Path, method: str) -> Answer:
+    def maps(self, images: np.ndarray, method: str) -> np.ndarray | None:
+        """Heat maps (n, h, w) float32 for raw pixels (n, h, w, c); None where the method explains no such model."""
+        if self.explainer:
+            with contextlib.suppress(UserError):  # all its maps are too coarse
+                return self.explainer(images, method=method)
+        return None
+
+    def answer(self, picture: str | Path, method: str | None) -> Answer:
         digit, number, found = self.digits, "", None
         if digit:
             every = _read_digits(Path(picture), Path(picture).stat().st_mtime_ns)
@@ -101,26 +114,23 @@ class Classifier:
         start = time.perf_counter()
         probabilities = self.predict(seen[None])[0]
         milliseconds = 1000 * (time.perf_counter() - start)
-        foreign = self.foreign if self.is_foreign(seen[None]) else ""
-        heat = None
-        if self.explainer:
-            with contextlib.suppress(UserError):  # all its maps are too coarse; the answer stands
-                heat = self.explainer(seen[None], method=method)[0]
+        maps = self.maps(seen[None], method) if method else None
+        heat = None if maps is None else maps[0]
         about = {"seen": seen, "digit": digit, "inverted": inverted, "number": number, "found": found}
-        about["foreign"] = foreign
+        about["foreign"] = self.is_foreign(seen[None])
         return Answer(
             self.title, self.dataset, self.class_names, probabilities, heat=heat, milliseconds=milliseconds, **about
         )
 
 
-def answer(model: Path, picture: str | Path, name: str = "", method: str = explainer.DEFAULT_METHOD) -> Answer:
+def answer(model: Path, picture: str | Path, name: str = "", method: str | None = explainer.DEFAULT_METHOD) -> Answer:
     """Ask one model about one picture. Models are loaded once; any number of threads may ask.
 
     Args:
         model: a saved .h5 model.
         picture: a picture file.
         name: what messages call the picture; "" takes the file's name.
-        method: one of explainer.METHODS.
+        method: one of explainer.METHODS; None leaves out the heat map, which takes most of the time.
     Raises:
         UserError: a missing, damaged or foreign model, a picture that is broken, too large or blank.
             The message names the files without their folders, which are nobody's business.
@@ -135,6 +145,16 @@ def answer(model: Path, picture: str | Path, name: str = "", method: str = expla
             raise UserError(text) from error
 
 
+def maps(model: Path, images: np.ndarray, method: str) -> np.ndarray | None:
+    """Heat maps (n, h, w) float32 in [0, 1] for raw pixels (n, h, w, c); None where the method explains no such model.
+
+    Raises:
+        UserError: a missing, damaged or foreign model.
+    """
+    with _turn:
+        return _classifier(model, model.stat().st_mtime_ns).maps(images, method)
+
+
 # Finding the digits takes longer than all the rest; every model that is asked about a picture needs the same ones.
 @functools.lru_cache(PICTURES_KEPT)
 def _read_digits(picture: Path, changed: int) -> list:
@@ -144,54 +164,3 @@ def _read_digits(picture: Path, changed: int) -> list:
 @functools.lru_cache(MODELS_KEPT)
 def _classifier(model: Path, changed: int) -> Classifier:
     return Classifier(model)
-
-
-def models(folder: Path) -> dict[str, Path]:
-    """Models of a folder and of its demo/: title -> .h5 file.
-
-    Raises:
-        UserError: there is none.
-    """
-    found = {}
-    for path in (*sorted(folder.glob("*.h5")), *sorted((folder / "demo").glob("*.h5"))):
-        label = str(about(path).get("title") or f"{path.name}, not a model of this project")
-        found[label if label not in found else f"{label}, {path.relative_to(folder)}"] = path
-    if not found:
-        raise UserError(f"no model in {folder} or {folder / 'demo'}; run make demo first, or fix --output-dir")
-    return found
-
-
-def about(model: Path) -> dict:
-    """Metadata of a model's file; {} where it is no model of this project."""
-    try:
-        return saved_model.metadata(model)
-    except UserError:
-        return {}
-
-
-@functools.lru_cache
-def examples(dataset: str, data_dir: str | None, folder: Path) -> tuple[str, list[tuple[Path, str]]]:
-    """Test images to try: the first of each class, so that nobody picked them; nothing is downloaded.
-
-    Args:
-        dataset: name of a data set; where MNIST's file is not on this computer, the toy digits stand in.
-        folder: where the images are written, as PNG.
-    Returns:
-        the data set's title, and (file, class name) of each image; none where there are no data.
-    Raises:
-        UserError: a damaged data file.
-    """
-    if dataset not in registry.SOURCES:
-        return "an unknown data set", []
-    missing = not registry.is_toy(dataset) and not sources.present(dataset, sources.folders(data_dir))
-    if missing and dataset == "mnist":
-        return examples("digits", data_dir, folder)
-    if missing:
-        return registry.title(dataset), []
-    loaded = datasets.load(dataset, data_dir)
-    images = []
-    for k, class_name in enumerate(loaded.class_names):
-        path = folder / f"{dataset}-{k}.png"
-        Image.fromarray(loaded.x_test[np.argmax(loaded.y_test == k)].squeeze()).save(path)
-        images.append((path, class_name))
-    return loaded.title, images

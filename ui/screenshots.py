@@ -15,6 +15,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
+
 from pipeline import PROJECT
 from pipeline.errors import UserError, exit_code
 
@@ -68,21 +70,40 @@ def chromium() -> str | None:
 
 
 @contextlib.contextmanager
-def browser():
-    """Chromium without a window; UserError where it or Playwright is missing."""
+def browser(camera: Path | None = None):
+    """Chromium without a window; UserError where it or Playwright is missing.
+
+    Args:
+        camera: a .y4m or .mjpeg film that stands in for its camera, over and over.
+    """
     try:
         from playwright.sync_api import Error, sync_playwright
     except ModuleNotFoundError as error:
         raise UserError('this needs Playwright; run: pip install -e ".[dev]"') from error
+    # --no-sandbox: Chromium refuses to start as root (in a container) with it. It sees our page alone.
+    flags = ["--no-sandbox"]
+    if camera:
+        flags += ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+        flags.append(f"--use-file-for-fake-video-capture={camera}")
     with sync_playwright() as playwright:
         try:
-            # --no-sandbox: Chromium refuses to start as root (in a container) with it. It sees our page alone.
-            one = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+            one = playwright.chromium.launch(executable_path=chromium(), args=flags)
         except Error as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"Chromium cannot be started ({reason}); install it with the system's packages") from error
         yield one
         one.close()
+
+
+def film(path: Path, pictures: list[np.ndarray], rate: int = 30) -> Path:
+    """Write gray pictures (h, w) uint8, h and w even, as a .y4m film of this many a second, for browser()."""
+    height, width = pictures[0].shape
+    gray = bytes([128]) * (height * width // 2)
+    with path.open("wb") as file:
+        file.write(f"YUV4MPEG2 W{width} H{height} F{rate}:1 Ip A1:1 C420jpeg\n".encode())
+        for picture in pictures:
+            file.write(b"FRAME\n" + picture.tobytes() + gray)
+    return path
 
 
 def draw(page, corners=SEVEN) -> float:

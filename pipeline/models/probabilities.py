@@ -23,14 +23,32 @@ def on_test_images(saved: saved_model.SavedModel, dataset) -> np.ndarray:
     Args:
         dataset: data.datasets.Dataset that the model is for.
     """
-    path = saved.path.with_name(f"{saved.path.stem}_test_probabilities.npz")
-    key = {"model_sha256": saved.sha256, "images_sha256": _digest(dataset.x_test)}
-    probabilities = _stored(path, key)
+    probabilities = stored(saved, dataset)
     if probabilities is None:
         what = f"test images through {saved.path.name}"
         probabilities = saved_model.predict(saved.model, dataset.x_test, what=what)
-        _store(path, key, probabilities)
+        _store(_path(saved), _key(saved, dataset), probabilities)
     return probabilities
+
+
+def stored(saved: saved_model.SavedModel, dataset) -> np.ndarray | None:
+    """What on_test_images() stored of this very file and these very images; None where there is nothing of them."""
+    key = _key(saved, dataset)
+    try:
+        with np.load(_path(saved), allow_pickle=False) as archive:
+            if all(str(archive[name]) == value for name, value in key.items()):
+                return archive["probabilities"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        pass
+    return None
+
+
+def _path(saved: saved_model.SavedModel) -> Path:
+    return saved.path.with_name(f"{saved.path.stem}_test_probabilities.npz")
+
+
+def _key(saved: saved_model.SavedModel, dataset) -> dict[str, str]:
+    return {"model_sha256": saved.sha256, "images_sha256": _digest(dataset.x_test)}
 
 
 def _digest(images: np.ndarray) -> str:
@@ -38,17 +56,6 @@ def _digest(images: np.ndarray) -> str:
     for part in arrays.chunks(images):
         whole.update(part)
     return whole.hexdigest()
-
-
-def _stored(path: Path, key: dict[str, str]) -> np.ndarray | None:
-    """The stored probabilities; None where there are none, or damaged ones, or those of another model or data set."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if all(str(archive[name]) == value for name, value in key.items()):
-                return archive["probabilities"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        pass
-    return None
 
 
 def _store(path: Path, key: dict[str, str], probabilities: np.ndarray) -> None:

@@ -15,7 +15,17 @@ from pipeline.deploy import runtimes
 from pipeline.errors import UserError
 from pipeline.explain import explainer
 from pipeline.models import h5_scan, novelty, saved_model
-from ui import answer_html, answers, canvas
+from ui import answer_html, answers, data_uri, models, texts
+
+
+def card(answer, method="grad-cam", language="en") -> str:
+    return answer_html.card(answer, "a model", method, language)
+
+
+def answered(*probabilities) -> answers.Answer:
+    """An answer with these probabilities of the classes zero, one, two, …"""
+    about = {"seen": np.zeros((28, 28, 1), np.uint8), "digit": False, "inverted": False, "heat": None}
+    return answers.Answer("", "", WORDS[: len(probabilities)], np.float32(probabilities), milliseconds=1, **about)
 
 
 def test_an_answer_is_the_models_own(folder, pictures):
@@ -28,7 +38,7 @@ def test_an_answer_is_the_models_own(folder, pictures):
         maps = explainer.Explainer(saved_model.load(folder / "first.h5"))
         np.testing.assert_allclose(answer.heat, maps(answer.seen[None], method="layer-cam")[0], atol=1e-5)
         assert answer.seen.shape == (28, 28, 1) and answer.milliseconds > 0
-        shown = answer_html.overlay(answer)
+        shown = answer_html.overlay(answer.seen, answer.heat)
         assert np.array_equal(shown[answer.heat == 0], answer.seen.repeat(3, axis=2)[answer.heat == 0])
         assert (shown[answer.heat == 1] != answer.seen.repeat(3, axis=2)[answer.heat == 1]).any()
 
@@ -74,18 +84,37 @@ def test_a_picture_that_is_unlike_the_training_images_is_called_so(folder, digit
     assert not answers.answer(path, tmp_path / "board.png").foreign, "the file has no score"
     novelty.add(path, datasets.split(digits, 0.2))
     of_board, of_digit = (answers.answer(path, picture) for picture in (tmp_path / "board.png", pictures[0]))
-    assert "does not look like a digit" in answer_html.heading(of_board)
-    assert not of_digit.foreign and "look like" not in answer_html.heading(of_digit)
+    assert "does not look like a digit" in card(of_board) and "bir rakama benzemiyor" in card(of_board, language="tr")
+    assert not of_digit.foreign and "look like" not in card(of_digit)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "says", "in_turkish"),
+    [
+        ((0.01, 0.97, 0.02), "one", "one"),
+        ((0.41, 0.04, 0.55), "between two and zero", "two ile zero arasında"),
+        ((0.3, 0.36, 0.34), "one, two or zero", "one, two veya zero"),
+        ((0.2, 0.2, 0.3, 0.15, 0.15), "unsure, perhaps two", "emin değil, belki two"),
+    ],
+)
+def test_the_verdict_names_as_many_classes_as_the_model_is_unsure_of(probabilities, says, in_turkish):
+    assert answer_html.verdict(answered(*probabilities), "en") == says
+    assert answer_html.verdict(answered(*probabilities), "tr") == in_turkish
+
+
+def test_classes_that_are_as_good_as_impossible_get_no_bar(bars):
+    assert [name for name, _ in bars(card(answered(0.9, 0.0005, 0.0985, 0.001)))] == ["zero", "two", "three"]
+    assert [name for name, _ in bars(card(answered(0, 1, 0)))] == ["one"]
 
 
 def test_models_of_both_folders_are_named_by_what_they_say_they_are(folder):
-    assert {FIRST, SECOND, FOREIGN, TEXT} <= set(answers.models(folder))
+    assert {FIRST, SECOND, FOREIGN, TEXT} <= set(models.found(folder))
     with pytest.raises(UserError, match="make demo"):
-        answers.models(folder / "nowhere")
+        models.found(folder / "nowhere")
 
 
 def test_every_method_is_explained_in_words():
-    assert list(answer_html.METHODS) == list(explainer.METHODS)
+    assert list(answer_html.METHODS) == list(explainer.METHODS) and set(explainer.METHODS) <= set(texts.TEXTS)
 
 
 def test_what_a_file_says_of_itself_is_text_and_never_markup(folder, pictures, tmp_path):
@@ -97,8 +126,8 @@ def test_what_a_file_says_of_itself_is_text_and_never_markup(folder, pictures, t
         file.attrs["pipeline"] = content.replace(FIRST, "<script>").replace('"0"', '"<img>"').replace('"7"', '"<img>"')
         file.attrs[h5_scan.DIGEST] = h5_scan.digest(file)
     answer = answers.answer(evil, pictures[0])
-    shown = answer_html.heading(answer) + answer_html.explanation(answer, "grad-cam")
-    shown += answer_html.message("<script>", alert=True)
+    shown = answer_html.card(answer, "<script>", "grad-cam", "en", {"<script>": "<img>"})
+    shown += answer_html.glance(answer, "en") + answer_html.message("<script>", alert=True)
     assert "<script>" not in shown and "<img>" not in shown and "&lt;script&gt;" in shown
 
 
@@ -109,7 +138,7 @@ def test_an_ensemble_is_answered_without_a_heat_map(folder, pictures, tmp_path):
     saved_model.save(ensemble, tmp_path / "ensemble.h5", image_shape=(28, 28, 1), **about)
     answer = answers.answer(tmp_path / "ensemble.h5", pictures[0])
     np.testing.assert_allclose(answer.probabilities, expected(folder, pictures[0]), atol=1e-6)
-    shown = answer_html.explanation(answer, "grad-cam")
+    shown = card(answer)
     assert "No heat map" in shown and shown.count("<figure>") == 1
 
 
@@ -119,13 +148,13 @@ def test_a_model_without_a_fine_map_is_answered_and_explained_by_occlusion_alone
     about = {"prefix": "flat", "title": "Flat", "dataset": "digits", "class_names": WORDS}
     model = keras.Model(pixels, keras.layers.Softmax()(logits))
     saved_model.save(model, tmp_path / "flat.h5", image_shape=(28, 28, 1), **about)
-    assert "No heat map" in answer_html.explanation(answers.answer(tmp_path / "flat.h5", pictures[0]), "grad-cam")
+    assert "No heat map" in card(answers.answer(tmp_path / "flat.h5", pictures[0]))
     assert answers.answer(tmp_path / "flat.h5", pictures[0], method="occlusion").heat.any()
 
 
 def test_a_method_that_knows_of_no_class_is_not_shown_as_a_reason_for_one(folder, pictures):
     answer = answers.answer(folder / "first.h5", pictures[0], method="eigen-cam")
-    without_class, with_class = (answer_html.explanation(answer, method) for method in ("eigen-cam", "grad-cam"))
+    without_class, with_class = (card(answer, method) for method in ("eigen-cam", "grad-cam"))
     assert "whatever the class" in without_class and "evidence" not in without_class
     assert "evidence" in with_class
 
@@ -150,7 +179,7 @@ def test_a_bad_picture_is_answered_with_a_message_that_names_it_without_its_fold
 @pytest.mark.parametrize("value", ["nonsense", "data:image/png;base64,***", "data:text/html;base64,aGVsbG8="])
 def test_what_is_no_drawing_is_refused(value, tmp_path):
     with pytest.raises(UserError):
-        canvas.save(value, tmp_path)
+        data_uri.save(value, tmp_path)
     with pytest.raises(UserError):
-        canvas.save("data:image/png;base64," + "A" * (canvas.LARGEST + 4), tmp_path)
-    assert canvas.save("", tmp_path) is None and not list(tmp_path.iterdir())
+        data_uri.save("data:image/png;base64," + "A" * (data_uri.LARGEST + 4), tmp_path)
+    assert data_uri.save("", tmp_path) is None and not list(tmp_path.iterdir())
