@@ -21,7 +21,8 @@ from pipeline.errors import UserError
 from plan import node
 from plan.tasks import Record, Task
 
-SHIPPED = 400_000_000  # bytes of data at most that travel with the code; Ray takes packages of up to 500 MiB
+SHIPPED = 300_000_000  # bytes of the data sets, or of a file or folder that a flag names, that travel with the code
+LARGEST = 500_000_000  # bytes of all that travels; Ray takes 500 MiB
 RETRIES = 5  # of a task whose node died
 FAREWELL = 120  # seconds that running tasks have to save their checkpoints when the plan is interrupted
 INPUTS = "inputs"  # folder of the shipped files that commands name
@@ -35,7 +36,10 @@ def pack(folder: Path, pattern: str) -> bytes:
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for path in found:
             with contextlib.suppress(FileNotFoundError):  # replaced by a newer one at this moment
-                archive.add(path, path.name)
+                content = path.read_bytes()
+                member = tarfile.TarInfo(path.name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
     return packed.getvalue()
 
 
@@ -140,10 +144,12 @@ def stage(tasks: list[Task], folder: Path) -> bool:
 
     Returns:
         whether the data sets that the tasks need are among it: they are where they are here and not too large.
+    Raises:
+        UserError: it is more than Ray takes.
     """
     for package in PROJECT.glob("*/__init__.py"):
         shutil.copytree(package.parent, folder / package.parent.name, ignore=shutil.ignore_patterns("__pycache__"))
-    scripts = {task.command[0] for task in tasks if (PROJECT / task.command[0]).is_file()}
+    scripts = {task.command[0] for task in tasks if not Path(task.command[0]).is_absolute()}
     for script in {*scripts, *(path.name for path in PROJECT.glob("*.py"))}:
         (folder / script).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PROJECT / script, folder / script)
@@ -155,24 +161,42 @@ def stage(tasks: list[Task], folder: Path) -> bool:
                 shutil.copytree(path, target, dirs_exist_ok=True)
             else:
                 shutil.copyfile(path, target)
-    needed = {name for task in tasks for name in task.datasets if name in registry.SOURCES}
-    needed = {name for name in needed if not registry.is_toy(name)}
-    places = sources.folders(None)
-    if not needed or not all(sources.present(name, places) for name in needed):
-        return False
-    files = {file for name in needed for file in sources.files_of(name, places)}
-    if any(file.is_dir() for file in files) or sum(file.stat().st_size for file in files) > SHIPPED:
-        return False
-    (folder / "data").mkdir()
+    files = _data_files(tasks)
+    if files:
+        (folder / "data").mkdir()
     for file in files:
         shutil.copyfile(file, folder / "data" / file.name)
-    return True
+    if _size(folder) > LARGEST:
+        raise UserError(
+            f"code and files of the runs take {_size(folder) / 1e6:,.0f} MB, more than Ray sends to the nodes "
+            f"({LARGEST / 1e6:,.0f} MB); put the larger ones into a folder that all machines share"
+        )
+    return bool(files)
+
+
+def _data_files(tasks: list[Task]) -> set[Path]:
+    """The files of the data sets that the tasks need; none where one is missing here, or all are too large."""
+    needed = {name for task in tasks for name in task.datasets if name in registry.SOURCES}
+    found = [sources.files_of(name, sources.folders(None)) for name in needed if not registry.is_toy(name)]
+    files = {file for some in found for file in some}
+    if not all(found) or any(file.is_dir() for file in files) or sum(map(_size, files)) > SHIPPED:
+        return set()
+    return files
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
 
 
 def _inputs(task: Task) -> list[Path]:
-    """Files and folders that a task's flags name, but for its own folder of results."""
-    words = [word for word in task.command[1:] if word != str(task.folder) and word not in registry.SOURCES]
-    return [Path(word) for word in words if not word.startswith("-") and Path(word).exists()]
+    """Files and folders that a task's command names and that travel; large ones must have the same path there."""
+    script, *words = task.command
+    words = [word for word in words if not word.startswith("-") and word not in registry.SOURCES]
+    paths = [Path(word) for word in words if word != str(task.folder) and Path(word).exists()]
+    found = [path for path in paths if _size(path) <= SHIPPED]
+    return [Path(script), *found] if Path(script).is_absolute() else found
 
 
 def command_there(task: Task) -> list[str]:
@@ -195,7 +219,7 @@ def _submit(ray, tasks: list[Task], record: Record, storage: Path | None, shippe
     coordinator = ray.remote(Coordinator).options(num_cpus=0, scheduling_strategy=here).remote(places, str(logs))
     nodes = [entry["Resources"] for entry in ray.nodes() if entry["Alive"]]
     most = {name: max(resources.get(name, 0) for resources in nodes) for name in ("CPU", "GPU", "memory")}
-    remote, anywhere = ray.remote(node.do), {"max_retries": RETRIES, "scheduling_strategy": "SPREAD"}
+    remote, anywhere = ray.remote(node.run), {"max_retries": RETRIES, "scheduling_strategy": "SPREAD"}
     waiting = {}
     for task in tasks:
         needs = {

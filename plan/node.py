@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline import atomic_io
 from pipeline.errors import UserError
 
-SILENT = 10  # times as long as the last sending took, until the next one: a tenth of the network's time at most
+PAUSE = 10  # times as long as the last sending took, until the next one: a tenth of the network's time at most
 LOCKED = 90  # seconds to wait for a run whose node has died and that still saves its checkpoint
 
 
@@ -38,7 +38,7 @@ class Log:
         return "".join(self.unsent.popleft() for _ in range(len(self.unsent)))
 
 
-def do(
+def run(
     name: str,
     command: list[str],
     files: str,
@@ -109,7 +109,7 @@ def attend(process, name: str, folder: Path, files: str, coordinator, send: bool
             if send and now != sent and time.monotonic() >= next_time:
                 started = time.monotonic()
                 ray.get(coordinator.keep.remote(name, cluster.pack(folder, files)))
-                sent, next_time = now, time.monotonic() + SILENT * (time.monotonic() - started)
+                sent, next_time = now, time.monotonic() + PAUSE * (time.monotonic() - started)
     except BaseException:
         process.terminate()
         process.wait()

@@ -1,12 +1,15 @@
 """A plan on a Ray cluster of two nodes, and what it sends there."""
 
+import contextlib
 import io
-import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
+import time
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from conftest import PROJECT
@@ -14,8 +17,6 @@ from conftest import PROJECT
 from pipeline import errors
 from plan import cluster, tasks
 from plan.tasks import Task
-
-needs_ray = pytest.mark.skipif(not find_spec("ray"), reason='Ray is not installed: pip install -e ".[ray]"')
 
 
 def test_files_arrive_whole_and_checkpoints_of_the_past_go(tmp_path):
@@ -60,6 +61,22 @@ def test_code_data_and_named_files_travel(tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "SHIPPED", 3)
     assert not cluster.stage([task], tmp_path / "again")
     assert not (tmp_path / "again" / "data").exists(), "too large: the nodes look for it themselves"
+    assert cluster.command_there(task)[2] == str(weights), "too large: it has to be there"
+    monkeypatch.setattr(cluster, "LARGEST", 3)
+    with pytest.raises(errors.UserError, match="more than Ray sends"):
+        cluster.stage([task], tmp_path / "third")
+
+
+def test_the_live_table_takes_the_place_of_the_one_before(capsys):
+    board = cluster.Board(3)
+    board.terminal = True
+    board.show({"a": ("one", "1/4"), "b": ("two", "2/4")}, 3, 0)
+    board.show({"b": ("two", "3/4")}, 2, 1)
+    board.say("done: a")
+    first, second, third = capsys.readouterr().out.split("\x1b[J")
+    assert first.splitlines()[:3] == ["  a  on one  1/4", "  b  on two  2/4", "0 of 3 ended, 0 failed, 2 running"]
+    assert first.endswith("\x1b[3A") and second.endswith("\x1b[2A") and "1 of 3 ended, 1 failed" in second
+    assert third == "done: a\n"
 
 
 def test_without_ray_one_line_says_what_to_install(tmp_path, monkeypatch, capsys):
@@ -71,33 +88,101 @@ def test_without_ray_one_line_says_what_to_install(tmp_path, monkeypatch, capsys
     assert err.startswith("error: --ray needs Ray") and len(err.splitlines()) == 1
 
 
-@needs_ray
-@pytest.mark.skipif(sys.platform == "win32", reason="Ray's clusters on Windows are experimental")
-def test_results_come_back_whole_and_a_failed_run_stops_no_other(tmp_path):
+STUB = """
+import pathlib, signal, sys, time
+flags = dict(word.lstrip("-").split("=") for word in sys.argv[1:-2])
+folder = pathlib.Path(sys.argv[-1])
+if "error" in flags:
+    sys.exit(f"error: {flags['error']}")
+checkpoint = folder / "stub_checkpoint.npz"
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+done = int(checkpoint.read_text()) if checkpoint.exists() else 0
+print("resuming after epoch", done, flush=True)
+for epoch in range(done + 1, 4):
+    while epoch == 3 and not pathlib.Path(flags["gate"]).exists():
+        time.sleep(0.1)
+    checkpoint.write_text(str(epoch))
+for name in ("stub_model.h5", "stub_metrics.json"):
+    (folder / name).write_text("{}")
+checkpoint.unlink()
+"""
+DRIVER = """
+import sys
+from pathlib import Path
+from pipeline import errors
+from plan import execution, tasks
+folder, stub, address = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+whole = tasks.Task("whole", (stub, f"--gate={folder / 'gate'}"), "run", folder / "whole")
+broken = tasks.Task("broken", (stub, "--error=it is broken"), "run", folder / "broken")
+plan = [broken, whole]
+record = tasks.Record(folder / "plan.json")
+sys.exit(errors.exit_code(lambda: execution.execute(plan, plan, record, address)))
+"""
+
+
+def parents(pid):
+    """The processes above one."""
+    while pid > 1:
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        yield pid
+
+
+def stubs(gate):
+    """Process IDs of the scripts that wait at a gate."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            if f"--gate={gate}".encode() in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.skipif(not find_spec("ray"), reason='Ray is not installed: pip install -e ".[ray]"')
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
+def test_a_run_survives_ctrl_c_and_the_death_of_its_node_beside_one_that_fails(tmp_path):
     from ray.cluster_utils import Cluster
 
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    stub, gate, checkpoint = tmp_path / "stub.py", tmp_path / "gate", tmp_path / "whole" / "stub_checkpoint.npz"
+    stub.write_text(STUB)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    command = [sys.executable, "-c", DRIVER, str(tmp_path), str(stub), cluster.address]
+
+    def resumed():
+        log = tmp_path / "logs" / "whole.log"
+        return [line.split()[-1] for line in log.read_text().splitlines()] if log.exists() else []
+
+    @contextlib.contextmanager
+    def driver():
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(command, cwd=PROJECT, env=os.environ | {"PYTHONPATH": str(PROJECT)}, **pipes)
+        try:
+            yield process
+        finally:
+            process.kill()
+
+    def wait_for(condition, process):
+        while not condition():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+
     try:
-        nodes.add_node(num_cpus=1)
-        flags = "--dataset digits --limit 128 --filters 2 --batch-size 32 --epochs 1 --learning-rate 0.003,1e9"
-        command = [sys.executable, "sweep.py", "mnist_classification.py", *flags.split(), "--ray", nodes.address]
-        done = subprocess.run(
-            [*command, "--output-dir", str(tmp_path / "sweep")],
-            cwd=PROJECT,
-            env=os.environ | {"PYTHONPATH": str(PROJECT)},
-            capture_output=True,
-            text=True,
-        )
+        with driver() as process:
+            wait_for(lambda: checkpoint.exists() and checkpoint.read_text() == "2", process)
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=300)
+            assert process.returncode == 130 and not stubs(gate)
+        with driver() as process:
+            wait_for(lambda: resumed() == ["0", "2"] and stubs(gate), process)
+            above = {pid for script in stubs(gate) for pid in parents(script)}
+            (host,) = [node for node in nodes if node.all_processes["raylet"][0].process.pid in above]
+            cluster.remove_node(host, allow_graceful=False)
+            wait_for(lambda: resumed() == ["0", "2", "2"], process)
+            gate.touch()
+            out, err = process.communicate(timeout=300)
     finally:
-        nodes.shutdown()
-    assert done.returncode == 1, done.stderr
-    failed = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
-    assert len(failed) == 1 and "learning_rate=1e9-seed0" in failed[0] and "exit code 2: error: " in failed[0]
-    (setting,) = json.loads((tmp_path / "sweep" / "sweep.json").read_text())["settings"]
-    assert setting["setting"] == {"--learning-rate": "0.003"} and setting["n"] == 1
-    folder = tmp_path / "sweep" / setting["runs"][0]["folder"]
-    names = {path.name for path in folder.iterdir()}
-    assert {"custom_cnn_model.h5", "custom_cnn_metrics.json", "custom_cnn_training_curves.png"} <= names
-    log = (tmp_path / "sweep" / "logs" / f"{folder.name}.log").read_text()
-    assert "test accuracy" in log
-    assert (tmp_path / "sweep" / "sweep.png").stat().st_size > 1000
+        cluster.shutdown()
+    assert process.returncode == 1 and "1 of 2 tasks done" in out
+    assert "failed: broken (exit code 1: error: it is broken)" in err and "whole" not in err
+    assert {path.name for path in (tmp_path / "whole").iterdir()} == {"stub_model.h5", "stub_metrics.json"}
+    assert not stubs(gate)
