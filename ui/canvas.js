@@ -36,10 +36,10 @@ const look = async () => {
 
 const finish = () => {
   draw();
-  look();
-  if (!strokes.length) glance.innerHTML = '';
   props.value = strokes.length ? canvas.toDataURL() : '';
   trigger('input');
+  if (strokes.length) look();
+  else glance.innerHTML = '';
 };
 
 const add = (event) => {

@@ -95,6 +95,7 @@ def test_in_a_browser_a_7_is_drawn_explained_and_a_bad_photo_named(
     page, browser, pictures, bad_pictures, folder, digits, tmp_path, says
 ):
     tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.set_default_timeout(120_000)
     asked, complaints = set(), []
     tab.on("request", lambda request: asked.add(request.url))
     tab.on("pageerror", lambda error: complaints.append(str(error)))
@@ -168,11 +169,9 @@ def draw_anew(tab, corners) -> None:
 
 
 def test_what_visitors_keep_in_a_browser_is_what_the_model_then_learns_from(
-    page, browser, digits, folder, collected, tmp_path, says
+    page, open_tab, digits, folder, collected, tmp_path, says
 ):
-    tab = browser.new_page(viewport={"width": 1280, "height": 1100})
-    tab.goto(page[0])
-    tab.locator("#draw canvas").wait_for()
+    tab = open_tab()
     before = len(kept(collected))
     draw_anew(tab, screenshots.SEVEN)
     says(tab, "answer1", "7")
@@ -191,7 +190,6 @@ def test_what_visitors_keep_in_a_browser_is_what_the_model_then_learns_from(
     tab.locator("#tests button").first.click()
     says(tab, "answer1", "0")
     tab.locator("#answer1").get_by_role("button", name="Right: keep it").wait_for(state="hidden")  # it tests models
-    tab.close()
 
     visitor = Client(page[0], verbose=False)
     for label in range(10):
@@ -209,10 +207,8 @@ def test_what_visitors_keep_in_a_browser_is_what_the_model_then_learns_from(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_a_phone_in_light_and_dark(page, browser, scheme):
-    tab = browser.new_page(viewport={"width": 360, "height": 780}, color_scheme=scheme, has_touch=True)
-    tab.goto(page[0])
-    tab.locator("#draw canvas").wait_for()
+def test_the_page_fits_a_phone_in_light_and_dark(open_tab, scheme):
+    tab = open_tab(viewport={"width": 360, "height": 780}, color_scheme=scheme, has_touch=True)
     screenshots.draw(tab)
     tab.locator("#answer2 figure").first.wait_for()
     assert tab.evaluate("document.documentElement.scrollWidth") <= 360
@@ -222,7 +218,6 @@ def test_the_page_fits_a_phone_in_light_and_dark(page, browser, scheme):
     )
     brightness = [sum(map(float, color.removeprefix("rgb(").rstrip(")").split(","))) for color in (text, ground)]
     assert (brightness[0] < brightness[1]) == (scheme == "light") and abs(np.diff(brightness)) > 300
-    tab.close()
 
 
 def test_the_server_called_no_other_computer(page, client, pictures):
