@@ -88,24 +88,7 @@ def test_without_ray_one_line_says_what_to_install(tmp_path, monkeypatch, capsys
     assert err.startswith("error: --ray needs Ray") and len(err.splitlines()) == 1
 
 
-STUB = """
-import pathlib, signal, sys, time
-flags = dict(word.lstrip("-").split("=") for word in sys.argv[1:-2])
-folder = pathlib.Path(sys.argv[-1])
-if "error" in flags:
-    sys.exit(f"error: {flags['error']}")
-checkpoint = folder / "stub_checkpoint.npz"
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-done = int(checkpoint.read_text()) if checkpoint.exists() else 0
-print("resuming after epoch", done, flush=True)
-for epoch in range(done + 1, 4):
-    while epoch == 3 and not pathlib.Path(flags["gate"]).exists():
-        time.sleep(0.1)
-    checkpoint.write_text(str(epoch))
-for name in ("stub_model.h5", "stub_metrics.json"):
-    (folder / name).write_text("{}")
-checkpoint.unlink()
-"""
+STUB = str(Path(__file__).with_name("stub.py"))
 DRIVER = """
 import sys
 from pathlib import Path
@@ -142,11 +125,10 @@ def stubs(gate):
 def test_a_run_survives_ctrl_c_and_the_death_of_its_node_beside_one_that_fails(tmp_path):
     from ray.cluster_utils import Cluster
 
-    stub, gate, checkpoint = tmp_path / "stub.py", tmp_path / "gate", tmp_path / "whole" / "stub_checkpoint.npz"
-    stub.write_text(STUB)
+    gate, checkpoint = tmp_path / "gate", tmp_path / "whole" / "stub_checkpoint.npz"
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-    command = [sys.executable, "-c", DRIVER, str(tmp_path), str(stub), cluster.address]
+    command = [sys.executable, "-c", DRIVER, str(tmp_path), STUB, cluster.address]
 
     def resumed():
         log = tmp_path / "logs" / "whole.log"

@@ -1,0 +1,115 @@
+"""What a node does with a task, without Ray: its calls are made at once, in this process."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from conftest import PROJECT
+
+from plan import cluster, node
+
+STUB = str(Path(__file__).with_name("stub.py"))
+
+
+class Called:
+    """A handle as Ray's: .method.remote(...) calls at once, and is noted."""
+
+    def __init__(self, actor):
+        self.actor, self.calls = actor, []
+
+    def __getattr__(self, name):
+        def remote(*arguments):
+            self.calls.append(name)
+            return getattr(self.actor, name)(*arguments)
+
+        return SimpleNamespace(remote=remote)
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Runs the stub as a node would: stop() says of the coordinator, at each report, whether the plan is stopped."""
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=lambda value: value))
+    monkeypatch.chdir(PROJECT)
+    flag = f"--gate={tmp_path / 'gate'}"
+
+    def run(stop, storage=None):
+        coordinator = cluster.Coordinator({"one": (str(tmp_path / "one"), "*")}, str(tmp_path / "logs"))
+        report = coordinator.report
+
+        def stopping(*arguments):
+            if stop():
+                coordinator.stop()
+            return report(*arguments)
+
+        coordinator.report = stopping
+        handle = Called(coordinator)
+        folder = str(storage) if storage else None
+        code, last = node.run("one", [STUB, flag], "*", handle, shipped_data=False, data_dir=None, storage=folder)
+        return code, last, handle.calls, coordinator
+
+    return run
+
+
+def epoch_of(folder):
+    path = folder / "stub_checkpoint.npz"
+    return path.read_text() if path.exists() else None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGTERM ends a process at once there")
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_task_that_is_stopped_saves_and_goes_on_elsewhere(start, tmp_path, shared):
+    kept, storage = tmp_path / "one", tmp_path / "shared" if shared else None
+    seen = storage / "one" if shared else kept
+    code, last, calls, coordinator = start(lambda: epoch_of(seen) == "2", storage)
+    assert (code, last) == (143, "resuming after epoch 0") and epoch_of(kept) == "2"
+    assert coordinator.state() == {} and (calls.count("keep") == 1) is shared
+    (tmp_path / "gate").touch()
+    code, _, calls, _ = start(lambda: False, storage)
+    assert code == 0 and {path.name for path in kept.iterdir()} == {"stub_model.h5", "stub_metrics.json"}
+    log = (tmp_path / "logs" / "one.log").read_text().splitlines()
+    assert log == ["resuming after epoch 0", "resuming after epoch 2"]
+    assert not shared or not seen.exists()
+
+
+def test_a_task_of_a_stopped_plan_does_not_begin(start, tmp_path):
+    coordinator = cluster.Coordinator({"one": (str(tmp_path), "*")}, str(tmp_path))
+    coordinator.stop()
+    code, _ = node.run("one", [STUB], "*", Called(coordinator), shipped_data=False, data_dir=None, storage=None)
+    assert code == 143
+
+
+def test_data_are_looked_for_where_they_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATA_DIR", "of this machine")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert "DATA_DIR" not in node.environment(shipped_data=True, data_dir=None)
+    assert node.environment(shipped_data=False, data_dir=str(tmp_path))["DATA_DIR"] == str(tmp_path)
+    assert node.environment(shipped_data=False, data_dir="not here")["DATA_DIR"] == "of this machine"
+    assert node.environment(shipped_data=True, data_dir=None)["TF_NUM_INTRAOP_THREADS"] == "2"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a process keeps its parent there")
+def test_a_script_ends_with_the_worker_that_started_it(tmp_path):
+    """The worker is killed, as by a raylet, and can end nothing any more."""
+    worker = textwrap.dedent(f"""
+        import subprocess, sys, time
+        command = [sys.executable, "-m", "plan.watched", {STUB!r}, "--gate=never", "--output-dir", {str(tmp_path)!r}]
+        script = subprocess.Popen(command)
+        print(script.pid, flush=True)
+        script.wait()
+        """)
+    process = subprocess.Popen([sys.executable, "-c", worker], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
+    script = int(process.stdout.readline())
+    assert process.stdout.readline().startswith("resuming")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + 120
+    with pytest.raises(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.kill(script, 0)
+            time.sleep(0.2)
