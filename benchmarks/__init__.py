@@ -1,1 +1,1 @@
-"""Benchmarks: speed, memory, the cost of explanations and their faithfulness; each script writes a result file."""
+"""Benchmarks: speed, memory, cost and faithfulness of explanations, robustness; each script writes a result file."""

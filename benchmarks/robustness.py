@@ -28,6 +28,7 @@ from pipeline.system import cores
 from pipeline.train.identity import OUTPUT
 
 BATCH = 250  # images that a model is given at once
+METRICS = ("accuracy", "expected_calibration_error")
 
 
 @dataclass(frozen=True)
@@ -102,14 +103,13 @@ def about(path: Path, opened: deploy.runtimes.Opened, dataset) -> dict:
 def row(kind: evaluate.corruptions.Corruption, found: dict) -> dict:
     """A kind's metrics, a list over severities each."""
     severities = range(1, len(kind.strengths) + 1)
-    names = ("accuracy", "expected_calibration_error")
-    lists = {name: [found[kind.name, severity][name] for severity in severities] for name in names}
+    lists = {name: [found[kind.name, severity][name] for severity in severities] for name in METRICS}
     return {"kind": kind.name, **lists}
 
 
 def summary(kinds: list[dict]) -> dict:
     """The kinds, their mean and the worst of them."""
-    mean = {name: float(np.mean([kind[name] for kind in kinds])) for name in ("accuracy", "expected_calibration_error")}
+    mean = {name: float(np.mean([kind[name] for kind in kinds])) for name in METRICS}
     worst = min(kinds, key=lambda kind: np.mean(kind["accuracy"]))
     return {
         "mean": mean,
@@ -119,12 +119,10 @@ def summary(kinds: list[dict]) -> dict:
 
 
 def merged(path: Path, measured: list[dict]) -> list[dict]:
-    """These results and those of other models that are in the file already, in the order of the project's models."""
+    """These results, and those of other models that are in the file already."""
     earlier = atomic_io.read_json(path)["models"] if path.exists() else []
-    files = {entry["file"] for entry in measured}
-    together = [entry for entry in earlier if entry["file"] not in files] + measured
-    order = [model.file for model in models.saved_model.MODELS.values()]
-    return sorted(together, key=lambda entry: order.index(entry["file"]) if entry["file"] in order else len(order))
+    by_file = {entry["file"]: entry for entry in [*earlier, *measured]}
+    return list(by_file.values())
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -97,7 +97,8 @@ def _blurred(images, deviation: float, mode: str = "nearest", truncate: float = 
 def defocus_blur(images, strength: tuple[float, float], draws: Draws):
     """A lens out of focus: blur by a disk of a radius in pixels, itself blurred a little."""
     radius, softness = strength
-    y, x = np.mgrid[-8:9, -8:9]
+    reach = int(radius) + 2
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     disk = (x**2 + y**2 <= radius**2).astype(np.float32)
     kernel = cv2.GaussianBlur(disk / disk.sum(), (3, 3), softness)
     return _each(images, lambda image: cv2.filter2D(image, -1, kernel))
@@ -136,16 +137,14 @@ def _moved(images, radius: int, deviation: float, degrees: np.ndarray):
     """Each image moved in its own direction: half a Gaussian, as ImageMagick's motion blur."""
     steps = np.arange(2 * radius + 1)
     weights = np.exp(-(steps**2) / (2 * deviation**2))
-    angles = iter(np.radians(degrees))
 
-    def move(image):
-        angle = next(angles)
+    def move(image, angle):
         kernel = np.zeros((2 * len(steps) - 1,) * 2, np.float32)
         rows, columns = (np.rint(steps * along).astype(int) for along in (np.sin(angle), np.cos(angle)))
         np.add.at(kernel, (2 * radius + rows, 2 * radius + columns), weights / weights.sum())
         return cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REPLICATE)
 
-    return _each(images, move)
+    return _each(images, move, np.radians(degrees))
 
 
 def zoom_blur(images, last: float, draws: Draws):
@@ -227,18 +226,19 @@ def _plasma(side: int, decay: float, draws: Draws, shape: tuple[int, int]):
     while step >= 2:
         half = step // 2
         corners, centers = heights[:, ::step, ::step], heights[:, half::step, half::step]
-
-        def displaced(sums, wibble=wibble):
-            return sums / 4 + wibble * draws.uniform(-wibble, wibble, *sums.shape[1:])
-
         down, right = corners + np.roll(corners, -1, 1), corners + np.roll(corners, -1, 2)
-        centers[:] = displaced(down + np.roll(down, -1, 2))
-        heights[:, ::step, half::step] = displaced(centers + np.roll(centers, 1, 1) + right)
-        heights[:, half::step, ::step] = displaced(centers + np.roll(centers, 1, 2) + down)
+        centers[:] = _displaced(down + np.roll(down, -1, 2), wibble, draws)
+        heights[:, ::step, half::step] = _displaced(centers + np.roll(centers, 1, 1) + right, wibble, draws)
+        heights[:, half::step, ::step] = _displaced(centers + np.roll(centers, 1, 2) + down, wibble, draws)
         step, wibble = half, wibble / decay
     heights -= heights.min(axis=(1, 2), keepdims=True)
     heights /= heights.max(axis=(1, 2), keepdims=True)
     return heights[:, : shape[0], : shape[1], None]
+
+
+def _displaced(sums: np.ndarray, wibble: float, draws: Draws) -> np.ndarray:
+    """The mean of four neighbors from their sum, moved up or down at random."""
+    return sums / 4 + wibble * draws.uniform(-wibble, wibble, *sums.shape[1:])
 
 
 def water(images, strength: tuple[float, ...], draws: Draws):
@@ -363,16 +363,14 @@ def elastic(images, strength: tuple[float, float, float], draws: Draws):
     targets = points + draws.uniform(-tilt, tilt, 3, 2)
     by = _blurred(draws.uniform(-1, 1, height, width, 2), smoothing, mode="reflect", truncate=3.0)
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    of_images = iter(zip(targets, largest * by, strict=True))
 
-    def bend(image):
-        target, displacement = next(of_images)
+    def bend(image, target, displacement):
         affine = cv2.getAffineTransform(points, target)
         moved = cv2.warpAffine(image, affine, (width, height), borderMode=cv2.BORDER_REFLECT_101)
         x, y = columns + displacement[..., 0], rows + displacement[..., 1]
         return cv2.remap(moved, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
-    return _each(images, bend)
+    return _each(images, bend, targets, largest * by)
 
 
 def rotate(images, radians: float, draws: Draws):
@@ -409,9 +407,12 @@ def _around_the_middle(images, maps, offsets=None):
     shifts = middle - maps @ middle
     if offsets is not None:
         shifts = shifts + offsets
-    affine = iter(np.concatenate([maps, shifts[..., None]], axis=2))
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return _each(images, lambda image: cv2.warpAffine(image, next(affine), (width, height), None, flags, border))
+
+    def warp(image, affine):
+        return cv2.warpAffine(image, affine, (width, height), None, flags, border)
+
+    return _each(images, warp, np.concatenate([maps, shifts[..., None]], axis=2))
 
 
 # Gray images alone
@@ -476,9 +477,10 @@ def edges(images, strength: tuple[float, float], draws: Draws):
     return (1 - fraction) * images + fraction * found.astype(np.float32) / 255
 
 
-def _each(images: np.ndarray, change) -> np.ndarray:
-    """A function of one image (h, w, c) for each; OpenCV drops the axis of a single channel."""
-    return np.stack([change(image) for image in images]).reshape(images.shape)
+def _each(images: np.ndarray, change, *values) -> np.ndarray:
+    """A function of one image (h, w, c), and of its own of some values (n, ...), for each image."""
+    changed = [change(image, *own) for image, *own in zip(images, *values, strict=True)]
+    return np.stack(changed).reshape(images.shape)  # OpenCV drops the axis of a single channel
 
 
 def _each_picture(images: np.ndarray, change) -> np.ndarray:

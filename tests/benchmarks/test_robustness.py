@@ -68,5 +68,7 @@ def test_a_model_without_an_export_answers_in_keras_and_results_of_others_stay(m
     robustness.main([str(other), *flags])
     robustness.main([str(model), *flags])
     first, second = json.loads((model.parent / "robustness.json").read_text())["models"]
-    assert (first["file"], second["file"]) == (model.name, other.name)
-    assert first["kinds"] == second["kinds"] and (first["network"], second["network"]) == ("custom CNN", "other")
+    assert (first["file"], second["file"]) == (other.name, model.name)
+    assert first["kinds"] == second["kinds"] and (first["network"], second["network"]) == ("other", "custom CNN")
+    robustness.main([str(other), *flags])
+    assert len(json.loads((model.parent / "robustness.json").read_text())["models"]) == 2
