@@ -1,0 +1,60 @@
+"""Expected gradients: what each pixel adds to a score, over images of which parts are already gone.
+
+At the whole image a confident network's score hardly depends on any one pixel. So gradients are taken at images between
+the whole and the blank one (Erion et al. 2019, arXiv 1906.10670), here under smooth random masks: they pass through the
+kind of image that is left where parts are removed. Evidence is squared before it is averaged, which keeps what a part
+of the masks shows strongly (SmoothGrad-Squared: Hooker et al. 2019, arXiv 1806.10758), and smoothed by a bell.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pipeline.explain import cam, imputation
+
+# Images (n, h, w, c) -> gradients of each image's score with respect to its pixels, of the same shape.
+Gradient = Callable[[np.ndarray], np.ndarray]
+
+MASKS = 6  # gradients per image
+THOROUGH_MASKS = 160
+CELLS = 4  # of a mask, per side
+BELL = 1 / 32  # standard deviation of the bell, as a fraction of the image's shorter side
+
+
+def expected_gradients(gradient: Gradient, images: np.ndarray, n_masks: int = MASKS) -> np.ndarray:
+    """Map (n, h, w) float32 of the positive evidence of each pixel, >= 0: its mean square over the masks, smoothed.
+
+    A pixel's evidence under a mask is its gradient times its difference from the blank image, summed over the channels.
+
+    Args:
+        images: (n, h, w, c) raw pixels.
+        n_masks: even; every other mask is the negative of the one before.
+    """
+    _, height, width, _ = images.shape
+    empty = imputation.blank(images)
+    difference = images - empty
+    total = np.zeros(images.shape[:3], np.float32)
+    for mask in masks(n_masks, height, width):
+        evidence = (gradient(empty + mask[:, :, None] * difference) * difference).sum(axis=-1)
+        total += np.maximum(evidence, 0) ** 2
+    return smooth(total / n_masks, BELL * min(height, width))
+
+
+def masks(n: int, height: int, width: int) -> np.ndarray:
+    """Masks (n, height, width) float32 in [0, 1], always the same: smooth noise, then its negative, in turn."""
+    noise = np.random.default_rng(0).random((n // 2, CELLS, CELLS), np.float32)
+    smooth_noise = cam.enlarge(noise, height, width)
+    return np.stack([smooth_noise, 1 - smooth_noise], axis=1).reshape(n, height, width)
+
+
+def smooth(maps: np.ndarray, deviation: float) -> np.ndarray:
+    """Maps (n, h, w) averaged under a Gaussian of this standard deviation in pixels; the image's edge does not fade."""
+
+    def weights(pixels: int) -> np.ndarray:
+        """Weight of each pixel (columns) in the mean at each pixel (rows)."""
+        place = np.arange(pixels)
+        bell = np.exp(-(((place[:, None] - place) / deviation) ** 2) / 2)
+        return (bell / bell.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    _, height, width = maps.shape
+    return weights(height) @ maps @ weights(width).T
