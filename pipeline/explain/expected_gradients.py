@@ -2,8 +2,7 @@
 
 At the whole image a confident network's score hardly depends on any one pixel. So gradients are taken at images between
 the whole and the blank one (Erion et al. 2019, arXiv 1906.10670), here under smooth random masks: they pass through the
-kind of image that is left where parts are removed. Evidence is squared before it is averaged, which keeps what a part
-of the masks shows strongly (SmoothGrad-Squared: Hooker et al. 2019, arXiv 1806.10758), and smoothed by a bell.
+kind of image that is left where parts are removed.
 """
 
 from collections.abc import Callable
@@ -18,13 +17,15 @@ Gradient = Callable[[np.ndarray], np.ndarray]
 MASKS = 6  # gradients per image
 THOROUGH_MASKS = 160
 CELLS = 4  # of a mask, per side
-BELL = 1 / 32  # standard deviation of the bell, as a fraction of the image's shorter side
+BELL = 1.5 / 32  # standard deviation of the bell, as a fraction of the image's shorter side
 
 
 def expected_gradients(gradient: Gradient, images: np.ndarray, n_masks: int = MASKS) -> np.ndarray:
-    """Map (n, h, w) float32 of the positive evidence of each pixel, >= 0: its mean square over the masks, smoothed.
+    """Map (n, h, w) float32 >= 0: mean over the masks of each pixel's positive evidence.
 
-    A pixel's evidence under a mask is its gradient times its difference from the blank image, summed over the channels.
+    The evidence under a mask is the gradient times the pixel's difference from the blank image, summed over the
+    channels and smoothed by a bell. Clipped below zero before the mean, it is what some of the masks show, even if
+    under others a neighbor says the same.
 
     Args:
         images: (n, h, w, c) raw pixels.
@@ -36,8 +37,8 @@ def expected_gradients(gradient: Gradient, images: np.ndarray, n_masks: int = MA
     total = np.zeros(images.shape[:3], np.float32)
     for mask in masks(n_masks, height, width):
         evidence = (gradient(empty + mask[:, :, None] * difference) * difference).sum(axis=-1)
-        total += np.maximum(evidence, 0) ** 2
-    return smooth(total / n_masks, BELL * min(height, width))
+        total += np.maximum(smooth(evidence, BELL * min(height, width)), 0)
+    return total / n_masks
 
 
 def masks(n: int, height: int, width: int) -> np.ndarray:
