@@ -174,11 +174,11 @@ def draw_page(explained: Explained, dataset, probabilities: np.ndarray, title: s
     examples = []
     for place, index in enumerate(chosen):
         best, truth = predicted[index], named(dataset, explained.names, index)
-        verdict = "right" if best == labels[index] else f"wrong, it is {truth}"
-        if best == labels[index] and truth != explained.names[best]:
-            verdict = f"right, {truth}"
+        verdict = "right" if best == labels[index] else "wrong"
+        if truth != explained.names[best]:  # a mistake, or a right superclass of which this is one
+            verdict += f": {truth}"
         of_image = [of_method[place] for of_method in maps.values()]
-        caption = f"{explained.names[best]}, {probabilities[index, best]:.0%} ({verdict})\n"
+        caption = f"{explained.names[best]} ({probabilities[index, best]:.0%}), {verdict}\n"
         caption += explained.sentence(of_image[-1])
         examples.append((dataset.x_test[index], caption, of_image))
     explain.plots.page(explained.heads, examples, explained.what, title, plot)
@@ -249,7 +249,7 @@ def explain_pictures(path: Path, config: Config) -> int:
     examples = []
     for place, (file, best) in enumerate(zip(files, predicted, strict=True)):
         of_image = [of_method[place] for of_method in maps.values()]
-        said = f"{file}: {explained.names[best]}, {probabilities[place, best]:.0%}"
+        said = f"{file}: {explained.names[best]} ({probabilities[place, best]:.0%})"
         sentence = explained.sentence(of_image[-1])
         print(f"{said}; {sentence}")
         examples.append((images[place], f"{said}\n{sentence}", of_image))

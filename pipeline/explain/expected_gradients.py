@@ -1,8 +1,9 @@
 """Expected gradients: what each pixel adds to a score, over images of which parts are already gone.
 
 At the whole image a confident network's score hardly depends on any one pixel. So gradients are taken at images between
-the whole and the blank one (Erion et al. 2019, arXiv 1906.10670), here under smooth random masks: they pass through the
-kind of image that is left where parts are removed.
+the whole and an empty one (Erion et al. 2019, arXiv 1906.10670), here under smooth random masks: they pass through the
+kind of image that is left where parts are removed. Half of the masks blank what they remove, half blur it: a blank
+pixel is evidence where it stands out, a blurred one where the image has detail.
 """
 
 from collections.abc import Callable
@@ -14,30 +15,33 @@ from pipeline.explain import cam, imputation
 # Images (n, h, w, c) -> gradients of each image's score with respect to its pixels, of the same shape.
 Gradient = Callable[[np.ndarray], np.ndarray]
 
-MASKS = 6  # gradients per image
+MASKS = 8  # gradients per image, each as long as two to three forward passes
 THOROUGH_MASKS = 160
 CELLS = 4  # of a mask, per side
-BELL = 1.5 / 32  # standard deviation of the bell, as a fraction of the image's shorter side
+BLUR, BELL = 4 / 32, 1.5 / 32  # standard deviations, as fractions of the image's shorter side
 
 
 def expected_gradients(gradient: Gradient, images: np.ndarray, n_masks: int = MASKS) -> np.ndarray:
     """Map (n, h, w) float32 >= 0: mean over the masks of each pixel's positive evidence.
 
-    The evidence under a mask is the gradient times the pixel's difference from the blank image, summed over the
+    The evidence under a mask is the gradient times the pixel's difference from the empty image, summed over the
     channels and smoothed by a bell. Clipped below zero before the mean, it is what some of the masks show, even if
     under others a neighbor says the same.
 
     Args:
         images: (n, h, w, c) raw pixels.
-        n_masks: even; every other mask is the negative of the one before.
+        n_masks: a multiple of 4, see masks().
     """
-    _, height, width, _ = images.shape
-    empty = imputation.blank(images)
-    difference = images - empty
+    _, height, width, channels = images.shape
+    side = min(height, width)
+    blurred = np.stack([smooth(images[..., k], BLUR * side) for k in range(channels)], axis=-1)
+    empties = imputation.blank(images), blurred
     total = np.zeros(images.shape[:3], np.float32)
-    for mask in masks(n_masks, height, width):
+    for number, mask in enumerate(masks(n_masks, height, width)):
+        empty = empties[number // 2 % 2]
+        difference = images - empty
         evidence = (gradient(empty + mask[:, :, None] * difference) * difference).sum(axis=-1)
-        total += np.maximum(smooth(evidence, BELL * min(height, width)), 0)
+        total += np.maximum(smooth(evidence, BELL * side), 0)
     return total / n_masks
 
 

@@ -21,8 +21,11 @@ def test_the_map_is_the_mean_of_the_smoothed_positive_evidence(images):
     found = expected_gradients.expected_gradients(gradient, images, n_masks=4)
     expected = np.zeros((3, 12, 10))
     for n, image in enumerate(images):
-        empty = image.mean(axis=(0, 1))
-        for mask in expected_gradients.masks(4, 12, 10):
+        blurred = [gaussian_filter(image[..., k], 1.25, mode="constant", truncate=9) for k in (0, 1)]
+        seen = gaussian_filter(np.ones((12, 10)), 1.25, mode="constant", truncate=9)
+        blank, blur = image.mean(axis=(0, 1)), np.stack(blurred, axis=-1) / seen[..., None]
+        masks = expected_gradients.masks(4, 12, 10)
+        for mask, empty in zip(masks, (blank, blank, blur, blur), strict=True):
             changed = empty + mask[..., None] * (image - empty)
             evidence = (2 * changed * slopes[n] * (image - empty)).sum(axis=-1)
             smooth = expected_gradients.smooth(evidence[None], expected_gradients.BELL * 10)[0]
@@ -62,6 +65,6 @@ def test_it_finds_the_patch_that_the_score_depends_on_and_asks_no_more_gradients
     assert heat[:, 4:6, 10:12].min() > 0.5 and heat[:, 10:].max() < 0.01
 
 
-def test_a_pixel_like_the_blank_image_has_no_evidence(images):
+def test_an_image_of_one_color_has_no_evidence(images):
     images[:] = imputation.blank(images)
     assert expected_gradients.expected_gradients(np.ones_like, images).max() < 1e-3

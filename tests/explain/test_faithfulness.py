@@ -12,7 +12,7 @@ from benchmarks import faithfulness_table
 from pipeline import atomic_io
 from pipeline.backend import keras
 from pipeline.errors import UserError
-from pipeline.explain import cam, faithfulness, imputation
+from pipeline.explain import faithfulness, imputation
 from pipeline.explain.explainer import Explainer, score_weights
 from pipeline.models import saved_model
 

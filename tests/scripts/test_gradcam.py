@@ -116,7 +116,7 @@ def test_grad_cam_is_always_on_the_page_and_another_explanation_beside_it(folder
     assert [head.split(" at ")[0] for head in found] == heads
     assert 6 <= len(examples) <= 8 and all(len(maps) == len(heads) for _, _, maps in examples)
     captions = [caption for _, caption, _ in examples]
-    assert any("right" in caption for caption in captions) and any("wrong, it is" in caption for caption in captions)
+    assert any("right" in caption for caption in captions) and any("wrong" in caption for caption in captions)
 
 
 def test_thorough_is_refused_for_a_method_that_knows_no_more_masks(folder, tmp_path):
