@@ -173,10 +173,10 @@ def draw_page(explained: Explained, dataset, probabilities: np.ndarray, title: s
     maps = explained.main_maps(dataset.x_test[chosen], predicted[chosen])
     examples = []
     for place, index in enumerate(chosen):
-        best, truth = predicted[index], named(dataset, explained.names, index)
-        verdict = "right" if best == labels[index] else "wrong"
-        if truth != explained.names[best]:  # a mistake, or a right superclass of which this is one
-            verdict += f": {truth}"
+        best, truth, fine = predicted[index], labels[index], fine_class(dataset, index)
+        verdict = "right" if best == truth else f"wrong, it is {explained.names[truth]}"
+        if fine not in ("", explained.names[truth]):
+            verdict += f" ({fine})"
         of_image = [of_method[place] for of_method in maps.values()]
         caption = f"{explained.names[best]} ({probabilities[index, best]:.0%}), {verdict}\n"
         caption += explained.sentence(of_image[-1])
@@ -184,13 +184,11 @@ def draw_page(explained: Explained, dataset, probabilities: np.ndarray, title: s
     explain.plots.page(explained.heads, examples, explained.what, title, plot)
 
 
-def named(dataset, names: list[str], index: int) -> str:
-    """Class of a test image; on CIFAR-100's superclasses the fine class, too."""
-    name = names[dataset.y_test[index]]
+def fine_class(dataset, index: int) -> str:
+    """Fine class of a test image of CIFAR-100; "" in other data sets."""
     if dataset.fine_test is None:
-        return name
-    fine = data.cifar100_labels.CIFAR100_FINE[dataset.fine_test[index]]
-    return fine if fine == name else f"{fine} ({name})"
+        return ""
+    return data.cifar100_labels.CIFAR100_FINE[dataset.fine_test[index]]
 
 
 def draw_sheet(explained: Explained, dataset, probabilities: np.ndarray, title: str, plot: Path) -> None:

@@ -1,5 +1,6 @@
 """Plots of heat maps and of their faithfulness; nothing is computed here but the layout and the overlays."""
 
+import textwrap
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ Example = tuple[np.ndarray, str, list[np.ndarray]]
 CELL, CAPTION = 1.35, 0.4  # inches: side of an image, height of the caption above it
 HEADS = 0.5  # inches: height of a sheet's column heads
 ROWS_PER_PAGE = 5
-LARGE, LARGE_CAPTION = 1.75, 0.62  # inches: the same of a page's examples
+LARGE, LARGE_CAPTION = 1.75, 0.85  # inches: the same of a page's examples
 SHARPNESS = 8  # pixels of an overlay per pixel of the image
 STYLES = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (BLACK, "D"))  # of the methods of a faithfulness plot
 
@@ -122,9 +123,9 @@ def page(heads: list[str], examples: list[Example], what: str, title: str, path:
     for index, (image, caption, maps) in enumerate(examples):
         line, column = divmod(index, columns)
         left, bottom = 0.15 + column * (each + 0.3), height - top - (line + 1) * (LARGE + LARGE_CAPTION)
-        figure.text(
-            left / width, (bottom + LARGE + 0.2) / height, caption, va="bottom", fontsize=TEXT, parse_math=False
-        )
+        lines = [wrapped for line in caption.split("\n") for wrapped in textwrap.wrap(line, int(12 * each))]
+        place = left / width, (bottom + LARGE + 0.15) / height
+        figure.text(*place, "\n".join(lines), va="bottom", fontsize=TEXT, parse_math=False)
         pictures = {"what the model sees": smoothly(image)}
         pictures |= {head: overlay(image, heat) for head, heat in zip(heads, maps, strict=True)}
         for place, (head, picture) in enumerate(pictures.items()):

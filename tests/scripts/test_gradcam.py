@@ -8,7 +8,6 @@ import pytest
 
 import gradcam
 from pipeline.backend import keras
-from pipeline.data import cifar100_labels
 from pipeline.errors import UserError
 from pipeline.explain import plots
 from pipeline.models import probabilities, saved_model
@@ -124,8 +123,6 @@ def test_thorough_is_refused_for_a_method_that_knows_no_more_masks(folder, tmp_p
         gradcam.main([str(folder / "first.h5"), "--output-dir", str(tmp_path), "--method", "layer-cam", "--thorough"])
 
 
-def test_a_test_image_of_a_superclass_is_named_by_its_fine_class_too():
-    dataset = SimpleNamespace(y_test=np.array([8, 1]), fine_test=np.array([3, 1]))
-    names = list(cifar100_labels.CIFAR100_COARSE)
-    assert gradcam.named(dataset, names, 0) == "bear (large carnivores)"
-    assert gradcam.named(SimpleNamespace(y_test=np.array([1]), fine_test=None), ["a", "b"], 0) == "b"
+def test_a_test_image_of_cifar100_has_a_fine_class_and_another_none():
+    assert gradcam.fine_class(SimpleNamespace(fine_test=np.array([3, 1])), 0) == "bear"
+    assert gradcam.fine_class(SimpleNamespace(fine_test=None), 0) == ""
