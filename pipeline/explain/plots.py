@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pipeline.explain.faithfulness import CONTROLS, REMOVALS
-from pipeline.style import BLACK, BLUE, GREEN, GREY, ORANGE, SMALL, TEXT, heading, save, show, title_lines
+from pipeline.style import BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE, SMALL, TEXT, heading, save, show, title_lines
 
 # An example on a sheet: raw image (h, w, c), caption, and its heat maps (h, w) in [0, 1].
 Example = tuple[np.ndarray, str, list[np.ndarray]]
@@ -152,7 +152,7 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     heat = np.clip(heat, 0, 1)[:, :, None]
     grey = large.mean(axis=2, keepdims=True)
     color = 255 * matplotlib.colormaps["inferno"](heat[:, :, 0])[:, :, :3]
-    strength = 0.75 * np.sqrt(heat)
+    strength = 0.8 * heat
     return ((1 - strength) * grey + strength * color).astype(np.uint8)
 
 
@@ -193,5 +193,7 @@ def draw_gains(axes, rows: list[dict], places: list[tuple[str, str]], measure: s
         lines = [line + shift for line, _ in shown]
         axes.errorbar(gains, lines, xerr=errors, fmt=marker, color=color, ms=5, lw=1.4, label=method)
     axes.axvline(0, color=GREY, lw=1)
-    axes.set_xlabel("gain in area over the control, 95 % interval")
+    for line in range(len(CONTROLS), len(places), len(CONTROLS)):  # between models
+        axes.axhline(line - 0.5, color=LIGHT, lw=1)
+    axes.set_xlabel("gain over the control, 95 % interval (right of 0: better)")
     axes.grid(True, axis="x")
