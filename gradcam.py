@@ -1,14 +1,15 @@
-"""Explanations of a model's predictions: heat maps of the evidence for a class.
+"""Explanations of a model's predictions: Grad-CAM, and beside it the explanation that proved more faithful.
 
     python gradcam.py                                              # every model in output/
     python gradcam.py --output-dir output/demo                     # those of the demo
-    python gradcam.py output/cifar100_cnn_scratch.h5 --method grad-cam --layer block3_relu2
+    python gradcam.py output/cifar100_cnn_scratch.h5 --method layer-cam --layer block2_relu2
     python gradcam.py output/custom_cnn_model.h5 a.png b.jpg       # your own pictures
     python gradcam.py output/custom_cnn_model.h5 a.png --target 4 --against 9   # why 4 and not 9
 
-Writes <prefix>_gradcam.png (of each class the first test image that the model gets right, and the first
-that it gets wrong) or <prefix>_photos_gradcam.png, beside the model; another explanation of test images than
-the default one goes to demo/ there. benchmarks/faithfulness.py tests the methods.
+Writes beside the model <prefix>_gradcam.png, a page of eight test images (of the most confused classes the first that
+the model gets right, and the first that it takes for the other), and <prefix>_gradcam_all.png, a sheet of the first
+right and the first wrong one of every class; of your own pictures <prefix>_photos_gradcam.png. Another explanation of
+test images than the default one goes to demo/ there. benchmarks/faithfulness.py tests the methods.
 """
 
 import sys
@@ -17,10 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import data, explain, models
+from pipeline import data, evaluate, explain, models
 from pipeline.config import flag, parse
 from pipeline.errors import UserError, exit_code
 from pipeline.explain import explainer
+
+PAGE = 8  # examples on the page
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,9 @@ class Config:
 
     model: str | None = flag(None, "one saved .h5 model; default: all in the output folder", positional="MODEL")
     images: tuple[str, ...] = flag((), "your own picture files, or folders of them", positional="PICTURE")
-    method: str = flag(explainer.DEFAULT_METHOD, "how evidence is found", choices=explainer.METHODS)
+    method: str = flag(explainer.DEFAULT_METHOD, "explanation beside Grad-CAM", choices=explainer.METHODS)
     layer: str | None = flag(None, f"layer to explain, or {explainer.FUSED}: all stages; default: chosen for the model")
+    thorough: bool = flag(False, f"{explainer.DEFAULT_METHOD} from many more gradients; seconds per image")
     target: str | None = flag(None, "class to explain, by name; default: the predicted one")
     against: str | None = flag(None, "second class, by name: explain why the first one and not this one")
     data_dir: str | None = flag(None)
@@ -39,10 +43,10 @@ class Config:
 
 def folder_for(path: Path, config: Config) -> Path:
     """Folder for a model's plot; test images with another explanation than the default one go to demo/ in it."""
-    asked = (config.method, config.layer, config.target, config.against)
+    asked = (config.method, config.layer, config.target, config.against, config.thorough)
     if config.output_dir:
         folder = Path(config.output_dir)
-    elif config.images or asked == (explainer.DEFAULT_METHOD, None, None, None):
+    elif config.images or asked == (explainer.DEFAULT_METHOD, None, None, None, False):
         folder = path.parent
     else:
         folder = path.parent / "demo"
@@ -74,34 +78,50 @@ class Explained:
             raise UserError("eigen-cam asks for no class; leave --target and --against away, or take another --method")
         if config.target and config.target == config.against:
             raise UserError(f"--target and --against are both {config.target}; there is nothing to tell apart")
+        if config.thorough and config.method != explainer.DEFAULT_METHOD:
+            raise UserError(f"--thorough is for --method {explainer.DEFAULT_METHOD}")
         self.explainer = explainer.Explainer(self.model)
-        self.layers = self.explainer.layers(config.method, config.layer)
+        # Grad-CAM always, as the script's name says; both at the layer that is asked for.
+        self.methods = list(dict.fromkeys(("grad-cam", config.method)))
+        self.layers = {method: self.explainer.layers(method, config.layer) for method in self.methods}
+
+    @property
+    def heads(self) -> list[str]:
+        """Column head of each method's maps: its name and where it looks."""
+        found = []
+        for method, layers in self.layers.items():
+            where = f" ({len(layers)} stages)" if len(layers) > 1 else ""
+            found.append(method + where)
+        return found
 
     @property
     def what(self) -> str:
-        """The method and its layers, for a plot's title."""
-        where = [f"{len(self.layers)} fused stages"] if len(self.layers) > 1 else self.layers
-        shown = "The model's reaction" if self.config.method == "eigen-cam" else "Evidence for a class"
-        return " at ".join([f"{shown}: {self.config.method}", *where])
-
-    @property
-    def score(self) -> str:
-        """The score that the first heat map of an example explains."""
+        """What is explained, for a plot's title."""
         if self.config.method == "eigen-cam":
-            return "whatever the class"
-        against = f", not {self.config.against}" if self.config.against else ""
-        return (self.config.target or "predicted class") + against
+            return "What the model reacts to, whatever the class"
+        target = self.config.target or "the predicted class"
+        if self.config.against:
+            return f"Evidence for {target} and against {self.config.against}"
+        return f"Evidence for {target}"
 
-    def maps(self, images: np.ndarray, classes: np.ndarray, against: int | None = None) -> np.ndarray:
-        """Heat maps (n, h, w) float32 in [0, 1] of these classes (n,), one for each image."""
+    def maps(self, images: np.ndarray, classes: np.ndarray, against: int | None = None) -> dict[str, np.ndarray]:
+        """Method -> heat maps (n, h, w) float32 in [0, 1] of these classes (n,), one for each image."""
         other = None if against is None else np.full(len(classes), against)
         weights = explainer.score_weights(classes, len(self.names), other)
-        return self.explainer(images, weights, self.config.method, self.config.layer)
+        found = {}
+        for method in self.methods:
+            thorough = self.config.thorough and method == self.config.method
+            found[method] = self.explainer(images, weights, method, self.config.layer, thorough)
+        return found
 
-    def main_maps(self, images: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    def main_maps(self, images: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
         """Heat maps of the classes that --target and --against name; without them, of the predicted ones."""
         classes = predicted if self.target is None else np.full(len(predicted), self.target)
         return self.maps(images, classes, self.against)
+
+    def sentence(self, heat: np.ndarray) -> str:
+        """Where a heat map of the last method lies, in words."""
+        return f"{self.methods[-1]}: {explain.verdict.where(heat)}"
 
 
 def first_of_each_class(labels: np.ndarray, fits: np.ndarray) -> dict[int, int]:
@@ -110,20 +130,78 @@ def first_of_each_class(labels: np.ndarray, fits: np.ndarray) -> dict[int, int]:
     return dict(zip(classes.tolist(), np.flatnonzero(fits)[first].tolist(), strict=True))
 
 
+def confused_examples(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> list[int]:
+    """Indices of a page's images, eight at most, right and wrong ones in turn.
+
+    For each of the most frequent confusions of a class with another: the first image of the class that is right, and
+    the first one that is taken for the other. A class appears once.
+    """
+    confusions = evaluate.metrics.confusion_matrix(labels, predicted, n_classes)
+    np.fill_diagonal(confusions, 0)
+    chosen, seen = [], set()
+    for place in np.argsort(-confusions, axis=None, kind="stable"):
+        truth, other = divmod(int(place), n_classes)
+        right = np.flatnonzero((labels == truth) & (predicted == truth))
+        wrong = np.flatnonzero((labels == truth) & (predicted == other))
+        if not confusions[truth, other] or len(chosen) == PAGE:
+            break
+        if truth not in seen and len(right):
+            seen.add(truth)
+            chosen += [int(right[0]), int(wrong[0])]
+    return chosen
+
+
 def explain_test_images(path: Path, config: Config) -> None:
-    """Plot with a row per class: a test image that the model gets right, and one that it gets wrong."""
+    """Page of eight test images, and sheet with a row per class: one that the model gets right, and one it does not."""
     explained = Explained(path, config)
     names, shape = explained.names, explained.model.input_shape[1:]
     dataset = data.datasets.load(explained.about["dataset"], config.data_dir, shape)
-    images, labels = dataset.x_test, dataset.y_test
     probabilities = models.probabilities.on_test_images(explained.saved, dataset)
-    predicted = probabilities.argmax(axis=1)
+    folder, prefix, title = folder_for(path, config), explained.about["prefix"], explained.about["title"]
+    page, sheet = folder / f"{prefix}_gradcam.png", folder / f"{prefix}_gradcam_all.png"
+    draw_page(explained, dataset, probabilities, title, page)
+    draw_sheet(explained, dataset, probabilities, title, sheet)
+    print(f"{page}: {explained.what}; {sheet}: {len(names)} classes")
+
+
+def draw_page(explained: Explained, dataset, probabilities: np.ndarray, title: str, plot: Path) -> None:
+    """Large examples of the most confused classes; without any confusion the first right images of the classes."""
+    labels, predicted = dataset.y_test, probabilities.argmax(axis=1)
+    chosen = confused_examples(labels, predicted, len(explained.names))
+    chosen = chosen or list(first_of_each_class(labels, predicted == labels).values())[:PAGE]
+    chosen = chosen or list(range(min(PAGE, len(labels))))
+    maps = explained.main_maps(dataset.x_test[chosen], predicted[chosen])
+    examples = []
+    for place, index in enumerate(chosen):
+        best, truth, fine = predicted[index], labels[index], fine_class(dataset, index)
+        verdict = "right" if best == truth else f"wrong, it is {explained.names[truth]}"
+        if fine not in ("", explained.names[truth]):
+            verdict += f" ({fine})"
+        of_image = [of_method[place] for of_method in maps.values()]
+        caption = f"{explained.names[best]} ({probabilities[index, best]:.0%}), {verdict}\n"
+        caption += explained.sentence(of_image[-1])
+        examples.append((dataset.x_test[index], caption, of_image))
+    explain.plots.page(explained.heads, examples, explained.what, title, plot)
+
+
+def fine_class(dataset, index: int) -> str:
+    """Fine class of a test image of CIFAR-100; "" in other data sets."""
+    if dataset.fine_test is None:
+        return ""
+    return data.cifar100_labels.CIFAR100_FINE[dataset.fine_test[index]]
+
+
+def draw_sheet(explained: Explained, dataset, probabilities: np.ndarray, title: str, plot: Path) -> None:
+    """A row per class: its first right and its first wrong test image, by the method beside Grad-CAM."""
+    names, images, labels = explained.names, dataset.x_test, dataset.y_test
+    predicted, method = probabilities.argmax(axis=1), explained.methods[-1]
     right = first_of_each_class(labels, predicted == labels)
     wrong = first_of_each_class(labels, predicted != labels)
     chosen = [*right.values(), *wrong.values()]
-    main = dict(zip(chosen, explained.main_maps(images[chosen], predicted[chosen]), strict=True))
-    asked = list(wrong.values()) if config.method != "eigen-cam" else []
-    true = dict(zip(asked, explained.maps(images[asked], labels[asked]), strict=True)) if asked else {}
+    main = dict(zip(chosen, explained.main_maps(images[chosen], predicted[chosen])[method], strict=True))
+    true, asked = {}, list(wrong.values())
+    if asked and method != "eigen-cam":
+        true = dict(zip(asked, explained.maps(images[asked], labels[asked])[method], strict=True))
 
     def example(index: int | None, missing: str):
         if index is None:
@@ -140,10 +218,13 @@ def explain_test_images(path: Path, config: Config) -> None:
         ]
         for k in range(len(names))
     ]
-    groups = {"got right": [explained.score], "got wrong": [explained.score, *(["true class"] if asked else [])]}
-    plot = folder_for(path, config) / f"{explained.about['prefix']}_gradcam.png"
-    explain.plots.sheet(groups, rows, explained.what, explained.about["title"], plot)
-    print(f"{plot}: {len(right)} right and {len(wrong)} wrong test images")
+    score = explained.config.target or "predicted class"
+    if method == "eigen-cam":
+        score = "whatever the class"
+    elif explained.config.against:
+        score += f", not {explained.config.against}"
+    groups = {"got right": [score], "got wrong": [score, *(["true class"] if true else [])]}
+    explain.plots.sheet(groups, rows, f"{explained.what}: {explained.heads[-1]}", title, plot)
 
 
 def explain_pictures(path: Path, config: Config) -> int:
@@ -162,15 +243,17 @@ def explain_pictures(path: Path, config: Config) -> int:
     images = np.stack(images)
     probabilities = models.saved_model.predict(explained.model, images)
     predicted = probabilities.argmax(axis=1)
-    heat = explained.main_maps(images, predicted)
-    captions = [
-        f"{file}\npredicted: {explained.names[k]} ({p[k]:.0%})"
-        for file, k, p in zip(files, predicted, probabilities, strict=True)
-    ]
-    rows = [[(image, caption, [one])] for image, caption, one in zip(images, captions, heat, strict=True)]
+    maps = explained.main_maps(images, predicted)
+    examples = []
+    for place, (file, best) in enumerate(zip(files, predicted, strict=True)):
+        of_image = [of_method[place] for of_method in maps.values()]
+        said = f"{file}: {explained.names[best]} ({probabilities[place, best]:.0%})"
+        sentence = explained.sentence(of_image[-1])
+        print(f"{said}; {sentence}")
+        examples.append((images[place], f"{said}\n{sentence}", of_image))
     plot = folder_for(path, config) / f"{explained.about['prefix']}_photos_gradcam.png"
-    explain.plots.sheet({"image": [explained.score]}, rows, explained.what, explained.about["title"], plot)
-    print(f"{plot}: {', '.join(caption.replace(chr(10), ' ') for caption in captions)}")
+    explain.plots.page(explained.heads, examples, explained.what, explained.about["title"], plot)
+    print(plot)
     return failed
 
 

@@ -50,6 +50,7 @@ def measure(path: Path, config: Config) -> dict:
 
     passes = {"forward": lambda: np.asarray(model.predict_on_batch(images))}
     passes |= {method: explanation(method) for method in explain.cam.METHODS}
+    passes[explain.explainer.DEFAULT_METHOD] = explanation(explain.explainer.DEFAULT_METHOD)
     passes["layer-cam fused"] = explanation("layer-cam", explain.explainer.FUSED)
     if config.costly:
         passes |= {method: explanation(method) for method in ("score-cam", "occlusion")}

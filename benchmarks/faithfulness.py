@@ -1,23 +1,25 @@
-"""Which explanations are faithful: every method and layer on test images, beside controls.
+"""Which explanations are faithful: every method on test images, beside controls.
 
     python benchmarks/faithfulness.py                    # all models in output/, 500 images each
     python benchmarks/faithfulness.py output/custom_cnn_model.h5    # one; the rows of others stay
     python benchmarks/faithfulness.py --images 60        # a first look
+    python benchmarks/faithfulness.py --stages           # CAM methods at every stage, too
 
-For each model, method and layer, with the predicted class as target: deletion and insertion curves and their areas
-(Petsiuk et al. 2018), average drop and increase in confidence (Chattopadhay et al. 2018), the fraction of maps that are
-zero everywhere, and the model randomization test of Adebayo et al. (2018, arXiv 1810.03292): the rank correlation of a
-map with itself when layers are randomized from the top. A blanked pixel takes its image's mean color. The controls are
-smooth noise ("random"), noise pixel by pixel and a centered Gaussian; a method beats "random" in deletion or insertion
-if the 95 % interval of the paired difference of areas lies on the better side of 0. The default method and layer, which
-these results may speak for or against, are DEFAULT_METHOD and default_layer() in pipeline/explain/explainer.py.
+For each model and method, with the predicted class as target: deletion and insertion curves and their areas (Petsiuk et
+al. 2018), average drop and increase in confidence (Chattopadhay et al. 2018), the fraction of maps that are zero
+everywhere, and the model randomization test of Adebayo et al. (2018, arXiv 1810.03292): the rank correlation of a map
+with itself when layers are randomized from the top. Pixels are removed in two ways: blanked by their image's mean
+color, and by noisy linear imputation from their neighbors (ROAD, Rong et al. 2022, arXiv 2202.00449). The controls are
+smooth noise ("random"), noise pixel by pixel and a centered Gaussian; a method beats one in deletion or insertion if
+the 95 % interval of the paired difference of areas lies on the better side of 0.
 
-Writes gradcam_faithfulness.csv (a row per model, method and layer) and <prefix>_faithfulness.png; trials, or one model
-of another folder, to output/demo/.
+Writes gradcam_faithfulness.csv (a row per model, method and layer) and faithfulness.png, the default explanation and
+Grad-CAM of all models in that table; trials, or one model of another folder, to output/demo/.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -29,11 +31,13 @@ from benchmarks import faithfulness_table, results
 from pipeline import atomic_io, data, explain, models
 from pipeline.config import flag, parse
 from pipeline.console import clock, counter
+from pipeline.deploy import runtimes
 from pipeline.errors import exit_code
+from pipeline.explain.faithfulness import CONTROLS, REMOVALS
 from pipeline.train.identity import OUTPUT
 
-CONTROLS = ("random", "random pixels", "gaussian")
 STRETCHED = "grad-cam stretched"  # over the whole image, as is usual, not to where its cells look
+THOROUGH = f"{explain.explainer.DEFAULT_METHOD} thorough"
 CASCADE = (0.0, 1 / 3, 2 / 3, 1.0)  # fractions of the layers with weights, from the top; 0: the logits' alone
 
 
@@ -44,6 +48,8 @@ class Config:
     images: int = flag(500, "test images per model, drawn at random", minimum=2)
     steps: int = flag(6, "equal parts in which an image's pixels are deleted or inserted", minimum=2)
     sanity_images: int = flag(50, "of these images, how many the randomization test explains again", minimum=1)
+    stages: bool = flag(False, "CAM methods at every stage, not at the default layer alone: twice the time")
+    thorough: bool = flag(False, "the thorough default explanation, too, which gradcam.py --thorough draws")
     seed: int = flag(0, "random seed of the choice of images, the controls and the randomized weights", minimum=0)
     model: str | None = flag(
         None, "one saved .h5 model; default: all in the output folder", positional="MODEL", recorded=False
@@ -54,20 +60,25 @@ class Config:
     )
 
 
-def subjects(model) -> list[tuple[str, str]]:
-    """(method, layer) of every row of a model: gradient methods at every stage, two of them fused over all.
+def subjects(model, config: Config) -> list[tuple[str, str]]:
+    """(method, layer) of every row of a model but its controls.
 
-    Score-CAM and occlusion take dozens of passes per image, so they get one row each. Where the cells of the default
-    layer do not divide the image evenly, Grad-CAM's map is also stretched, to show what that costs.
+    Where the cells of the default layer do not divide the image evenly, Grad-CAM's map is also stretched, to show what
+    that costs.
     """
-    stages, default = explain.explainer.stages(model), explain.explainer.default_layer(model)
-    rows = [(method, stage) for method in explain.cam.METHODS for stage in stages]
+    default = explain.explainer.default_layer(model)
+    layers = explain.explainer.stages(model) if config.stages else [default]
+    rows = [(method, layer) for method in explain.cam.METHODS for layer in layers]
     rows += [(method, explain.explainer.FUSED) for method in ("grad-cam", "layer-cam")]
     sides = zip(model.get_layer(default).output.shape[1:3], model.input_shape[1:3], strict=True)
     even = tuple(explain.cam.tiling(cells, pixels) for cells, pixels in sides)
     if explain.receptive_field.cell_axes(model)[default] != even:
         rows.append((STRETCHED, default))
-    return [*rows, ("score-cam", default), ("occlusion", "")]
+    rows += [("score-cam", default)]
+    rows += [(method, "") for method in explain.explainer.WITHOUT_LAYER]
+    if config.thorough:
+        rows.append((THOROUGH, ""))
+    return rows
 
 
 def heat_of(explainer, subject: tuple[str, str], images: np.ndarray, target: np.ndarray, seed: int) -> np.ndarray:
@@ -90,6 +101,8 @@ def heat_of(explainer, subject: tuple[str, str], images: np.ndarray, target: np.
         (activations,), (gradients,) = explainer.capture(images.astype(np.float32), target, [layer])
         maps = np.maximum(explain.cam.grad_cam(activations, gradients), 0)
         return explain.cam.scale(explain.cam.enlarge(maps, *shape[1:]))
+    if method == THOROUGH:
+        return explainer(images, target, thorough=True)
     return explainer(images, target, method, layer or None)
 
 
@@ -129,58 +142,64 @@ def map_size(model, layer: str) -> str:
     return f"{height}x{width}"
 
 
-def measure(path: Path, config: Config) -> tuple[list[dict], dict, str]:
-    """All rows of one model, and what its plot needs besides: mean curves by (method, layer), and a title."""
+def measure(path: Path, config: Config) -> list[dict]:
+    """All rows of one model."""
     metrics, started = explain.faithfulness, time.monotonic()
     about, model = models.saved_model.metadata(path), models.saved_model.load(path)
     dataset, explainer = data.datasets.load(about["dataset"], config.data_dir), explain.explainer.Explainer(model)
     n = min(config.images, len(dataset.x_test))
     chosen = np.random.default_rng(config.seed).choice(len(dataset.x_test), n, replace=False)
     images = dataset.x_test[chosen]
+    export = runtimes.exact_export(path, threads=os.cpu_count())  # several times as fast as Keras
 
     def predict(changed):
-        return models.saved_model.predict(model, changed)
+        return export.predict(changed) if export else models.saved_model.predict(model, changed)
 
     probabilities = predict(images)
     classes = probabilities.argmax(axis=1)
     target = explain.explainer.score_weights(classes, probabilities.shape[1])
     whole = metrics.of_class(probabilities, classes)
-    blank = np.broadcast_to(explain.cam.blank(images), images.shape)
-    empty = metrics.of_class(predict(blank), classes)
+    blank = np.broadcast_to(explain.imputation.blank(images), images.shape)
+    ends = whole, metrics.of_class(predict(blank), classes)
     ties = metrics.random_maps(*images.shape[:3], config.seed + 2)
-    print(f"{about['title']}: {n} images, blank images keep {empty.mean():.3f} of {whole.mean():.3f}", flush=True)
+    print(f"{about['title']}: {n} images, blank images keep {ends[1].mean():.3f} of {whole.mean():.3f}", flush=True)
 
-    methods = subjects(model)
+    methods = subjects(model, config)
     names = [*((control, "") for control in CONTROLS), *methods]
-    rows, areas, curves, originals = [], {}, {}, {}
+    rows, areas, originals = [], {}, {}
     few = min(config.sanity_images, n)
     for done, name in enumerate(names, 1):
         method, layer = name
         heat = heat_of(explainer, name, images, target, config.seed)
         originals[name] = heat[:few]
-        deletion, insertion = metrics.curves(predict, images, classes, heat, ties, (whole, empty), config.steps)
-        curves[name] = deletion.mean(axis=0), insertion.mean(axis=0)
-        areas[name] = metrics.area(deletion), metrics.area(insertion)
-        masked = metrics.of_class(predict(explain.cam.masked(images, heat)), classes)
-        rows.append(
-            {
-                "model": about["prefix"],
-                "dataset": about["dataset"],
-                "method": method,
-                "layer": layer,
-                "map": map_size(model, layer),
-                "images": n,
-                "deletion_area": areas[name][0].mean(),
-                "insertion_area": areas[name][1].mean(),
-                "average_drop_percent": metrics.average_drop(whole, masked),
-                "increase_in_confidence_percent": metrics.increase_in_confidence(whole, masked),
-                "zero_maps_percent": 100 * np.mean(~heat.any(axis=(1, 2))),
-            }
-        )
+        for removal in REMOVALS:
+            remove = metrics.removal(removal, config.seed + 3)
+            curves = metrics.curves(predict, remove, images, classes, heat, ties, ends, config.steps)
+            areas[name, removal] = tuple(metrics.area(curve) for curve in curves)
+        masked = metrics.of_class(predict(explain.imputation.masked(images, heat)), classes)
+        row = {
+            "model": about["prefix"],
+            "dataset": about["dataset"],
+            "method": method,
+            "layer": layer,
+            "map": map_size(model, layer),
+            "images": n,
+        }
+        for removal in REMOVALS:
+            deletion, insertion = areas[name, removal]
+            row[f"deletion_area_{removal}"] = deletion.mean()
+            row[f"insertion_area_{removal}"] = insertion.mean()
+        row["average_drop_percent"] = metrics.average_drop(whole, masked)
+        row["increase_in_confidence_percent"] = metrics.increase_in_confidence(whole, masked)
+        row["zero_maps_percent"] = 100 * np.mean(~heat.any(axis=(1, 2)))
+        rows.append(row)
         counter(done, len(names), f"explanations of {path.name}")
     for row, name in zip(rows, names, strict=True):
-        row |= faithfulness_table.gains(areas[name], areas["random", ""], "random")
-        row |= faithfulness_table.gains(areas[name], areas["gaussian", ""], "gaussian")
+        for control in CONTROLS:
+            for removal in REMOVALS:
+                row |= faithfulness_table.gains(
+                    areas[name, removal], areas[(control, ""), removal], f"{control}_{removal}"
+                )
     unchanged = [originals[name] for name in methods]
     correlations = randomization_test(explainer, methods, images[:few], target[:few], unchanged, config.seed, path.name)
     for row, values in zip(rows[len(CONTROLS) :], correlations, strict=True):
@@ -189,7 +208,7 @@ def measure(path: Path, config: Config) -> tuple[list[dict], dict, str]:
         if np.isfinite(values[-1]):  # else no map had an order to keep
             row["loses_likeness"] = "yes" if abs(values[-1]) < metrics.ALIKE else "no"
     print(f"{path.name} took {clock(time.monotonic() - started)}", flush=True)
-    return rows, curves, f"{about['title']}, {n} test images"
+    return rows
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -200,11 +219,13 @@ def main(argv: list[str] | None = None) -> int:
     destination = results.folder(config, trial=paths[0].parent != folder)
     table = destination / "gradcam_faithfulness.csv"
     for path in paths:
-        rows, curves, title = measure(path, config)
+        rows = measure(path, config)
         print(faithfulness_table.summary(rows), flush=True)
-        plot = destination / f"{rows[0]['model']}_faithfulness.png"
-        explain.plots.faithfulness(rows, curves, title, plot)
-        atomic_io.write_csv(table, faithfulness_table.merged(table, rows))
+        whole = faithfulness_table.merged(table, rows)
+        atomic_io.write_csv(table, whole)
+        plot = destination / "faithfulness.png"
+        shown = faithfulness_table.shown(whole)
+        explain.plots.faithfulness(shown, f"{int(whole['images'].min())} test images per model", plot)
         print(f"{table}, {plot}", flush=True)
     return 0
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline import explain
 from pipeline.errors import UserError
+from pipeline.explain.faithfulness import CONTROLS, REMOVALS
 
 if TYPE_CHECKING:
     import pandas
@@ -42,20 +43,41 @@ def verdict(deletion: bool, insertion: bool) -> str:
 
 
 def summary(rows: list[dict]) -> str:
-    """The rows of one model as aligned text, best first."""
-    line = "{:<19}{:<21}{:>9}{:>10}{:>10}  {:<20}{:<20}{}"
-    head = ("method", "layer", "deletion", "insertion", "zero maps", "beats random", "beats gaussian")
+    """The rows of one model as aligned text, best first: areas by both removals, controls not beaten, likeness."""
+    line = "{:<27}{:<21}" + 4 * "{:>10}" + "  {:<48}{}"
+    head = ("method", "layer", "del blank", "ins blank", "del ROAD", "ins ROAD", "does not beat")
     lines = [line.format(*head, "likeness with random weights")]
-    for row in sorted(rows, key=lambda row: row["deletion_area"] - row["insertion_area"]):
+    for row in sorted(rows, key=score, reverse=True):
         likeness = ""
         if "loses_likeness" in row:
             likeness = f"{row['likeness_100_percent_random']:.2f}"
             likeness += " (stays alike)" if row["loses_likeness"] == "no" else ""
-        areas = f"{row['deletion_area']:.3f}", f"{row['insertion_area']:.3f}"
-        zero = f"{row['zero_maps_percent']:.1f}%"
-        verdicts = row["beats_random"], row["beats_gaussian"]
-        lines.append(line.format(row["method"], row["layer"], *areas, zero, *verdicts, likeness))
+        areas = (f"{row[f'{area}_area_{removal}']:.3f}" for removal in REMOVALS for area in ("deletion", "insertion"))
+        lines.append(line.format(row["method"], row["layer"], *areas, ", ".join(unbeaten(row)), likeness))
     return "\n".join(lines)
+
+
+def score(row: dict) -> float:
+    """What the rows are sorted by: insertion less deletion area, mean over both ways of removal."""
+    return np.mean([row[f"insertion_area_{removal}"] - row[f"deletion_area_{removal}"] for removal in REMOVALS])
+
+
+def unbeaten(row: dict) -> list[str]:
+    """Controls that a row does not beat in deletion and insertion under both removals."""
+    own = [control for control in CONTROLS if control != row["method"]]
+    return [control for control in own if any(row[f"beats_{control}_{removal}"] != "yes" for removal in REMOVALS)]
+
+
+def shown(table: pandas.DataFrame) -> list[dict]:
+    """Rows of the summary plot: of each model the default explanation, and Grad-CAM at the layer it has by default.
+
+    The default layer is the one of its occurrences among the CAM methods that Score-CAM has, too.
+    """
+    rows = table.to_dict("records")
+    layers = {row["model"]: row["layer"] for row in rows if row["method"] == "score-cam"}
+    default = [row for row in rows if row["method"] == explain.explainer.DEFAULT_METHOD]
+    usual = [row for row in rows if (row["method"], row["layer"]) == ("grad-cam", layers[row["model"]])]
+    return [*default, *usual]
 
 
 def merged(table: Path, rows: list[dict]) -> pandas.DataFrame:

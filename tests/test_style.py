@@ -22,6 +22,7 @@ from pipeline.data import cifar100_labels, toy
 from pipeline.deploy import comparison_plot
 from pipeline.evaluate import plots
 from pipeline.explain import plots as explain_plots
+from pipeline.explain.faithfulness import CONTROLS, REMOVALS
 from plan import sweep_plot
 
 NOWHERE = Path("nowhere.png")
@@ -94,12 +95,13 @@ def swept():
 
 
 def faithfulness():
-    row = {"deletion_gain_over_random": 0.1, "insertion_gain_over_random": 0.2, "likeness_0_percent_random": 0.5}
-    row |= {"deletion_gain_over_random_error": 0.01, "insertion_gain_over_random_error": 0.02}
-    row |= {"deletion_area": 0.2, "insertion_area": 0.6, "beats_random": "in deletion alone"}
-    rows = [{**row, "method": method, "layer": "block3_conv2_relu"} for method in explain_plots.STYLES]
-    curves = {(one["method"], one["layer"]): (np.linspace(1, 0, 7), np.linspace(0, 1, 7)) for one in rows}
-    return rows, curves
+    """Rows of two models as in the table of benchmarks/faithfulness.py."""
+    row = {}
+    for measure, control, removal in itertools.product(("deletion", "insertion"), CONTROLS, REMOVALS):
+        name = f"{measure}_gain_over_{control}_{removal}"
+        row |= {name: 0.1, f"{name}_error": 0.02}
+    methods = itertools.product(("expected-gradients", "grad-cam"), ("custom_cnn", "cifar100-best"))
+    return [{**row, "method": method, "model": model} for method, model in methods]
 
 
 def example(maps):
@@ -140,7 +142,10 @@ DRAWINGS = {
         TITLE,
         path,
     ),
-    "faithfulness": lambda path: explain_plots.faithfulness(*faithfulness(), TITLE, path),
+    "page of heat maps": lambda path: explain_plots.page(
+        ["grad-cam", "expected-gradients"], [example(2 * HEAT[:1]), example(2 * HEAT[1:])], "Evidence", TITLE, path
+    ),
+    "faithfulness": lambda path: explain_plots.faithfulness(faithfulness(), TITLE, path),
     "comparison": lambda path: comparison_plot.draw(comparison(), path),
     "transfer": lambda path: transfer_plot.draw(transfer(), "MNIST", path),
     "sweep": lambda path: sweep_plot.draw(swept(), TITLE, path),

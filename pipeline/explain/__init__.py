@@ -4,5 +4,15 @@ import lazy_loader
 
 # A module is loaded when it is first used: a script's --help needs none of them.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submodules={"cam", "explainer", "faithfulness", "plots", "receptive_field"}
+    __name__,
+    submodules={
+        "cam",
+        "expected_gradients",
+        "explainer",
+        "faithfulness",
+        "imputation",
+        "plots",
+        "receptive_field",
+        "verdict",
+    },
 )

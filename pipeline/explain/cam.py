@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pipeline.explain.imputation import masked
+
 # Score of changed images: (images (m, h, w, c), rows (m,) of the images that they were made from) -> scores (m,).
 Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
 # Centers of a map's cells along one side of the image: cell i lies at pixel start + i * step, the first pixel is 0.
@@ -64,21 +66,6 @@ METHODS = {
     "layer-cam": layer_cam,
     "eigen-cam": eigen_cam,
 }
-
-
-def blank(images: np.ndarray) -> np.ndarray:
-    """Baseline that replaces a removed pixel: the mean color of its image, (n, 1, 1, c) float32.
-
-    It has no structure, is as bright as the image (black would be a new edge), and needs no training set, so that a
-    user's own picture is treated alike. A blurred copy could still be recognized: a digit can be told from its blur.
-    """
-    return images.mean(axis=(1, 2), keepdims=True, dtype=np.float32)
-
-
-def masked(images: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """Images (n, h, w, c) under masks (n, h, w) in [0, 1]: 1 keeps a pixel, 0 blanks it; float32."""
-    empty = blank(images)
-    return empty + keep[..., None].astype(np.float32) * (images - empty)
 
 
 def occlusion(score: Score, images: np.ndarray) -> np.ndarray:

@@ -4,15 +4,18 @@ One Explainer serves all methods: it captures activations and gradients, and enl
 Gradients are TensorFlow's: Keras has no backend-neutral ones.
 """
 
+import functools
+
 import numpy as np
 
 from pipeline import models
 from pipeline.backend import keras, layers
 from pipeline.errors import UserError
-from pipeline.explain import cam, receptive_field
+from pipeline.explain import cam, expected_gradients, receptive_field
 
-METHODS = (*cam.METHODS, "score-cam", "occlusion")
-DEFAULT_METHOD = "grad-cam"
+METHODS = (*cam.METHODS, "score-cam", "occlusion", "expected-gradients")
+WITHOUT_LAYER = ("occlusion", "expected-gradients")
+DEFAULT_METHOD = "expected-gradients"  # the most faithful one by benchmarks/faithfulness.py
 SMALLEST_MAP = 3  # cells per side of the default layer
 FUSED = "fused"  # in place of a layer's name: all stages, fused
 BATCH_SIZE = 100  # images per captured batch; a few hundred megabytes for the widest layers
@@ -93,7 +96,9 @@ class Explainer:
         self.cells = receptive_field.cell_axes(model)
         self._captures = {}
 
-    def __call__(self, images, target=None, method: str = DEFAULT_METHOD, layer: str | None = None) -> np.ndarray:
+    def __call__(
+        self, images, target=None, method: str = DEFAULT_METHOD, layer: str | None = None, thorough: bool = False
+    ) -> np.ndarray:
         """Heat maps (n, h, w) float32 in [0, 1] of a score, a weighted sum of the logits.
 
         Each map's maximum is 1; a map without positive evidence is zero everywhere.
@@ -102,7 +107,8 @@ class Explainer:
             images: raw pixels (n, h, w, c) in [0, 255].
             target: (n, classes) weights of the logits, see score_weights(); None explains the predicted class.
             method: one of METHODS.
-            layer: name of a layer, or "fused"; None takes default_layer(). Occlusion does not use it.
+            layer: name of a layer, or "fused"; None takes default_layer(). WITHOUT_LAYER do not use it.
+            thorough: expected-gradients alone: THOROUGH_MASKS gradients per image instead of MASKS.
         Raises:
             UserError: no such method or layer.
         """
@@ -113,16 +119,17 @@ class Explainer:
         batches = []
         for start in range(0, len(images), BATCH_SIZE):
             batch = slice(start, start + BATCH_SIZE)
-            batches.append(self._maps(images[batch], None if target is None else target[batch], method, names))
+            of_batch = None if target is None else target[batch]
+            batches.append(self._maps(images[batch], of_batch, method, names, thorough))
         return np.concatenate(batches)
 
     def layers(self, method: str, layer: str | None = None) -> list[str]:
-        """Names of the layers that a heat map is made from: one, all stages, or none (occlusion).
+        """Names of the layers that a heat map is made from: one, all stages, or none (WITHOUT_LAYER).
 
         Raises:
             UserError: the model has no such layer with a map.
         """
-        if method == "occlusion":
+        if method in WITHOUT_LAYER:
             return []
         layer = layer or default_layer(self.model)
         if layer == FUSED:
@@ -132,7 +139,7 @@ class Explainer:
             raise UserError(f"{self.model.name} has no layer {layer} with a map; it has {FUSED}, {', '.join(known)}")
         return [layer]
 
-    def _maps(self, images, target, method, names) -> np.ndarray:
+    def _maps(self, images, target, method, names, thorough) -> np.ndarray:
         if target is None and method not in cam.METHODS:
             predicted = models.saved_model.predict(self.logits, images).argmax(axis=1)
             target = score_weights(predicted, self.n_classes)
@@ -142,6 +149,13 @@ class Explainer:
 
         if method == "occlusion":
             return cam.scale(cam.occlusion(score, images))
+        if method == "expected-gradients":
+            n_masks = expected_gradients.THOROUGH_MASKS if thorough else expected_gradients.MASKS
+            return cam.scale(
+                expected_gradients.expected_gradients(
+                    lambda changed: self._log_odds_gradient(changed, target).numpy(), images, n_masks
+                )
+            )
         maps = []
         for name, activations, gradients in zip(names, *self.capture(images, target, names), strict=True):
             if method == "score-cam":
@@ -151,6 +165,29 @@ class Explainer:
                 small = cam.METHODS[method](activations, gradients)
             maps.append(cam.enlarge(np.maximum(small, 0), *images.shape[1:3], self.cells.get(name)))
         return cam.scale(cam.fuse(maps) if len(maps) > 1 else maps[0])
+
+    @functools.cached_property
+    def _log_odds_gradient(self):
+        """Compiled: pixels (n, h, w, c) and target (n, n_classes) -> gradients of the log-odds by the pixels.
+
+        The log-odds of the class against all others, or against the one of negative weight: unlike the logit, it
+        counts what speaks against a rival, and unlike the probability, it does not saturate.
+        """
+        import tensorflow as tf
+
+        @tf.function(
+            input_signature=[tf.TensorSpec((None, *self.model.input_shape[1:])), tf.TensorSpec((None, self.n_classes))]
+        )
+        def gradient(pixels, weights):
+            logits = self.logits(pixels, training=False)
+            named = tf.reduce_any(weights < 0, axis=1, keepdims=True)
+            rivals = tf.where(named, weights < 0, weights == 0)
+            rival = tf.reduce_logsumexp(tf.where(rivals, logits, -np.inf), axis=1)
+            log_odds = tf.reduce_sum(tf.maximum(weights, 0) * logits, axis=1) - rival
+            asked = tf.reduce_any(weights != 0, axis=1)  # a class against itself has no evidence
+            return tf.gradients(tf.reduce_sum(tf.where(asked, log_odds, 0)), pixels)[0]
+
+        return gradient
 
     def capture(self, images, target, names) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Activations of layers and the gradients of the score with respect to them, each (n, h, w, channels).

@@ -7,11 +7,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.explain.cam import enlarge, masked
+from pipeline.explain import imputation
+from pipeline.explain.cam import enlarge
 
 Predict = Callable[[np.ndarray], np.ndarray]  # images (m, h, w, c) -> probabilities (m, classes)
+# Images (n, h, w, c) and which pixels to keep (n, h, w) bool -> images without the others, see imputation.py
+Removal = Callable[[np.ndarray, np.ndarray], np.ndarray]
 # Rank correlation below which, in absolute value, maps must fall once all layers are randomized.
-ALIKE = 0.5
+ALIKE = 0.3
+# What an explanation is compared with, and ways to remove pixels, with what each puts in their place.
+CONTROLS = ("random", "random pixels", "gaussian")
+REMOVALS = {"blank": "blanked by the mean color", "road": "imputed from their neighbors (ROAD)"}
 Z_95 = 1.96  # standard errors on either side: 95 % of a normal distribution
 
 
@@ -29,13 +35,14 @@ def ranks(heat: np.ndarray, ties: np.ndarray) -> np.ndarray:
     return places.reshape(heat.shape)
 
 
-def curves(predict: Predict, images, classes, heat, ties, ends, steps: int) -> tuple[np.ndarray, np.ndarray]:
+def curves(predict: Predict, remove: Removal, images, classes, heat, ties, ends, steps: int) -> tuple:
     """Deletion and insertion curves, each (n, steps + 1): probability at 0, 1/steps, ... 1 of the pixels changed.
 
-    Petsiuk et al. 2018, arXiv 1806.07421. Deletion blanks the most important pixels first, so a faithful map's curve
+    Petsiuk et al. 2018, arXiv 1806.07421. Deletion removes the most important pixels first, so a faithful map's curve
     falls early; insertion starts from a blank image and restores them first, so its curve rises early.
 
     Args:
+        remove: what a removal puts in place of pixels.
         images: (n, h, w, c) raw pixels.
         classes: (n,) int, whose probability is followed.
         heat, ties: (n, h, w), see ranks().
@@ -46,12 +53,20 @@ def curves(predict: Predict, images, classes, heat, ties, ends, steps: int) -> t
     whole, empty = ends
     order, pixels = ranks(heat, ties), heat[0].size
     counts = [round(pixels * step / steps) for step in range(1, steps)]
-    changed = [masked(images, order < pixels - count) for count in counts]
-    changed += [masked(images, order >= pixels - count) for count in counts]
+    changed = [remove(images, order < pixels - count) for count in counts]
+    changed += [remove(images, order >= pixels - count) for count in counts]
     found = of_class(predict(np.concatenate(changed)), np.tile(classes, len(changed))).reshape(2, steps - 1, -1)
     deletion = np.vstack([whole, found[0], empty]).T
     insertion = np.vstack([empty, found[1], whole]).T
     return deletion, insertion
+
+
+def removal(name: str, seed: int) -> Removal:
+    """One of REMOVALS by name; the seed is that of the noise."""
+    if name == "blank":
+        return imputation.masked
+    rng = np.random.default_rng(seed)
+    return lambda images, keep: imputation.noisy_linear(images, keep, rng)
 
 
 def of_class(probabilities: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -1,49 +1,32 @@
-"""Plots of heat maps and of their faithfulness; nothing is computed here but the layout."""
+"""Plots of heat maps and of their faithfulness; nothing is computed here but the layout and the overlays."""
 
+import textwrap
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
-from pipeline.explain.faithfulness import ALIKE
-from pipeline.style import (
-    AMBER,
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    LIGHT,
-    ORANGE,
-    PURPLE,
-    SKY,
-    SMALL,
-    heading,
-    save,
-    show,
-    title_lines,
-)
+from pipeline.explain.faithfulness import CONTROLS, REMOVALS
+from pipeline.style import BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE, SMALL, TEXT, heading, save, show, title_lines
 
 # An example on a sheet: raw image (h, w, c), caption, and its heat maps (h, w) in [0, 1].
 Example = tuple[np.ndarray, str, list[np.ndarray]]
 CELL, CAPTION = 1.35, 0.4  # inches: side of an image, height of the caption above it
-STYLES = {
-    "grad-cam": (BLUE, "o"),
-    "grad-cam++": (SKY, "s"),
-    "hires-cam": (GREEN, "^"),
-    "layer-cam": (ORANGE, "D"),
-    "eigen-cam": (PURPLE, "v"),
-    "score-cam": (AMBER, "P"),
-    "occlusion": (BLACK, "X"),
-    "random": (GREY, "None"),
-    "random pixels": (GREY, "x"),
-    "gaussian": (GREY, "."),
-}
+HEADS = 0.5  # inches: height of a sheet's column heads
+ROWS_PER_PAGE = 5
+LARGE, LARGE_CAPTION = 1.75, 0.85  # inches: the same of a page's examples
+SHARPNESS = 8  # pixels of an overlay per pixel of the image
+STYLES = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (BLACK, "D"))  # of the methods of a faithfulness plot
 
 
 def sheet(groups: dict[str, list[str]], rows: list[list[Example | str]], what: str, title: str, path: Path) -> None:
     """Sheet of examples: image, and a heat map and an overlay for each score that was explained.
+
+    The column heads are repeated above every ROWS_PER_PAGE rows: a long sheet is read in parts.
 
     Args:
         groups: column head of an example's image -> names of the scores that its heat maps explain; one entry for
@@ -53,8 +36,9 @@ def sheet(groups: dict[str, list[str]], rows: list[list[Example | str]], what: s
     """
     widths = [CELL * (1 + 2 * len(scores)) for scores in groups.values()]
     width = 0.9 + sum(widths) + 0.4 * len(groups)
-    top = 0.6 + 0.2 * len(title_lines(what, title, width))  # inches, of all titles
-    height = top + 0.1 + len(rows) * (CELL + CAPTION)
+    top = 0.2 * len(title_lines(what, title, width)) + 0.1  # inches, of the title
+    pages = -(-len(rows) // ROWS_PER_PAGE)
+    height = top + 0.1 + pages * HEADS + len(rows) * (CELL + CAPTION)
     figure = Figure(figsize=(width, height))
     heading(figure, what, title, y=1 - 0.1 / height)
 
@@ -65,27 +49,40 @@ def sheet(groups: dict[str, list[str]], rows: list[list[Example | str]], what: s
         axes.axis("off")
         return axes
 
-    left, drawn = 0.1, None
-    for group, (head, scores) in enumerate(groups.items()):
+    drawn, bottom = None, height - top
+    for line, row in enumerate(rows):
+        if line % ROWS_PER_PAGE == 0:
+            bottom -= HEADS
+            column_heads(figure, groups, widths, bottom)
+        bottom -= CELL + CAPTION
+        left = 0.1
+        for of_group, group_width in zip(row, widths, strict=True):
+            cells = partial(cell, left, bottom)
+            if isinstance(of_group, str):
+                cells(0).text(0, 0.5, of_group, va="center", fontsize=SMALL, color=GREY)
+            else:
+                drawn = draw_example(cells, *of_group)
+            left += group_width + 0.4
+    if drawn:
+        tall = min(4.0, height - top - HEADS - CAPTION)
+        place = (width - 0.85) / width, (height - top - HEADS - CAPTION - tall) / height
+        bar = figure.add_axes((*place, 0.15 / width, tall / height))
+        figure.colorbar(drawn, cax=bar).set_label("evidence (1: maximum of the map)")
+    save(figure, path)
+
+
+def column_heads(figure, groups: dict[str, list[str]], widths: list[float], bottom: float) -> None:
+    """Write the heads of a sheet's columns, their lower edge `bottom` inches above that of the figure."""
+    width, height = figure.get_size_inches()
+    left = 0.1
+    for (head, scores), group_width in zip(groups.items(), widths, strict=True):
         heads = [head]
         for score in scores:
             heads += [f"map for\n{score}", "overlay"]
         for column, text in enumerate(heads):
-            x = (left + (column + 0.5) * CELL) / width
-            figure.text(x, 1 - (top - 0.05) / height, text, ha="center", va="bottom", fontsize=SMALL, color=GREY)
-        for line, row in enumerate(rows):
-            cells = partial(cell, left, height - top - (line + 1) * (CELL + CAPTION))
-            if isinstance(row[group], str):
-                cells(0).text(0, 0.5, row[group], va="center", fontsize=SMALL, color=GREY)
-            else:
-                drawn = draw_example(cells, *row[group])
-        left += widths[group] + 0.4
-    if drawn:
-        tall = min(4.0, height - top - CAPTION)
-        bottom = height - top - CAPTION - tall
-        bar = figure.add_axes(((left - 0.25) / width, bottom / height, 0.15 / width, tall / height))
-        figure.colorbar(drawn, cax=bar).set_label("evidence (1: maximum of the map)")
-    save(figure, path)
+            x = (left + (column + 0.48) * CELL) / width
+            figure.text(x, (bottom + 0.02) / height, text, ha="center", va="bottom", fontsize=SMALL, color=GREY)
+        left += group_width + 0.4
 
 
 def draw_example(cells: Callable, image: np.ndarray, caption: str, maps: list[np.ndarray]):
@@ -109,86 +106,94 @@ def draw_example(cells: Callable, image: np.ndarray, caption: str, maps: list[np
     return drawn
 
 
-def faithfulness(rows: list[dict], curves: dict[tuple[str, str], tuple], title: str, path: Path) -> None:
-    """Deletion curves, insertion curves and model randomization test of one model, and the gains of all rows.
+def page(heads: list[str], examples: list[Example], what: str, title: str, path: Path) -> None:
+    """Page of a few large examples, two side by side: the image, and each heat map over it.
 
     Args:
-        rows: of the model's table by benchmarks/faithfulness.py, one per method and layer.
-        curves: (method, layer) -> mean deletion and insertion curve, each (points,) from 0 to 100 % of the pixels.
+        heads: of the heat maps of an example.
     """
-    figure = Figure(figsize=(13, max(9.5, 2.2 + 0.23 * len(rows))), layout="constrained")
-    heading(figure, "Faithfulness of explanations", title)
-    names = ("deletion", "insertion", "sanity")
-    panels = figure.subplot_mosaic([[name, "gains"] for name in names], width_ratios=(1, 1.5))
-    deletion, insertion, sanity = (panels[name] for name in names)
-    for row in best_layers(rows):
-        style = line_style(row)
-        for axes, curve in zip((deletion, insertion), curves[row["method"], row["layer"]], strict=True):
-            axes.plot(np.linspace(0, 100, len(curve)), curve, **style)
-        # "likeness_40_percent_random" -> rank correlation; NaN for a control
-        likeness = {key: value for key, value in row.items() if key.startswith("likeness") and not np.isnan(value)}
-        if likeness:
-            percent = [int(key.split("_")[1]) for key in likeness]
-            sanity.plot(percent, list(likeness.values()), **style)
-    probability = "probability of the\npredicted class"
-    deletion.set(xlabel="pixels deleted, most important first (%)", ylabel=probability)
-    deletion.set_title("Deletion: lower is better")
-    insertion.set(xlabel="pixels inserted, most important first (%)", ylabel=probability)
-    insertion.set_title("Insertion: higher is better")
-    sanity.set_xlabel("layers randomized from the top (%; 0: the logits alone)")
-    sanity.set_ylabel("rank correlation\nwith the original map")
-    sanity.set_title("Model randomization: has to end in the grey band")
-    sanity.axhline(0, color=GREY, lw=0.8)
-    sanity.axhspan(-ALIKE, ALIKE, color=LIGHT, lw=0, zorder=0)
-    sanity.set_ylim(-1.05, 1.05)
-    for axes in (deletion, insertion, sanity):
-        axes.grid(True)
-    handles, labels = deletion.get_legend_handles_labels()
-    about = "curves: best layer of each method"
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=SMALL, title=about)
-    draw_gains(panels["gains"], rows)
+    columns = min(2, len(examples))
+    rows = -(-len(examples) // columns)
+    each = LARGE * (1 + len(heads))  # inches, of an example
+    width = 0.2 + columns * (each + 0.3)
+    top = 0.2 * len(title_lines(what, title, width)) + 0.1
+    height = top + 0.1 + rows * (LARGE + LARGE_CAPTION)
+    figure = Figure(figsize=(width, height))
+    heading(figure, what, title, y=1 - 0.1 / height)
+    for index, (image, caption, maps) in enumerate(examples):
+        line, column = divmod(index, columns)
+        left, bottom = 0.15 + column * (each + 0.3), height - top - (line + 1) * (LARGE + LARGE_CAPTION)
+        lines = [wrapped for line in caption.split("\n") for wrapped in textwrap.wrap(line, int(12 * each))]
+        place = left / width, (bottom + LARGE + 0.15) / height
+        figure.text(*place, "\n".join(lines), va="bottom", fontsize=TEXT, parse_math=False)
+        pictures = {"what the model sees": smoothly(image)}
+        pictures |= {head: overlay(image, heat) for head, heat in zip(heads, maps, strict=True)}
+        for place, (head, picture) in enumerate(pictures.items()):
+            side = 0.96 * LARGE
+            axes = figure.add_axes(
+                ((left + place * LARGE) / width, bottom / height, side / width, side / height), anchor="NW"
+            )
+            show(axes, picture)
+            axes.set_title(head, fontsize=SMALL, color=GREY, loc="left", pad=2)
     save(figure, path)
 
 
-def best_layers(rows: list[dict]) -> list[dict]:
-    """Row of each method with the largest difference of insertion and deletion area, in the order of STYLES."""
-    best = {}
-    for row in sorted(rows, key=lambda row: row["deletion_area"] - row["insertion_area"]):
-        best.setdefault(row["method"], row)
-    return [best[method] for method in STYLES if method in best]
+def smoothly(image: np.ndarray) -> np.ndarray:
+    """Image (h, w, 1 or 3) of raw pixels, enlarged SHARPNESS times without steps, (H, W, 3) uint8."""
+    pixels = Image.fromarray(np.squeeze(image).astype(np.uint8)).convert("RGB")
+    return np.asarray(pixels.resize((SHARPNESS * pixels.width, SHARPNESS * pixels.height), Image.Resampling.BICUBIC))
 
 
-def label_of(row: dict) -> str:
-    """Method and layer of a row, as axes and legends name them."""
-    return f"{row['method']} {row['layer']}".strip()
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Heat map (h, w) in [0, 1] over its image, which is grey and darker where the map is low; as smoothly()."""
+    large = smoothly(image)
+    size = large.shape[1::-1]
+    heat = np.asarray(Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BICUBIC))
+    heat = np.clip(heat, 0, 1)[:, :, None]
+    grey = large.mean(axis=2, keepdims=True)
+    color = 255 * matplotlib.colormaps["inferno"](heat[:, :, 0])[:, :, :3]
+    strength = 0.8 * heat
+    return ((1 - strength) * grey + strength * color).astype(np.uint8)
 
 
-def line_style(row: dict) -> dict:
-    """Matplotlib's line properties of a row's method; controls are grey and broken."""
-    color, marker = STYLES[row["method"]]
-    line = "--" if color == GREY else "-"
-    if marker == "None":
-        line = ":"
-    return {"color": color, "marker": marker, "ms": 5, "lw": 1.4, "ls": line, "label": label_of(row)}
+def faithfulness(rows: list[dict], title: str, path: Path) -> None:
+    """Gains of the explanations over each control, per model: deletion and insertion, under each way of removal.
+
+    Args:
+        rows: of the table by benchmarks/faithfulness.py, those of controls left out.
+    """
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    places = [(model, control) for model in models for control in CONTROLS]
+    figure = Figure(figsize=(11, 2 + 2 * 0.3 * len(places)), layout="constrained")
+    heading(figure, "Are the explanations more faithful than maps that know nothing?", title)
+    panels = figure.subplots(2, 2, sharey=True)
+    for line, removal in zip(panels, REMOVALS, strict=True):
+        for axes, measure in zip(line, ("deletion", "insertion"), strict=True):
+            draw_gains(axes, rows, places, f"{measure}_gain_over", removal)
+            axes.set_title(f"{measure.capitalize()}, {REMOVALS[removal]}")
+    for axes in panels[:, 0]:
+        axes.set_yticks(range(len(places)), [f"{model}: {control}" for model, control in places], fontsize=SMALL)
+        axes.set_ylim(len(places) - 0.4, -0.6)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    save(figure, path)
 
 
-def draw_gains(axes, rows: list[dict]) -> None:
-    """Deletion and insertion gain of each row over the random control, with 95 % intervals, best on top."""
-    rows = [row for row in rows if row["method"] != "random"]
-    rows.sort(key=lambda row: row["insertion_area"] - row["deletion_area"])
-    places = np.arange(len(rows))
-    for what, color, marker, move in (("deletion", BLUE, "o", 0.15), ("insertion", ORANGE, "s", -0.15)):
-        gain = [row[f"{what}_gain_over_random"] for row in rows]
-        error = [row[f"{what}_gain_over_random_error"] for row in rows]
-        axes.errorbar(gain, places + move, xerr=error, fmt=marker, color=color, ms=4, lw=1.2, label=what)
-    verdicts = {"yes": "", "no": " (no better than random)"}
-    verdict = [verdicts.get(row["beats_random"], f" (better {row['beats_random']})") for row in rows]
-    labels = [label_of(row) + text for row, text in zip(rows, verdict, strict=True)]
-    axes.set_yticks(places, labels, fontsize=SMALL)
-    for label, text in zip(axes.get_yticklabels(), verdict, strict=True):
-        label.set_color(GREY if text else BLACK)
-    axes.axvline(0, color=GREY, lw=0.8)
-    axes.set(xlabel="gain in area over smooth random maps, 95 % interval", ylim=(-0.7, len(rows) - 0.3))
-    axes.set_title("Above 0: more faithful than chance")
-    axes.legend(loc="best")
-    axes.grid(True)
+def draw_gains(axes, rows: list[dict], places: list[tuple[str, str]], measure: str, removal: str) -> None:
+    """Gain of each row over each control with its 95 % interval; above 0 it is more faithful than the control."""
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    for number, method in enumerate(methods):
+        of_model = {row["model"]: row for row in rows if row["method"] == method}
+        shift = 0.3 * (number - (len(methods) - 1) / 2)
+        shown = [(line, place) for line, place in enumerate(places) if place[0] in of_model]
+        names = [f"{measure}_{control}_{removal}" for _, (_, control) in shown]
+        gains = [of_model[model][name] for (_, (model, _)), name in zip(shown, names, strict=True)]
+        errors = [of_model[model][f"{name}_error"] for (_, (model, _)), name in zip(shown, names, strict=True)]
+        color, marker = STYLES[number]
+        lines = [line + shift for line, _ in shown]
+        axes.errorbar(gains, lines, xerr=errors, fmt=marker, color=color, ms=5, lw=1.4, label=method)
+    axes.axvline(0, color=GREY, lw=1)
+    for line in range(len(CONTROLS), len(places), len(CONTROLS)):  # between models
+        axes.axhline(line - 0.5, color=LIGHT, lw=1)
+    axes.set_xlabel("gain over the control, 95 % interval (right of 0: better)")
+    axes.grid(True, axis="x")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.explain import cam
+from pipeline.explain import cam, imputation
 
 
 @pytest.fixture
@@ -76,24 +76,6 @@ def images():
     return np.random.default_rng(2).uniform(0, 255, (3, 8, 8, 2)).astype(np.float32)
 
 
-def test_a_mask_mixes_the_image_with_its_own_mean_color(images):
-    keep = np.random.default_rng(0).random((3, 8, 8))
-    found = cam.masked(images, keep)
-    assert found.dtype == np.float32
-    for n, i, j, c in ((0, 0, 0, 0), (2, 7, 3, 1)):
-        mean = images[n, :, :, c].mean()
-        assert found[n, i, j, c] == pytest.approx(
-            keep[n, i, j] * images[n, i, j, c] + (1 - keep[n, i, j]) * mean, rel=1e-5
-        )
-
-
-def test_masks_of_ones_and_zeros_keep_all_and_nothing_also_of_whole_numbers():
-    images = np.random.default_rng(2).integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
-    np.testing.assert_array_equal(cam.masked(images, np.ones((3, 8, 8))), images)
-    empty = cam.masked(images, np.zeros((3, 8, 8), bool))
-    np.testing.assert_allclose(empty, np.broadcast_to(images.mean(axis=(1, 2), keepdims=True), images.shape), rtol=1e-5)
-
-
 def test_occlusion_finds_the_one_pixel_that_counts():
     """Score: how far pixel (5, 2) stands out of its image. A square of side 2 on it makes the score 0."""
     images = np.zeros((2, 8, 8, 1), np.float32)
@@ -123,7 +105,7 @@ def test_occlusion_asks_each_image_about_its_own_target(images):
         return changed[:, 0, 0, 0] * values[rows]
 
     heat = cam.occlusion(score, images)
-    blank = cam.blank(images)[:, 0, 0, 0]
+    blank = imputation.blank(images)[:, 0, 0, 0]
     np.testing.assert_allclose(heat[:, 0, 0], (images[:, 0, 0, 0] - blank) * values, rtol=1e-4)
 
 

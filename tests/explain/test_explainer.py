@@ -128,6 +128,33 @@ def test_why_one_class_and_not_another_is_the_difference_of_their_evidence(model
     assert_same(explain(images, score_weights(CLASSES, 3, other), "hires-cam", "relu"), expected)
 
 
+@pytest.mark.parametrize("against", [None, np.array([1, 2, 0, 1, 0, 2])])
+def test_expected_gradients_follow_the_log_odds_against_the_rivals(model, explain, images, against):
+    """Gradients of the log-odds by finite differences: against all other classes, or against the one that is named."""
+    target = score_weights(CLASSES, 3, against)
+    pixels = images.astype(np.float32)
+    gradients = explain._log_odds_gradient(pixels, target).numpy()
+
+    def log_odds(changed):
+        logits = saved_model.predict(explain.logits, changed).astype(float)
+        found = []
+        for n, k in enumerate(CLASSES):
+            rivals = [other for other in range(3) if other != k] if against is None else [against[n]]
+            found.append(logits[n, k] - np.log(np.exp(logits[n, rivals] - logits[n].max()).sum()) - logits[n].max())
+        return np.array(found)
+
+    rng = np.random.default_rng(0)
+    step = 0.01 * rng.normal(0, 1, pixels.shape).astype(np.float32)
+    difference = log_odds(pixels + step) - log_odds(pixels - step)
+    np.testing.assert_allclose((2 * step * gradients).sum(axis=(1, 2, 3)), difference, atol=0.05, rtol=0.05)
+
+
+def test_a_thorough_explanation_asks_more_masks_and_says_nearly_the_same(explain, images):
+    few, many = (explain(images, TARGET, "expected-gradients", thorough=thorough) for thorough in (False, True))
+    assert not np.array_equal(few, many)
+    assert np.corrcoef(few.ravel(), many.ravel())[0, 1] > 0.7
+
+
 def test_before_the_relu_only_the_positive_pixels_pass_a_gradient_on(model, explain, images):
     kernel, bias, *_ = model.get_weights()
     before = images.astype(float) @ kernel[0, 0] + bias
@@ -307,7 +334,7 @@ def test_a_model_without_a_map_large_enough_is_bad_input():
     x = layers.Flatten()(layers.Conv2D(2, 1, activation="relu")(pixels))
     model = keras.Model(pixels, layers.Softmax()(layers.Dense(2)(x)))
     with pytest.raises(UserError, match="3x3"):
-        Explainer(model)(np.zeros((1, 2, 2, 1)))
+        Explainer(model)(np.zeros((1, 2, 2, 1)), method="grad-cam")
 
 
 def test_methods_and_metrics_are_known_before_keras_scipy_and_matplotlib_are_imported():

@@ -12,7 +12,7 @@ from benchmarks import faithfulness_table
 from pipeline import atomic_io
 from pipeline.backend import keras
 from pipeline.errors import UserError
-from pipeline.explain import cam, faithfulness
+from pipeline.explain import faithfulness, imputation
 from pipeline.explain.explainer import Explainer, score_weights
 from pipeline.models import saved_model
 
@@ -46,9 +46,9 @@ def test_curves_are_those_of_pixels_taken_away_and_brought_back_one_by_one():
     images, heat = rng.random((2, 2, 3, 1)), rng.random((2, 2, 3))
     weights, classes = rng.random((2, 3)) / 6, np.array([0, 1])
     predict = linear(weights)
-    blank = np.broadcast_to(cam.blank(images), images.shape)
+    blank = np.broadcast_to(imputation.blank(images), images.shape)
     ends = tuple(faithfulness.of_class(predict(one), classes) for one in (images, blank))
-    deletion, insertion = faithfulness.curves(predict, images, classes, heat, heat, ends, steps=6)
+    deletion, insertion = faithfulness.curves(predict, imputation.masked, images, classes, heat, heat, ends, steps=6)
     for n in range(2):
         order = np.argsort(-heat[n].ravel())
         for count in range(7):
@@ -75,7 +75,10 @@ def test_the_true_map_beats_chance_and_its_opposite_loses():
     ends = np.ones(50), np.zeros(50)
     chance = faithfulness.random_maps(50, 8, 8, 0)
     areas = {
-        name: [faithfulness.area(c) for c in faithfulness.curves(predict, images, classes, heat, chance, ends, 8)]
+        name: [
+            faithfulness.area(c)
+            for c in faithfulness.curves(predict, imputation.masked, images, classes, heat, chance, ends, 8)
+        ]
         for name, heat in {
             "true": images[..., 0],
             "false": -images[..., 0],
@@ -144,9 +147,9 @@ def test_randomizing_keeps_each_tensors_numbers_and_changes_their_places():
 def test_grad_cam_is_also_measured_stretched_where_that_puts_it_elsewhere():
     model = saved_model.inference_copy(cifar100_cnn.build_model(cifar100_cnn.Config()), (32, 32, 3))
     stretched = (benchmark.STRETCHED, "block3_relu2")
-    assert stretched in benchmark.subjects(model)
+    assert stretched in benchmark.subjects(model, benchmark.Config())
     even = mnist_classification.build_model(mnist_classification.Config())
-    assert benchmark.STRETCHED not in dict(benchmark.subjects(even))
+    assert benchmark.STRETCHED not in dict(benchmark.subjects(even, benchmark.Config()))
     images, target = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8), score_weights([3] * 4, 20)
     logits = model.get_layer("logits")
     logits.set_weights([np.abs(kernel) for kernel in logits.get_weights()])  # evidence, whatever the initialization
@@ -157,6 +160,56 @@ def test_grad_cam_is_also_measured_stretched_where_that_puts_it_elsewhere():
     assert np.abs(own - heat).max() > 0.1
     explain.cells = {}  # without them it stretches
     np.testing.assert_allclose(heat, explain(images, target, "grad-cam", "block3_relu2"), atol=1e-5)
+
+
+def test_every_stage_is_measured_where_that_is_asked_for():
+    model = mnist_classification.build_model(mnist_classification.Config())
+    default, stages = (benchmark.subjects(model, benchmark.Config(stages=stages)) for stages in (False, True))
+    assert set(default) < set(stages)
+    assert {layer for method, layer in default if method == "layer-cam"} == {"block3_conv2_relu", "fused"}
+    assert ("layer-cam", "block1_conv2_relu") in stages
+
+
+def test_both_ways_of_removal_start_and_end_alike_and_differ_between():
+    rng = np.random.default_rng(1)
+    images, heat, weights = rng.random((3, 6, 6, 1)), rng.random((3, 6, 6)), rng.random((6, 6)) / 36
+    ends, classes = (np.ones(3), np.zeros(3)), np.zeros(3, int)
+    found = []
+    for name in faithfulness.REMOVALS:
+        remove = faithfulness.removal(name, 0)
+        found.append(faithfulness.curves(linear(weights), remove, images, classes, heat, heat, ends, steps=4))
+    (blank, _), (imputed, _) = found
+    np.testing.assert_array_equal(blank[:, [0, -1]], imputed[:, [0, -1]])
+    assert np.abs(blank - imputed)[:, 1:-1].min() > 1e-4
+
+
+def rows_of(model, layer):
+    """Rows of a model as the benchmark's table has them, as far as the summary plot needs them."""
+    methods = [("random", ""), ("grad-cam", layer), ("grad-cam", "fused"), ("score-cam", layer)]
+    return [{"model": model, "method": method, "layer": at} for method, at in [*methods, ("expected-gradients", "")]]
+
+
+def test_the_summary_shows_the_default_explanation_and_grad_cam_at_its_default_layer():
+    table = pd.DataFrame([*rows_of("cifar100", "relu3"), *rows_of("custom_cnn", "relu9")])
+    shown = [(row["model"], row["method"], row["layer"]) for row in faithfulness_table.shown(table)]
+    assert shown == [
+        ("cifar100", "expected-gradients", ""),
+        ("custom_cnn", "expected-gradients", ""),
+        ("cifar100", "grad-cam", "relu3"),
+        ("custom_cnn", "grad-cam", "relu9"),
+    ]
+
+
+def test_a_control_is_beaten_only_in_both_measures_and_under_both_removals():
+    own = np.array([0.1, 0.12, 0.11]), np.array([0.6, 0.61, 0.62])
+    worse = np.array([0.3, 0.33, 0.31]), np.array([0.5, 0.52, 0.5])
+    row = {"method": "grad-cam"}
+    for control in faithfulness.CONTROLS:
+        for removal in faithfulness.REMOVALS:
+            row |= faithfulness_table.gains(own, worse, f"{control}_{removal}")
+    assert faithfulness_table.unbeaten(row) == []
+    row |= faithfulness_table.gains(own, (worse[0], own[1]), "gaussian_road")
+    assert row["beats_gaussian_road"] == "in deletion alone" and faithfulness_table.unbeaten(row) == ["gaussian"]
 
 
 def test_measuring_one_model_again_replaces_its_rows_alone(tmp_path):

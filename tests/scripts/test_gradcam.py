@@ -1,6 +1,7 @@
 """gradcam.py: which questions it answers, and what it draws for them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def test_a_model_that_cannot_be_explained_does_not_stop_the_others(folder, tmp_p
         saved_model.save(model, tmp_path / name, image_shape=(28, 28, 1), prefix=name.split("_")[0], **about)
     assert gradcam.main(["--output-dir", str(tmp_path)]) == 1
     assert "vote does not end in a softmax layer" in capsys.readouterr().err
-    assert (tmp_path / "custom_gradcam.png").exists()
+    assert (tmp_path / "custom_gradcam.png").exists() and (tmp_path / "custom_gradcam_all.png").exists()
     saved_model.save(vote, tmp_path / "custom_cnn_model.h5", image_shape=(28, 28, 1), prefix="custom", **about)
     with pytest.raises(UserError, match="vote"):
         gradcam.main(["--output-dir", str(tmp_path)])
@@ -62,16 +63,66 @@ def test_the_first_of_each_class_that_fits():
     assert gradcam.first_of_each_class(labels, fits) == {0: 1, 2: 2}
 
 
-def test_a_method_that_asks_for_no_class_shows_one_map_of_an_image(folder, tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(plots, "sheet", lambda groups, rows, *rest: drawn.append((groups, rows)))
+def test_the_page_has_the_first_right_and_wrong_image_of_the_most_confused_classes():
+    labels = np.array([0, 1, 0, 1, 1, 2, 0, 2, 2])
+    predicted = np.array([0, 1, 2, 0, 0, 2, 0, 2, 1])
+    assert gradcam.confused_examples(labels, predicted, 3) == [1, 3, 0, 2, 5, 8]
+    assert gradcam.confused_examples(labels, labels, 3) == []
+
+
+def test_the_page_is_full_at_eight_images():
+    labels, predicted = np.arange(20) % 10, np.r_[np.arange(10), (np.arange(10) + 1) % 10]
+    assert len(gradcam.confused_examples(labels, predicted, 10)) == 8
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Arguments of what is drawn, by the plot's name; the model's answers stand for themselves."""
+    plots_drawn = {"sheet": [], "page": []}
+    for name, calls in plots_drawn.items():
+        monkeypatch.setattr(plots, name, lambda *arguments, calls=calls: calls.append(arguments))
     monkeypatch.setattr(
         probabilities, "on_test_images", lambda saved, dataset: np.eye(10)[np.arange(len(dataset.x_test)) % 10]
     )
-    for method in ("eigen-cam", "layer-cam"):
-        monkeypatch.setattr(gradcam.Explained, "maps", lambda self, images, classes, against=None: np.ones(len(images)))
-        gradcam.main([str(folder / "first.h5"), "--output-dir", str(tmp_path / "new"), "--method", method])
+    monkeypatch.setattr(
+        gradcam.Explained,
+        "maps",
+        lambda self, images, classes, against=None: dict.fromkeys(self.methods, np.ones((len(images), 28, 28))),
+    )
+    return plots_drawn
+
+
+@pytest.mark.parametrize(("method", "most", "heads"), [("eigen-cam", 1, 1), ("layer-cam", 2, 2)])
+def test_a_method_that_asks_for_no_class_shows_one_map_of_an_image(folder, tmp_path, drawn, method, most, heads):
+    gradcam.main([str(folder / "first.h5"), "--output-dir", str(tmp_path / "new"), "--method", method])
     assert (tmp_path / "new").is_dir()
-    maps = [max(len(cell[2]) for row in rows for cell in row if not isinstance(cell, str)) for _, rows in drawn]
-    assert maps == [1, 2]
-    assert [groups["got wrong"] for groups, _ in drawn] == [["whatever the class"], ["predicted class", "true class"]]
+    ((groups, rows, *_),) = drawn["sheet"]
+    assert max(len(cell[2]) for row in rows for cell in row if not isinstance(cell, str)) == most
+    assert len(groups["got wrong"]) == heads
+
+
+@pytest.mark.parametrize(
+    ("flags", "heads"),
+    [
+        ([], ["grad-cam", "expected-gradients"]),
+        (["--method", "grad-cam"], ["grad-cam"]),
+        (["--method", "layer-cam", "--layer", "fused"], ["grad-cam (3 stages)", "layer-cam (3 stages)"]),
+    ],
+)
+def test_grad_cam_is_always_on_the_page_and_another_explanation_beside_it(folder, tmp_path, drawn, flags, heads):
+    gradcam.main([str(folder / "first.h5"), "--output-dir", str(tmp_path), *flags])
+    ((found, examples, *_),) = drawn["page"]
+    assert [head.split(" at ")[0] for head in found] == heads
+    assert 6 <= len(examples) <= 8 and all(len(maps) == len(heads) for _, _, maps in examples)
+    captions = [caption for _, caption, _ in examples]
+    assert any("right" in caption for caption in captions) and any("wrong" in caption for caption in captions)
+
+
+def test_thorough_is_refused_for_a_method_that_knows_no_more_masks(folder, tmp_path):
+    with pytest.raises(UserError, match="--thorough"):
+        gradcam.main([str(folder / "first.h5"), "--output-dir", str(tmp_path), "--method", "layer-cam", "--thorough"])
+
+
+def test_a_test_image_of_cifar100_has_a_fine_class_and_another_none():
+    assert gradcam.fine_class(SimpleNamespace(fine_test=np.array([3, 1])), 0) == "bear"
+    assert gradcam.fine_class(SimpleNamespace(fine_test=None), 0) == ""
