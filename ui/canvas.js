@@ -29,7 +29,8 @@ const look = async () => {
     changed = false;
     const { model, language } = props.settings;
     const answer = await server.glance({ picture: canvas.toDataURL(), model, language }).catch(() => '');
-    glance.innerHTML = strokes.length ? answer : '';
+    // Half a 7 is a bar, and no digit: what was seen before stays until the pen is lifted.
+    if (answer || pointer === null) glance.innerHTML = strokes.length ? answer : '';
   }
   asking = false;
 };
