@@ -52,30 +52,27 @@ class Hosts:
         Args:
             content: the first host's is returned everywhere.
             files: of the first host; folder: where the other hosts write them.
-        Raises:
-            UserError: a host has gone.
         """
         if self.number == 1:
             return content
-        with self.all_there():
-            names = [file.name for file in files]
-            content, names = json.loads(self._send(json.dumps([content, names]).encode()))
-            for place, name in enumerate(names):
-                received = self._send(files[place].read_bytes() if self.first else b"")
-                if not self.first:
-                    (folder / name).write_bytes(received)
+        names = [file.name for file in files]
+        content, names = json.loads(self._send(json.dumps([content, names]).encode()))
+        for place, name in enumerate(names):
+            received = self._send(files[place].read_bytes() if self.first else b"")
+            if not self.first:
+                (folder / name).write_bytes(received)
         return content
 
     @contextlib.contextmanager
     def all_there(self):
-        """A block that computes together with the other hosts.
+        """A block that computes together with the other hosts, who need not wait for this one if it ends here.
 
         Raises:
-            UserError: a host has gone.
+            UserError: another host has gone.
         """
         try:
             yield
-        except (UserError, Interrupted) as error:  # of this host: the others need not wait for it
+        except (UserError, Interrupted) as error:  # of this host
             self._leave(getattr(error, "code", 2))
             raise
         except (RuntimeError, ValueError) as error:
@@ -84,17 +81,14 @@ class Hosts:
             self._leave(2)
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(
-                f"another host has ended or cannot be reached ({reason[:100]}); the last checkpoint is kept, go on "
+                f"another host has ended or cannot be reached ({reason[:200]}); the last checkpoint is kept, go on "
                 "with --resume, on as many hosts as there are"
             ) from error
 
     def _leave(self, code: int) -> None:
         """Let this process end with a code without JAX' farewell, which would wait for the other hosts."""
-        if self.number == 1:
-            return
-        if self.scratch:
-            self.scratch.cleanup()
-        atexit.register(_end, code)  # handlers run in reverse order, so JAX' own is not reached
+        if self.number > 1:  # handlers run in reverse order, so JAX' own is not reached
+            atexit.register(_end, code, self.scratch)
 
     def _send(self, sent: bytes) -> bytes:
         """The first host's bytes, on every host."""
@@ -105,7 +99,9 @@ class Hosts:
         return bytes(np.asarray(multihost_utils.broadcast_one_to_all(padded)))
 
 
-def _end(code: int) -> None:
+def _end(code: int, scratch: tempfile.TemporaryDirectory | None) -> None:
+    if scratch:
+        scratch.cleanup()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -157,7 +153,6 @@ def part_of(batches, hosts: Hosts):
     class Part(keras.utils.PyDataset):
         def __init__(self):
             super().__init__(workers=batches.workers, max_queue_size=batches.max_queue_size)
-            self.first = batches.first
 
         def __len__(self):
             return len(batches)

@@ -51,10 +51,11 @@ class Run:
             self.folder = Path(self.hosts.scratch.name)
         self.model_path = self.folder / model_file
         self.best_path = self.folder / f"best_{model_file}"
-        self._refuse_overwriting_the_start()
-        self._take_folder()
-        with self.holding_folder():
-            self._start(files or {}, model_name)
+        with self.hosts.all_there():
+            self._refuse_overwriting_the_start()
+            self._take_folder()
+            with self.holding_folder():
+                self._start(files or {}, model_name)
 
     def _start(self, files: dict, model_name: str) -> None:
         """Set up Keras, and say what is run on what."""
@@ -151,7 +152,7 @@ class Run:
             UserError: the folder holds a run, finished or interrupted, with another config, and --resume was given
                 or the folder was named by the settings alone, so that nobody meant to replace that run.
         """
-        with self.holding_folder():
+        with self.holding_folder(), self.hosts.all_there():
             finished = self._finished() if self.hosts.first else None
             finished = self._agreed(finished)
         if finished:

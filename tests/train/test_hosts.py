@@ -73,7 +73,7 @@ def test_a_host_that_stops_does_not_wait_for_the_others(error, becomes, code, mo
     several = Hosts(2, 0)
     with pytest.raises(becomes) as raised, several.all_there():
         raise error
-    assert ends == [(hosts._end, code)]
+    assert ends == [(hosts._end, code, None)]
     if isinstance(error, ValueError):
         assert "another host has ended" in str(raised.value) and "--resume" in str(raised.value)
     else:
