@@ -1,5 +1,7 @@
 """Explanations of a model's predictions: Grad-CAM, and beside it the explanation that proved more faithful.
 
+The other one is by default "aggregate": the mean of Grad-CAM and expected gradients.
+
     python gradcam.py                                              # every model in output/
     python gradcam.py --output-dir output/demo                     # those of the demo
     python gradcam.py output/cifar100_cnn_scratch.h5 --method layer-cam --layer block2_relu2
