@@ -101,10 +101,12 @@ class Explained:
         """What is explained, for a plot's title."""
         if self.config.method == "eigen-cam":
             return "What the model reacts to, whatever the class"
-        target = self.config.target or "the predicted class"
+        found = f"Evidence for {self.config.target or 'the predicted class'}"
         if self.config.against:
-            return f"Evidence for {target} and against {self.config.against}"
-        return f"Evidence for {target}"
+            found += f" and against {self.config.against}"
+        if self.config.method == "aggregate":
+            found += f" (aggregate: mean of {' and '.join(explainer.AGGREGATED)})"
+        return found
 
     def maps(self, images: np.ndarray, classes: np.ndarray, against: int | None = None) -> dict[str, np.ndarray]:
         """Method -> heat maps (n, h, w) float32 in [0, 1] of these classes (n,), one for each image."""
@@ -122,8 +124,8 @@ class Explained:
         return self.maps(images, classes, self.against)
 
     def sentence(self, heat: np.ndarray) -> str:
-        """Where a heat map of the last method lies, in words."""
-        return f"{self.methods[-1]}: {explain.verdict.where(heat)}"
+        """Where the evidence lies by a heat map of the last method, in words."""
+        return f"evidence: {explain.verdict.where(heat)}"
 
 
 def first_of_each_class(labels: np.ndarray, fits: np.ndarray) -> dict[int, int]:
@@ -226,7 +228,7 @@ def draw_sheet(explained: Explained, dataset, probabilities: np.ndarray, title: 
     elif explained.config.against:
         score += f", not {explained.config.against}"
     groups = {"got right": [score], "got wrong": [score, *(["true class"] if true else [])]}
-    explain.plots.sheet(groups, rows, f"{explained.what}: {explained.heads[-1]}", title, plot)
+    explain.plots.sheet(groups, rows, f"{explained.heads[-1]}: {explained.what}", title, plot)
 
 
 def explain_pictures(path: Path, config: Config) -> int:
