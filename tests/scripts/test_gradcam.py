@@ -106,7 +106,7 @@ def test_a_method_that_asks_for_no_class_shows_one_map_of_an_image(folder, tmp_p
     [
         ([], ["grad-cam", "aggregate"]),
         (["--method", "grad-cam"], ["grad-cam"]),
-        (["--method", "layer-cam", "--layer", "fused"], ["grad-cam (3 stages)", "layer-cam (3 stages)"]),
+        (["--method", "layer-cam", "--layer", "fused"], ["grad-cam (2 stages)", "layer-cam (2 stages)"]),
     ],
 )
 def test_grad_cam_is_always_on_the_page_and_another_explanation_beside_it(folder, tmp_path, drawn, flags, heads):
