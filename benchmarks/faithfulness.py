@@ -74,10 +74,10 @@ def subjects(model, config: Config) -> list[tuple[str, str]]:
     even = tuple(explain.cam.tiling(cells, pixels) for cells, pixels in sides)
     if explain.receptive_field.cell_axes(model)[default] != even:
         rows.append((STRETCHED, default))
-    rows += [("score-cam", default)]
+    rows += [("score-cam", default), ("aggregate", default)]
     rows += [(method, "") for method in explain.explainer.WITHOUT_LAYER]
     if config.thorough:
-        rows.append((THOROUGH, ""))
+        rows.append((THOROUGH, default))
     return rows
 
 

@@ -71,7 +71,7 @@ def unbeaten(row: dict) -> list[str]:
 def shown(table: pandas.DataFrame) -> list[dict]:
     """Rows of the summary plot: of each model the default explanation, and Grad-CAM at the layer it has by default.
 
-    The default layer is the one of its occurrences among the CAM methods that Score-CAM has, too.
+    That layer is Score-CAM's, which is measured at no other.
     """
     rows = table.to_dict("records")
     layers = {row["model"]: row["layer"] for row in rows if row["method"] == "score-cam"}

@@ -13,9 +13,12 @@ from pipeline.backend import keras, layers
 from pipeline.errors import UserError
 from pipeline.explain import cam, expected_gradients, receptive_field
 
-METHODS = (*cam.METHODS, "score-cam", "occlusion", "expected-gradients")
+METHODS = (*cam.METHODS, "score-cam", "occlusion", "expected-gradients", "aggregate")
 WITHOUT_LAYER = ("occlusion", "expected-gradients")
-DEFAULT_METHOD = "expected-gradients"  # the most faithful one by benchmarks/faithfulness.py
+# Mean of explanations, each scaled (Rieger and Hansen 2020, arXiv 1903.00519): Grad-CAM says which part of the image,
+# expected gradients which pixels of it. Chosen on validation images by the measures of benchmarks/faithfulness.py.
+AGGREGATED = ("grad-cam", "expected-gradients")
+DEFAULT_METHOD = "aggregate"
 SMALLEST_MAP = 3  # cells per side of the default layer
 FUSED = "fused"  # in place of a layer's name: all stages, fused
 BATCH_SIZE = 100  # images per captured batch; a few hundred megabytes for the widest layers
@@ -108,7 +111,7 @@ class Explainer:
             target: (n, classes) weights of the logits, see score_weights(); None explains the predicted class.
             method: one of METHODS.
             layer: name of a layer, or "fused"; None takes default_layer(). WITHOUT_LAYER do not use it.
-            thorough: expected-gradients alone: THOROUGH_MASKS gradients per image instead of MASKS.
+            thorough: expected-gradients and aggregate take THOROUGH_MASKS gradients per image instead of MASKS.
         Raises:
             UserError: no such method or layer.
         """
@@ -147,15 +150,18 @@ class Explainer:
         def score(changed, rows):
             return (models.saved_model.predict(self.logits, changed) * target[rows]).sum(axis=1)
 
+        if method == "aggregate":
+            parts = [self._maps(images, target, part, names, thorough) for part in AGGREGATED]
+            return cam.scale(np.mean(parts, axis=0))
         if method == "occlusion":
             return cam.scale(cam.occlusion(score, images))
         if method == "expected-gradients":
             n_masks = expected_gradients.THOROUGH_MASKS if thorough else expected_gradients.MASKS
-            return cam.scale(
-                expected_gradients.expected_gradients(
-                    lambda changed: self._log_odds_gradient(changed, target).numpy(), images, n_masks
-                )
-            )
+
+            def gradient(changed):
+                return self._log_odds_gradient(changed, target).numpy()
+
+            return cam.scale(expected_gradients.expected_gradients(gradient, images, n_masks))
         maps = []
         for name, activations, gradients in zip(names, *self.capture(images, target, names), strict=True):
             if method == "score-cam":

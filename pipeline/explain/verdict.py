@@ -14,7 +14,7 @@ def where(heat: np.ndarray) -> str:
     they are. No part of an object is named: a map knows none.
     """
     if not heat.any():
-        return "no positive evidence"
+        return "none"
     order = np.argsort(-heat, axis=None, kind="stable")
     cumulative = np.cumsum(heat.ravel()[order])
     half = order[: np.searchsorted(cumulative, cumulative[-1] / 2) + 1]

@@ -155,6 +155,11 @@ def test_a_thorough_explanation_asks_more_masks_and_says_nearly_the_same(explain
     assert np.corrcoef(few.ravel(), many.ravel())[0, 1] > 0.7
 
 
+def test_the_aggregate_is_the_mean_of_its_scaled_parts(explain, images):
+    parts = [explain(images, TARGET, part, "relu") for part in explainer.AGGREGATED]
+    assert_same(explain(images, TARGET, "aggregate", "relu"), cam.scale(parts[0] + parts[1]))
+
+
 def test_before_the_relu_only_the_positive_pixels_pass_a_gradient_on(model, explain, images):
     kernel, bias, *_ = model.get_weights()
     before = images.astype(float) @ kernel[0, 0] + bias
@@ -334,7 +339,7 @@ def test_a_model_without_a_map_large_enough_is_bad_input():
     x = layers.Flatten()(layers.Conv2D(2, 1, activation="relu")(pixels))
     model = keras.Model(pixels, layers.Softmax()(layers.Dense(2)(x)))
     with pytest.raises(UserError, match="3x3"):
-        Explainer(model)(np.zeros((1, 2, 2, 1)), method="grad-cam")
+        Explainer(model)(np.zeros((1, 2, 2, 1)))
 
 
 def test_methods_and_metrics_are_known_before_keras_scipy_and_matplotlib_are_imported():

@@ -186,15 +186,15 @@ def test_both_ways_of_removal_start_and_end_alike_and_differ_between():
 def rows_of(model, layer):
     """Rows of a model as the benchmark's table has them, as far as the summary plot needs them."""
     methods = [("random", ""), ("grad-cam", layer), ("grad-cam", "fused"), ("score-cam", layer)]
-    return [{"model": model, "method": method, "layer": at} for method, at in [*methods, ("expected-gradients", "")]]
+    return [{"model": model, "method": method, "layer": at} for method, at in [*methods, ("aggregate", layer)]]
 
 
 def test_the_summary_shows_the_default_explanation_and_grad_cam_at_its_default_layer():
     table = pd.DataFrame([*rows_of("cifar100", "relu3"), *rows_of("custom_cnn", "relu9")])
     shown = [(row["model"], row["method"], row["layer"]) for row in faithfulness_table.shown(table)]
     assert shown == [
-        ("cifar100", "expected-gradients", ""),
-        ("custom_cnn", "expected-gradients", ""),
+        ("cifar100", "aggregate", "relu3"),
+        ("custom_cnn", "aggregate", "relu9"),
         ("cifar100", "grad-cam", "relu3"),
         ("custom_cnn", "grad-cam", "relu9"),
     ]

@@ -27,4 +27,4 @@ def test_the_extent_is_that_of_the_fewest_pixels_with_half_the_sum():
 
 
 def test_a_map_of_zeros_has_no_place():
-    assert verdict.where(np.zeros((4, 4))) == "no positive evidence"
+    assert verdict.where(np.zeros((4, 4))) == "none"

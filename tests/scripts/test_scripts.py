@@ -133,7 +133,7 @@ def test_comparison_and_explanations_leave_their_files(session):
 
 def test_faithfulness_has_a_row_for_every_method_and_names_what_does_not_beat_chance(session):
     table = pd.read_csv(session.results / "gradcam_faithfulness.csv", keep_default_na=False)
-    assert set(table.method) == {*explainer.METHODS, *CONTROLS} and len(table) == 13
+    assert set(table.method) == {*explainer.METHODS, *CONTROLS} and len(table) == 14
     assert set(table[table.method == "layer-cam"].layer) == {"block3_conv2_relu", "fused"}
     assert set(table.images) == {6} and set(table.model) == {"custom_cnn"}
     for removal, control in itertools.product(REMOVALS, CONTROLS):
