@@ -22,27 +22,27 @@ BLUR, BELL = 4 / 32, 1.5 / 32  # standard deviations, as fractions of the image'
 
 
 def expected_gradients(gradient: Gradient, images: np.ndarray, n_masks: int = MASKS) -> np.ndarray:
-    """Map (n, h, w) float32 >= 0: mean over the masks of each pixel's positive evidence.
+    """Map (n, h, w) float32 >= 0: positive evidence of each pixel, summed over the blank and the blurred empty image.
 
     The evidence under a mask is the gradient times the pixel's difference from the empty image, summed over the
-    channels and smoothed by a bell. Clipped below zero before the mean, it is what some of the masks show, even if
-    under others a neighbor says the same.
+    channels. Its mean over the masks is smoothed by a bell and clipped below zero.
 
     Args:
         images: (n, h, w, c) raw pixels.
-        n_masks: a multiple of 4, see masks().
+        n_masks: a multiple of 4; half of them go to each empty image, see masks().
     """
     _, height, width, channels = images.shape
     side = min(height, width)
     blurred = np.stack([smooth(images[..., k], BLUR * side) for k in range(channels)], axis=-1)
-    empties = imputation.blank(images), blurred
     total = np.zeros(images.shape[:3], np.float32)
-    for number, mask in enumerate(masks(n_masks, height, width)):
-        empty = empties[number // 2 % 2]
+    halves = np.split(masks(n_masks, height, width), 2)
+    for empty, half in zip((imputation.blank(images), blurred), halves, strict=True):
         difference = images - empty
-        evidence = (gradient(empty + mask[:, :, None] * difference) * difference).sum(axis=-1)
-        total += np.maximum(smooth(evidence, BELL * side), 0)
-    return total / n_masks
+        evidence = np.zeros_like(total)
+        for mask in half:
+            evidence += (gradient(empty + mask[:, :, None] * difference) * difference).sum(axis=-1)
+        total += np.maximum(smooth(evidence / len(half), BELL * side), 0)
+    return total
 
 
 def masks(n: int, height: int, width: int) -> np.ndarray:

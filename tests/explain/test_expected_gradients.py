@@ -25,11 +25,13 @@ def test_the_map_is_the_mean_of_the_smoothed_positive_evidence(images):
         seen = gaussian_filter(np.ones((12, 10)), 1.25, mode="constant", truncate=9)
         blank, blur = image.mean(axis=(0, 1)), np.stack(blurred, axis=-1) / seen[..., None]
         masks = expected_gradients.masks(4, 12, 10)
-        for mask, empty in zip(masks, (blank, blank, blur, blur), strict=True):
-            changed = empty + mask[..., None] * (image - empty)
-            evidence = (2 * changed * slopes[n] * (image - empty)).sum(axis=-1)
+        for empty, half in ((blank, masks[:2]), (blur, masks[2:])):
+            evidence = np.zeros((12, 10))
+            for mask in half:
+                changed = empty + mask[..., None] * (image - empty)
+                evidence += (2 * changed * slopes[n] * (image - empty)).sum(axis=-1) / 2
             smooth = expected_gradients.smooth(evidence[None], expected_gradients.BELL * 10)[0]
-            expected[n] += np.maximum(smooth, 0) / 4
+            expected[n] += np.maximum(smooth, 0)
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 

@@ -155,9 +155,9 @@ def test_a_thorough_explanation_asks_more_masks_and_says_nearly_the_same(explain
     assert np.corrcoef(few.ravel(), many.ravel())[0, 1] > 0.7
 
 
-def test_the_aggregate_is_the_mean_of_its_scaled_parts(explain, images):
-    parts = [explain(images, TARGET, part, "relu") for part in explainer.AGGREGATED]
-    assert_same(explain(images, TARGET, "aggregate", "relu"), cam.scale(parts[0] + parts[1]))
+def test_the_aggregate_is_the_weighted_mean_of_its_scaled_parts(explain, images):
+    parts = [explain(images, TARGET, part, "relu") for part in ("grad-cam", "expected-gradients")]
+    assert_same(explain(images, TARGET, "aggregate", "relu"), cam.scale(parts[0] + 2 * parts[1]))
 
 
 def test_before_the_relu_only_the_positive_pixels_pass_a_gradient_on(model, explain, images):

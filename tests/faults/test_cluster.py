@@ -1,5 +1,6 @@
-"""Runs on a Ray cluster that is interrupted and loses a node: each goes on from its checkpoint, nothing is left."""
+"""A run on a Ray cluster of two nodes that is interrupted and loses its node, beside one that fails."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,10 +11,20 @@ from pathlib import Path
 
 import pytest
 from conftest import PROJECT
-from processes import history
 
-FLAGS = ["--dataset", "digits", "--filters", "8", "--batch-size", "16", "--epochs", "40", "--precision", "float32"]
-DEADLINE = 600  # seconds for each step
+STUB = str(PROJECT / "tests" / "plan" / "stub.py")
+DRIVER = """
+import sys
+from pathlib import Path
+from pipeline import errors
+from plan import execution, tasks
+folder, stub, address = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+whole = tasks.Task("whole", (stub, f"--gate={folder / 'gate'}"), "run", folder / "whole")
+broken = tasks.Task("broken", (stub, "--error=it is broken"), "run", folder / "broken")
+plan = [broken, whole]
+record = tasks.Record(folder / "plan.json")
+sys.exit(errors.exit_code(lambda: execution.execute(plan, plan, record, address)))
+"""
 
 
 def parents(pid):
@@ -23,74 +34,64 @@ def parents(pid):
         yield pid
 
 
-def scripts(folder):
-    """Process IDs of the training scripts on the nodes."""
+def stubs(gate):
+    """Process IDs of the scripts that wait at a gate."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:  # ended meanwhile
-            continue
-        if b"plan.watched" in words and b"mnist_classification.py" in words:
-            found.append(int(path.parent.name))
+        with contextlib.suppress(OSError):  # ended meanwhile
+            if f"--gate={gate}".encode() in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
     return found
 
 
-def wait_for(condition, process):
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
-        time.sleep(0.2)
-
-
-@pytest.mark.long
 @pytest.mark.skipif(not find_spec("ray"), reason='Ray is not installed: pip install -e ".[ray]"')
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
-@pytest.mark.parametrize("shared", [False, True], ids=["sent", "shared folder"])
-def test_ctrl_c_leaves_the_cluster_clean_and_a_node_that_dies_costs_no_epoch(tmp_path, tried, shared):
+def test_a_run_survives_ctrl_c_and_the_death_of_its_node_beside_one_that_fails(tmp_path, tried):
     from ray.cluster_utils import Cluster
 
+    gate, checkpoint = tmp_path / "gate", tmp_path / "whole" / "stub_checkpoint.npz"
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-    command = [sys.executable, "sweep.py", "mnist_classification.py", *FLAGS, "--ray", cluster.address]
-    command += ["--output-dir", str(tmp_path / "sweep")]
-    if shared:
-        command += ["--storage", str(tmp_path / "shared")]
-    folder, log = tmp_path / "sweep" / "as_given-seed0", tmp_path / "sweep" / "logs" / "as_given-seed0.log"
-    checkpoints = tmp_path / "shared" / "as_given-seed0" if shared else folder
-
-    def start():
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-        return subprocess.Popen(command, cwd=PROJECT, env=environment, **pipes)
-
-    def saved():
-        return (checkpoints / "custom_cnn_checkpoint.npz").exists()
+    command = [sys.executable, "-c", DRIVER, str(tmp_path), STUB, cluster.address]
 
     def resumed():
-        return log.read_text().count("resuming after epoch") if log.exists() else 0
+        log = tmp_path / "logs" / "whole.log"
+        return [line.split()[-1] for line in log.read_text().splitlines()] if log.exists() else []
+
+    @contextlib.contextmanager
+    def driver():
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(command, cwd=PROJECT, env=os.environ | {"PYTHONPATH": str(PROJECT)}, **pipes)
+        try:
+            yield process
+        finally:
+            process.kill()
+
+    def wait_for(condition, process):
+        while not condition():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
 
     try:
-        process = start()
-        wait_for(saved, process)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=DEADLINE)
-        assert process.returncode == 130, err
-        assert not scripts(tmp_path) and (folder / "custom_cnn_checkpoint.npz").exists()
-
-        process = start()
-        wait_for(lambda: resumed() == 1 and scripts(tmp_path), process)
-        epochs = len(history(folder))
-        wait_for(lambda: saved() and len(history(checkpoints)) > epochs, process)
-        (script,) = scripts(tmp_path)
-        above = set(parents(script))
-        (host,) = [node for node in nodes if node.all_processes["raylet"][0].process.pid in above]
-        cluster.remove_node(host, allow_graceful=False)
-        _, err = process.communicate(timeout=DEADLINE)
-        assert process.returncode == 0, err
+        with driver() as process:
+            wait_for(lambda: checkpoint.exists() and checkpoint.read_text() == "2", process)
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=300)
+            assert process.returncode == 130 and not stubs(gate)
+        with driver() as process:
+            wait_for(lambda: resumed() == ["0", "2"] and stubs(gate), process)
+            above = {pid for script in stubs(gate) for pid in parents(script)}
+            (host,) = [node for node in nodes if node.all_processes["raylet"][0].process.pid in above]
+            cluster.remove_node(host, allow_graceful=False)
+            wait_for(lambda: resumed() == ["0", "2", "2"], process)
+            gate.touch()
+            out, err = process.communicate(timeout=300)
     finally:
         cluster.shutdown()
-    assert resumed() == 2 and not scripts(tmp_path)
-    assert [int(row["epoch"]) for row in history(folder)] == list(range(1, 16))
-    assert (folder / "custom_cnn_metrics.json").exists() and not list(folder.glob("*checkpoint*"))
-    tried("a run on a Ray cluster, interrupted, then its node killed", times=1, epochs_done_twice_at_most=1)
+    assert process.returncode == 1 and "1 of 2 tasks done" in out
+    assert "failed: broken (exit code 1: error: it is broken)" in err and "whole" not in err
+    assert {path.name for path in (tmp_path / "whole").iterdir()} == {"stub_model.h5", "stub_metrics.json"}
+    assert not stubs(gate)
+    tried(
+        "a run on a Ray cluster: Ctrl-C, then its node killed", times=1, epochs_lost=int(resumed() != ["0", "2", "2"])
+    )

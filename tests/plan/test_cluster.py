@@ -1,18 +1,10 @@
-"""A plan on a Ray cluster of two nodes, and what it sends there."""
+"""What a plan sends to the nodes of a Ray cluster and takes back, and what it tells meanwhile."""
 
-import contextlib
 import io
-import os
-import signal
-import subprocess
 import sys
 import tarfile
-import time
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
-from conftest import PROJECT
 
 from pipeline import errors
 from plan import cluster, tasks
@@ -86,85 +78,3 @@ def test_without_ray_one_line_says_what_to_install(tmp_path, monkeypatch, capsys
     assert errors.exit_code(lambda: cluster.work([task], record, "auto", None)) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: --ray needs Ray") and len(err.splitlines()) == 1
-
-
-STUB = str(Path(__file__).with_name("stub.py"))
-DRIVER = """
-import sys
-from pathlib import Path
-from pipeline import errors
-from plan import execution, tasks
-folder, stub, address = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-whole = tasks.Task("whole", (stub, f"--gate={folder / 'gate'}"), "run", folder / "whole")
-broken = tasks.Task("broken", (stub, "--error=it is broken"), "run", folder / "broken")
-plan = [broken, whole]
-record = tasks.Record(folder / "plan.json")
-sys.exit(errors.exit_code(lambda: execution.execute(plan, plan, record, address)))
-"""
-
-
-def parents(pid):
-    """The processes above one."""
-    while pid > 1:
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-        yield pid
-
-
-def stubs(gate):
-    """Process IDs of the scripts that wait at a gate."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # ended meanwhile
-            if f"--gate={gate}".encode() in path.read_bytes().split(b"\0"):
-                found.append(int(path.parent.name))
-    return found
-
-
-@pytest.mark.skipif(not find_spec("ray"), reason='Ray is not installed: pip install -e ".[ray]"')
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
-def test_a_run_survives_ctrl_c_and_the_death_of_its_node_beside_one_that_fails(tmp_path):
-    from ray.cluster_utils import Cluster
-
-    gate, checkpoint = tmp_path / "gate", tmp_path / "whole" / "stub_checkpoint.npz"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-    command = [sys.executable, "-c", DRIVER, str(tmp_path), STUB, cluster.address]
-
-    def resumed():
-        log = tmp_path / "logs" / "whole.log"
-        return [line.split()[-1] for line in log.read_text().splitlines()] if log.exists() else []
-
-    @contextlib.contextmanager
-    def driver():
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        process = subprocess.Popen(command, cwd=PROJECT, env=os.environ | {"PYTHONPATH": str(PROJECT)}, **pipes)
-        try:
-            yield process
-        finally:
-            process.kill()
-
-    def wait_for(condition, process):
-        while not condition():
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.1)
-
-    try:
-        with driver() as process:
-            wait_for(lambda: checkpoint.exists() and checkpoint.read_text() == "2", process)
-            process.send_signal(signal.SIGINT)
-            out, _ = process.communicate(timeout=300)
-            assert process.returncode == 130 and not stubs(gate)
-        with driver() as process:
-            wait_for(lambda: resumed() == ["0", "2"] and stubs(gate), process)
-            above = {pid for script in stubs(gate) for pid in parents(script)}
-            (host,) = [node for node in nodes if node.all_processes["raylet"][0].process.pid in above]
-            cluster.remove_node(host, allow_graceful=False)
-            wait_for(lambda: resumed() == ["0", "2", "2"], process)
-            gate.touch()
-            out, err = process.communicate(timeout=300)
-    finally:
-        cluster.shutdown()
-    assert process.returncode == 1 and "1 of 2 tasks done" in out
-    assert "failed: broken (exit code 1: error: it is broken)" in err and "whole" not in err
-    assert {path.name for path in (tmp_path / "whole").iterdir()} == {"stub_model.h5", "stub_metrics.json"}
-    assert not stubs(gate)
