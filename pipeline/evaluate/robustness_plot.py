@@ -23,7 +23,7 @@ def draw(entries: list[dict], path: Path) -> None:
     panels = [[entry for entry in entries if entry["dataset"] == dataset] for dataset in datasets]
     rows = max(2 + len(panel[0]["kinds"]) + len(panel[0]["everyday"]) for panel in panels)
     figure = Figure(figsize=(6.6 * len(panels), 2.2 + ROW * rows), layout="constrained")
-    fallen = [f"{one['network']} {one['clean']['accuracy']:.2f} to {one['mean']['accuracy']:.2f}" for one in entries]
+    fallen = [f"{one['network']} {one['clean']['accuracy']:.3f} to {one['mean']['accuracy']:.3f}" for one in entries]
     images = " or ".join(sorted({f"{entry['images']:,}" for entry in entries}))
     heading(
         figure,
