@@ -71,7 +71,7 @@ def measure(subjects: dict[Path, deploy.runtimes.Opened], dataset, limit: int | 
     """
     images, labels = dataset.x_test[:limit], dataset.y_test[:limit]
     kinds = evaluate.corruptions.kinds(images.shape[-1])
-    everyday = evaluate.corruptions.everyday(images.shape[-1])
+    everyday = evaluate.corruptions.EVERYDAY
     conditions = [(kind, severity) for kind in kinds + everyday for severity in range(1, len(kind.strengths) + 1)]
     found = {path: {} for path in subjects}  # (name, severity) -> metrics
     clean = {path: metrics(opened, images, labels) for path, opened in subjects.items()}

@@ -120,19 +120,16 @@ MNIST_C = (
 )
 
 
+EVERYDAY = (  # changes that leave a picture good to the eye; contrast is halved toward 128
+    Corruption("Gaussian noise of sd 16", changes.gaussian_noise, (16 / 255,)),
+    Corruption("JPEG of quality 30", changes.jpeg, (30,)),
+    Corruption("Gaussian blur of sd 0.8", changes.gaussian_blur, (0.8,)),
+    Corruption("brightness + 40", changes.lighter, (40 / 255,)),
+    Corruption("half the contrast", changes.contrast_around, ((0.5, 128 / 255),)),
+    Corruption("rotation by 12°", changes.rotate, (np.radians(12),)),
+)
+
+
 def kinds(channels: int) -> tuple[Corruption, ...]:
     """The published kinds for images of one or three channels."""
     return MNIST_C if channels == 1 else CIFAR10_C
-
-
-def everyday(channels: int) -> tuple[Corruption, ...]:
-    """Changes that leave a picture good to the eye; contrast is halved toward black on gray images, else toward 128."""
-    middle = 0 if channels == 1 else 128 / 255
-    return (
-        Corruption("Gaussian noise of sd 16", changes.gaussian_noise, (16 / 255,)),
-        Corruption("JPEG of quality 30", changes.jpeg, (30,)),
-        Corruption("Gaussian blur of sd 0.8", changes.gaussian_blur, (0.8,)),
-        Corruption("brightness + 40", changes.lighter, (40 / 255,)),
-        Corruption("half the contrast", changes.contrast_around, ((0.5, middle),)),
-        Corruption("rotation by 12°", changes.rotate, (np.radians(12),)),
-    )
