@@ -6,6 +6,7 @@ import pandas as pd
 
 from pipeline.console import clock
 from pipeline.evaluate.metrics import over_seeds
+from pipeline.explain.faithfulness import CONTROLS, REMOVALS
 from pipeline.models.saved_model import MODELS
 from pipeline.report.markdown import read, read_table, result_of, results_file, spread, table
 from pipeline.system import lacks_bfloat16
@@ -283,13 +284,16 @@ def exports() -> str:
 def faithfulness() -> str:
     """How faithful each method is on its best layer, by deletion and insertion, beside the controls."""
     measured = read_table("gradcam_faithfulness.csv")
-    head = ("model", "method, at its best layer", "map", "deletion area", "insertion area")
-    rows = [(*head, "beats random maps", "beats a centered Gaussian", "rank correlation with random weights")]
-    measured["score"] = measured["insertion_area"] - measured["deletion_area"]
+    head = ("model", "method, at its best layer", "map", "deletion, blank", "insertion, blank", "deletion, ROAD")
+    head += ("insertion, ROAD", "controls it does not beat", "rank correlation with random weights")
+    rows = [head]
+    measured["score"] = 0.0
+    for removal in REMOVALS:
+        measured["score"] += measured[f"insertion_area_{removal}"] - measured[f"deletion_area_{removal}"]
     best = measured.sort_values("score", ascending=False, kind="stable").drop_duplicates(["model", "method"])
     for name in measured["model"].unique():
         for row in best[best["model"] == name].to_dict("records"):
-            control = row["method"] in ("random", "random pixels", "gaussian")
+            control = row["method"] in CONTROLS
             layer = f", {row['layer']}" if row["layer"] else ""
             alike = row["likeness_100_percent_random"]
             rows.append(
@@ -297,14 +301,27 @@ def faithfulness() -> str:
                     name,
                     f"*{row['method']}* (control)" if control else row["method"] + layer,
                     row["map"],
-                    f"{row['deletion_area']:.3f}",
-                    f"{row['insertion_area']:.3f}",
-                    "" if row["method"] == "random" else row["beats_random"],
-                    "" if row["method"] == "gaussian" else row["beats_gaussian"],
+                    f"{row['deletion_area_blank']:.3f}",
+                    f"{row['insertion_area_blank']:.3f}",
+                    f"{row['deletion_area_road']:.3f}",
+                    f"{row['insertion_area_road']:.3f}",
+                    "" if control else _unbeaten(row),
                     "" if control or alike == "" else f"{float(alike):.2f}",
                 )
             )
     return table(rows, left=3)
+
+
+def _unbeaten(row: dict) -> str:
+    """Controls that a method does not beat, and in what: "gaussian (deletion, ROAD)"."""
+    found = []
+    for control in CONTROLS:
+        for removal in REMOVALS:
+            beats = row[f"beats_{control}_{removal}"]
+            failed = {"no": "both", "in deletion alone": "insertion", "in insertion alone": "deletion"}.get(beats)
+            if failed:
+                found.append(f"{control} ({failed}, {'ROAD' if removal == 'road' else removal})")
+    return ", ".join(found) or "none"
 
 
 def scaling() -> str:
