@@ -1,6 +1,6 @@
 """Explanations of a model's predictions: Grad-CAM, and beside it the explanation that proved more faithful.
 
-The other one is by default "aggregate": the mean of Grad-CAM and expected gradients.
+The other one is by default "aggregate": the weighted mean of Grad-CAM and expected gradients.
 
     python gradcam.py                                              # every model in output/
     python gradcam.py --output-dir output/demo                     # those of the demo
@@ -105,7 +105,7 @@ class Explained:
         if self.config.against:
             found += f" and against {self.config.against}"
         if self.config.method == "aggregate":
-            found += f" (aggregate: mean of {' and '.join(explainer.AGGREGATED)})"
+            found += f" (aggregate: weighted mean of {' and '.join(explainer.AGGREGATED)})"
         return found
 
     def maps(self, images: np.ndarray, classes: np.ndarray, against: int | None = None) -> dict[str, np.ndarray]:
