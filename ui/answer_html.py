@@ -24,6 +24,8 @@ METHODS = {
     "eigen-cam": "Eigen-CAM",
     "score-cam": "Score-CAM",
     "occlusion": "Occlusion",
+    "expected-gradients": "Expected gradients",
+    "aggregate": "Grad-CAM + expected gradients",
 }
 
 

@@ -185,6 +185,14 @@ TEXTS = {
         "Covers one patch after the other; bright where the score falls most. Slow.",
         "Resmi parça parça örter; puanın en çok düştüğü yer parlaktır. Yavaş.",
     ),
+    "expected-gradients": (
+        "The pixels whose change would change the score most, averaged on the way to the picture from empty ones.",
+        "Değişmesi puanı en çok değiştirecek pikseller; boş görüntülerden resme giden yol boyunca ortalaması alınır.",
+    ),
+    "aggregate": (
+        "The mean of Grad-CAM and expected gradients: the places that both find important.",
+        "Grad-CAM ile expected gradients ortalaması: ikisinin de önemli bulduğu yerler.",
+    ),
 }
 # Names of networks, data sets and classes in Turkish; others stay as they are.
 TERMS = {
