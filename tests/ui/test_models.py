@@ -13,9 +13,10 @@ LONG = "ResNet50 (weights resnet50_imagenet_conv1_to_conv4) on MNIST (recipe def
 
 def test_a_models_name_is_its_network_its_data_and_its_accuracy():
     path = PROJECT / "output" / "custom_cnn_model.h5"
-    title = models.about(path)["title"]
-    assert models.name(title, path, "en").replace("\N{NO-BREAK SPACE}", " ") == "Custom CNN · MNIST · 99.7 %"
-    assert models.name(title, path, "tr") == "Özel CNN · MNIST · %99,7"
+    title, percent = models.about(path)["title"], f"{100 * models.accuracy(path):.1f}"
+    english = models.name(title, path, "en").replace("\N{NO-BREAK SPACE}", " ")
+    assert english == f"Custom CNN · MNIST · {percent} %"
+    assert models.name(title, path, "tr") == f"Özel CNN · MNIST · %{percent.replace('.', ',')}"
 
 
 def test_what_stands_in_parentheses_is_left_to_the_details(tmp_path):
