@@ -17,7 +17,7 @@ from pipeline.data.rows import Rows, take
 from pipeline.errors import UserError
 
 SPLIT_SEED = 0  # the same validation images whatever a run's seed, so that seeds can be compared
-ENOUGH_VALIDATION = 1_000  # images; a smaller data set holds out a tenth at least
+ENOUGH_VALIDATION = 1_000  # images
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,8 @@ def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -
     """Carve a stratified, seeded validation part from train, then keep `limit` training images.
 
     Args:
-        validation: fraction of the training images, in (0, 1); at least a tenth, or 1,000 images where that is less.
+        validation: fraction of the training images, in (0, 1). One below 0.05 is meant for large data sets: of others
+            it is a tenth, or as much as gives 1,000 images.
         limit: number of training images to keep (stratified); None keeps all.
     Raises:
         UserError: fewer validation images than classes, or a limit that keeps or drops fewer than that (all is fine).
@@ -183,7 +184,8 @@ def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -
     from sklearn.model_selection import train_test_split  # here: its import takes a second
 
     y, classes = dataset.y_train, len(dataset.class_names)
-    validation = max(validation, min(0.1, ENOUGH_VALIDATION / len(y)))
+    if validation < 0.05:
+        validation = max(validation, min(0.1, ENOUGH_VALIDATION / len(y)))
     if validation * len(y) < classes:
         raise UserError(f"--validation {validation} leaves fewer validation images than classes; use a larger fraction")
     kept, held_out = train_test_split(np.arange(len(y)), test_size=validation, random_state=SPLIT_SEED, stratify=y)

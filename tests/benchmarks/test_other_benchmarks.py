@@ -13,7 +13,7 @@ def test_input_alone_delivers_every_batch_at_the_recipe_s_sizes():
     for side in input_pipeline.SIDES:
         config = input_pipeline.Config(dataset="synthetic", side=side)
         images, labels = input_pipeline.batches(config, 2)[1]
-        assert images.shape == (256, side, side, 3) and len(labels) == 256
+        assert images.shape == (512, side, side, 3) and len(labels) == 512
     assert input_pipeline.input_rate(config)["images_per_second"] > 0
 
 

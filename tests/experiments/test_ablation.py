@@ -12,7 +12,7 @@ from conftest import PROJECT
 import cifar100_cnn
 from experiments import ablation_table, cifar100_ablation, networks
 from experiments.variants import TTA_VARIANTS, VARIANTS, Variant, change, changes
-from pipeline import backend
+from pipeline import atomic_io, backend
 from pipeline.backend import keras
 from pipeline.data import datasets
 from pipeline.errors import UserError
@@ -36,6 +36,7 @@ def smaller(variant):
         return dataclasses.replace(variant, build=partial(variant.build, depth=1, width=16, heads=2))
     given = dict(getattr(variant.build, "keywords", {}))
     given["widths"] = (12, 24) if "widths" in given else (8, 16)
+    given["inner"] = (8, 8)
     return dataclasses.replace(variant, build=partial(getattr(variant.build, "func", variant.build), **given))
 
 
@@ -53,17 +54,20 @@ def test_there_are_the_variants_that_were_asked_for_each_with_a_change_of_its_ow
 
 
 def test_every_row_of_the_published_table_is_of_a_variant_of_today():
+    about = atomic_io.read_json(PROJECT / "output" / "cifar100_ablation.json")
+    if about["settings"]["batch_size"] != cifar100_ablation.Config().batch_size:
+        pytest.skip("the published table is of an earlier reference, and says so")
     table = pd.read_csv(PROJECT / "output" / "cifar100_ablation.csv", keep_default_na=False)
     assert set(zip(table["variant"], table["change"], strict=True)) <= set(changes().items())
 
 
 def test_the_reference_is_recipe_fast_at_the_short_budget():
     config = cifar100_ablation.settings(cifar100_ablation.Config(), Variant(), 2)
-    assert config == cifar100_cnn.Config(epochs=5, seed=2)
+    assert config == cifar100_cnn.Config(epochs=5, seed=2, validation=0.1)
     changed = cifar100_ablation.settings(cifar100_ablation.Config(), VARIANTS["twice the epochs"], 0)
-    assert changed == cifar100_cnn.Config(epochs=10)
+    assert changed == cifar100_cnn.Config(epochs=10, validation=0.1)
     without = cifar100_ablation.settings(cifar100_ablation.Config(), VARIANTS["no shifts"], 0)
-    assert without == cifar100_cnn.Config(epochs=5, shift=0)
+    assert without == cifar100_cnn.Config(epochs=5, shift=0, validation=0.1)
 
 
 def test_every_variant_trains_and_changes_what_comes_out(eagerly, few_images, monkeypatch):

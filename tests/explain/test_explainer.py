@@ -231,7 +231,7 @@ def models():
     ("which", "names"),
     [
         ("baseline", ["block1_conv2_relu", "block2_conv2_relu", "block3_conv2_relu"]),
-        ("fast", ["whiten", "block1_relu2", "block2_relu2", "block3_relu2"]),
+        ("fast", ["whiten", "block1_relu3", "block2_relu3", "block3_relu3"]),
         ("mnist", ["block1_conv2_relu", "block2_conv2_relu", "block3_conv2_relu"]),
         ("resnet", ["conv1_relu", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out"]),
     ],
@@ -244,7 +244,7 @@ def test_the_stages_are_the_last_activations_of_each_map_size_above_one_cell(mod
     ("which", "name"),
     [
         ("baseline", "block3_conv2_relu"),
-        ("fast", "block3_relu2"),
+        ("fast", "block3_relu3"),
         ("mnist", "block3_conv2_relu"),
         ("resnet", "conv3_block4_out"),
     ],

@@ -74,9 +74,9 @@ def test_the_fast_cifar_network_has_the_parameters_of_its_widths(fast):
 
 
 def test_the_mnist_network_has_the_parameters_of_its_description(mnist):
-    widths = [1, 32, 32, 64, 64, 128, 128]
+    widths = [1, 48, 48, 96, 96, 192, 192]
     convolutions = sum(9 * i * o + BATCH_NORM * o for i, o in itertools.pairwise(widths))
-    assert mnist.count_params() == convolutions + 128 * 10 + 10 == 289_066
+    assert mnist.count_params() == convolutions + 192 * 10 + 10 == 647_866
     tiny = mnist_classification.RECIPES["tiny"]
     assert mnist_classification.build_model(mnist_classification.Config(**tiny)).count_params() < 10_000
 

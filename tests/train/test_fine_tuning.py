@@ -111,7 +111,7 @@ def test_first_the_head_learns_alone_then_all_but_batch_norm_and_fixed_filters(t
     assert cifar100_cnn.main([*own.split(), "--validation", "0.02", "--output-dir", str(tmp_path / "out")]) == 0
     before, middle, after = seen
     norms = {layer.name for layer in whole[0].layers if isinstance(layer, layers.BatchNormalization)}
-    assert changed(before, middle) == {"logits"} and len(norms) == 6
+    assert changed(before, middle) == {"logits"} and len(norms) == 9
     assert changed(middle, after) == set(before) - norms - {"whiten"}
 
 

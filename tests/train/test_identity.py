@@ -108,7 +108,7 @@ def test_what_is_recorded_names_every_setting_of_the_result_and_no_folder(tmp_pa
     settings = identity.recorded(config)
     assert str(tmp_path) not in str(settings)
     machine = {"data_dir", "output_dir", "resume", "devices", "deterministic", "tensorboard"}
-    assert set(vars(Config())) - set(settings) == {*machine, "started"}
+    assert set(vars(Config())) - set(settings) == {*machine, "hosts", "host", "started"}
     assert settings["seed"] == 4
     with_weights = resnet50_transfer_learning.Config(weights=str(tmp_path / "some.h5"))
     assert identity.recorded(with_weights)["weights"] == "some.h5"

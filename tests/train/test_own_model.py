@@ -50,7 +50,7 @@ def test_it_learns_and_leaves_what_every_training_script_leaves(results, digits)
 def test_its_model_is_explained(results, capsys):
     assert gradcam.main([str(results / "my_model.h5"), "--output-dir", str(results)]) == 0
     assert pictures.read(results / "my_model_gradcam.png", (200, 200, 3)).std() > 10
-    assert "right and" in capsys.readouterr().out
+    assert "Evidence for" in capsys.readouterr().out
 
 
 def test_its_model_is_compared_by_name_with_no_other_model_in_the_folder(results, tmp_path, monkeypatch, capsys):

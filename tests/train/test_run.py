@@ -51,11 +51,11 @@ def test_a_finished_run_in_the_folder_of_its_recipe_and_seed_is_not_replaced(tmp
         begin("--resume")
     first.path("metrics.json").write_text(whole)
     for flags in (["--epochs", "3"], ["--epochs", "3", "--resume"]):
-        with pytest.raises(UserError, match=r"epochs was 20 and is 3; .*another --output-dir"):
+        with pytest.raises(UserError, match=r"epochs was 18 and is 3; .*another --output-dir"):
             begin(*flags)
     assert begin()[1] and "another --output-dir" in capsys.readouterr().out, "it is not trained again by accident"
     assert begin("--resume")[1]
-    with pytest.raises(UserError, match=r"epochs was 20 and is 30; .*schedule of 20 epochs.*--start-from"):
+    with pytest.raises(UserError, match=r"epochs was 18 and is 30; .*schedule of 18 epochs.*--start-from"):
         begin("--resume", "--epochs", "30")
     chosen, finished = begin("--epochs", "3", "--output-dir", str(folder))
     assert not finished, "a folder that was named may be written to"
