@@ -68,7 +68,10 @@ class Config(RunConfig):
     )
     shift: int = flag(2, "all but baseline: largest random move in pixels", minimum=0, maximum=16)
     corruption: float = flag(
-        0.5, "fraction of the training images with noise, blur, JPEG or another brightness", minimum=0, maximum=1
+        0.5,
+        "all but baseline: fraction of the training images with noise, blur, JPEG or another brightness",
+        minimum=0,
+        maximum=1,
     )
     cutmix: float = flag(
         0.0, "all but baseline: fraction of batches with parts of others, not at the end", minimum=0, maximum=1

@@ -29,7 +29,7 @@ GOALS = {"cifar100": (0.75, "0.75: the original description,\non test images")}
 # What may differ from a recipe in runs that are collected, as a result of their own.
 COLLECTED = ({}, {"labels": "fine"}, {"ensemble": 3})
 # The baseline stops by itself, and does not use the settings of the other recipes.
-UNUSED = {"momentum", "weight_decay", "warm_up", "label_smoothing", "shift", "cutmix", "small_epochs"}
+UNUSED = {"momentum", "weight_decay", "warm_up", "label_smoothing", "shift", "corruption", "cutmix", "small_epochs"}
 FREE = {"baseline": {"epochs", *UNUSED}}
 
 

@@ -48,7 +48,7 @@ class Config(RunConfig):
 
     recipes: ClassVar = RECIPES
     fine_tuning_values: ClassVar = {"epochs": 15, "batch_size": 32, "learning_rate": 1e-4, "weights": "none"}
-    # From a random initialization it takes more steps than images' worth of them: smaller batches, a larger rate.
+    # A random initialization needs more steps and larger ones.
     random_values: ClassVar = {"epochs": 9, "batch_size": 64, "learning_rate": 1e-3}
     not_beside_start_from: ClassVar = ("weights", "image_size", "upper_epochs", "fresh_stages")
     dry_run_values: ClassVar = {"head_epochs": 1, "epochs": 2, "upper_epochs": 1}  # every phase once
