@@ -113,7 +113,7 @@ def affine_parameters(shape, rng, flip, rotation, zoom, shift, shear) -> np.ndar
     return np.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=1).astype(np.float32)
 
 
-WITHOUT_CUTMIX = 10  # last epochs without CutMix; at most half of all epochs
+WITHOUT_CUTMIX = 10  # last epochs without CutMix; or a sixth of all epochs, but at least one
 
 
 def with_soft_labels(dataset: Dataset) -> Dataset:
@@ -149,14 +149,14 @@ def cutmix(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator, *, 
 
 
 def cutmix_schedule(epochs: int, probability: float):
-    """CutMix in all but the last ten of a number of epochs, or in the first half of fewer than twenty.
+    """CutMix in all but the last epochs: a sixth of them, from one to ten.
 
     The last epochs see whole images, so that the batch statistics that are kept are theirs.
 
     Returns:
         The function `mix` of pipeline.data.batches.Batches.
     """
-    end = epochs - min(WITHOUT_CUTMIX, epochs // 2)
+    end = epochs - min(WITHOUT_CUTMIX, max(1, epochs // 6))
 
     def mix(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator, epoch: int):
         if epoch >= end:

@@ -56,7 +56,7 @@ def test_cutmix_leaves_some_batches_as_they_are(batch):
     assert 0.63 < np.mean(kept) < 0.77
 
 
-@pytest.mark.parametrize(("epochs", "mixed"), [(1, 1), (2, 1), (10, 5), (22, 12), (150, 140)])
+@pytest.mark.parametrize(("epochs", "mixed"), [(1, 0), (2, 1), (10, 9), (22, 19), (150, 140)])
 def test_cutmix_ends_with_whole_images_in_a_short_run_too(epochs, mixed, batch):
     mix = augment.cutmix_schedule(epochs, 1.0)
     changed = [mix(*batch, rng=np.random.default_rng(0), epoch=epoch)[0] is not batch[0] for epoch in range(epochs)]
