@@ -12,7 +12,7 @@ from conftest import PROJECT
 from pipeline.errors import UserError
 from pipeline.models.saved_model import MODELS
 from pipeline.report import __main__ as report
-from pipeline.report import tables
+from pipeline.report import reliability, speed, tables
 
 
 @pytest.fixture(autouse=True)
@@ -152,12 +152,12 @@ def test_times_without_bfloat16_are_shown_only_where_there_are_no_others():
 def test_the_table_of_exports_says_which_failed_and_leaves_open_what_was_not_measured(monkeypatch):
     kept = {"megabytes": 9.4, "difference": 2e-7, "accuracy_before": 0.8, "accuracy_after": 0.8, "failure": None}
     none = dict.fromkeys(kept) | {"failure": "cannot be converted or run: x"}
-    monkeypatch.setattr(tables, "read", lambda name: {"exports": {"saved_model": kept, "int8": none}})
-    rows = tables.exports().splitlines()[2:]
+    monkeypatch.setattr(speed, "read", lambda name: {"exports": {"saved_model": kept, "int8": none}})
+    rows = speed.exports().splitlines()[2:]
     assert rows[0] == "| cifar100_cnn_scratch | saved model | 9.4 | 2e-07 | 0.8000 | 0.8000 | yes |"
     assert rows[1] == "| cifar100_cnn_scratch | int8 |  |  |  |  | no |" and len(rows) == 2 * len(MODELS)
     kept["agreement"] = 0.9876
-    assert "| 9.4 | 98.8% | 2e-07 |" in tables.exports(), "where it is known"
+    assert "| 9.4 | 98.8% | 2e-07 |" in speed.exports(), "where it is known"
 
 
 def test_the_table_of_robustness_names_mean_worst_kind_and_every_everyday_change(monkeypatch):
@@ -166,8 +166,8 @@ def test_the_table_of_robustness_names_mean_worst_kind_and_every_everyday_change
     entry["mean"] = {"accuracy": 0.51234, "expected_calibration_error": 0.21234}
     entry["worst"] = {"kind": "some noise", "accuracy": 0.11234}
     entry["everyday"] = [{"kind": "a blur", **metrics}, {"kind": "a turn", **metrics, "accuracy": 0.71234}]
-    monkeypatch.setattr(tables, "read", lambda name: {"models": [entry]})
-    head, _, row = tables.robustness().splitlines()
+    monkeypatch.setattr(reliability, "read", lambda name: {"models": [entry]})
+    head, _, row = reliability.robustness().splitlines()
     assert head.endswith("| a blur | a turn |")
     assert row.startswith("| some CNN, some data | 1,234 | 0.8123 | 0.5123 | 0.1123 (some noise) | 0.012 | 0.212 |")
     assert row.endswith("| 0.8123 | 0.7123 |")
@@ -180,8 +180,8 @@ def test_the_table_of_faults_counts_short_and_long_tests_of_one_thing_together(m
         {"what": "a bit flipped", "counts": {"times": 1000, "refused": 400, "slowest_seconds": 0.5}},
     ]
     record = {"tried": tried, "failed": 0, "skipped": [], "seconds": 61.0}
-    monkeypatch.setattr(tables, "read", lambda name: record | {"hardware": {"cores": 2, "processor": "Abacus"}})
-    table = tables.faults()
+    monkeypatch.setattr(reliability, "read", lambda name: record | {"hardware": {"cores": 2, "processor": "Abacus"}})
+    table = reliability.faults()
     assert "| a bit flipped | 1,010 | refused: 403, slowest seconds: 2.5 |" in table
     assert "| killed | 20 | lost steps: 0 |" in table
     assert table.endswith("0 tests failed; 1:01 on 2 cores (Abacus).")
