@@ -23,7 +23,8 @@ from pipeline.report.cards import cards
 from pipeline.report.markdown import read, result_of
 from pipeline.report.tables import TABLES
 
-DOCUMENTS = ("README.md", "README.tr.md", "technical_report.md", "docs/reliability.md", "docs/scaling.md")
+PAGES = sorted(path.as_posix() for path in Path("docs").glob("*.md"))
+DOCUMENTS = ("README.md", "README.tr.md", "technical_report.md", *PAGES)
 NUMBER = re.compile(r"<!-- (\S+\.json) (\S+) (\S+) -->(.*?)<!-- / -->", re.DOTALL)
 TABLE = re.compile(r"<!-- table (\w+) -->\n(.*?)<!-- /table -->", re.DOTALL)
 
