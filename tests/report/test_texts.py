@@ -1,4 +1,4 @@
-"""What the texts for users say: commands parse, links lead somewhere, numbers are measured ones, sentences are short."""
+"""What the texts for users say: commands parse, links lead somewhere, numbers are measured, sentences are short."""
 
 import functools
 import importlib.util
@@ -119,9 +119,8 @@ def sentences(text):
 
 
 def test_words_and_sentences_are_counted_as_a_reader_does():
-    text = (
-        "# A head\n\n    code, no words. Of a sentence.\n\nOne [link](a/b.md) <!-- c -->here. Two `x.py --y` words:\n\n"
-    )
+    text = "# A head\n\n    code, no words. Of a sentence.\n\n"
+    text += "One [link](a/b.md) <!-- c -->here. Two `x.py --y` words:\n\n"
     text += "```\nno. sentence.\n```\n\n- a point\n  goes on\n- another\n\n| a | table. B |\n"
     assert sentences(text) == [" One [link] here.", "Two `x.py --y` words:", "- a point   goes on", "- another"]
     assert len(words("- a [link](c.md) <!-- d --> | --- | e")) == 3
