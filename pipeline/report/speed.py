@@ -162,6 +162,23 @@ def peers() -> str:
     return table(rows, left=2)
 
 
+def step_times() -> str:
+    """What a training step of recipe fast takes without what the scripts do to make it short, as a ratio."""
+    kernels, norm = read("benchmark_kernels.json"), read("benchmark_batch_norm.json")
+    rows = [
+        ("a training step of `fast`", "relative time", "measured by"),
+        ("as it is", "1.00", ""),
+        ("with `--deterministic`", f"{kernels['deterministic_over_usual']:.2f}", "`python benchmarks/kernels.py`"),
+        ("without oneDNN's kernels", f"{kernels['without_onednn_over_usual']:.2f}", "`python benchmarks/kernels.py`"),
+        (
+            "with Keras' own batch normalization",
+            f"{norm['stock_over_fused']:.2f}",
+            "`python benchmarks/batch_norm.py`",
+        ),
+    ]
+    return table(rows, left=1)
+
+
 def answering() -> str:
     """How fast saved models answer in each runtime, beside the machine's matrix product."""
     head = ("model", "runtime", "1 image (ms)", "256 images (ms)", "of the float32 matrix product")
