@@ -188,3 +188,27 @@ def test_the_table_of_faults_counts_short_and_long_tests_of_one_thing_together(m
     assert "| a bit flipped | 1,010 | refused: 403, slowest seconds: 2.5 |" in table
     assert "| killed | 20 | lost steps: 0 |" in table
     assert table.endswith("0 tests failed; 1:01 on 2 cores (Abacus).")
+
+
+def test_the_short_table_of_recipes_begins_with_the_least_accurate_one(monkeypatch):
+    run = {"parameters": 1234, "training_flops": 2.5e15, "wall_seconds": 61, "bfloat16": True, "accelerator": "none"}
+    fine = {"recipe": "b", "settings": {"labels": "fine"}, "test_accuracy": {"mean": 0.8148, "std": 0.0021, "n": 2}}
+    fine |= {"tta_accuracy": {"mean": 0.829, "std": None, "n": 1}, "runs": [run]}
+    plain = {"recipe": "a", "settings": {}, "test_accuracy": {"mean": 0.7, "std": None, "n": 1}, "runs": [run]}
+    monkeypatch.setattr(tables, "read", lambda name: {"results": [fine, plain]})
+    rows = tables.cifar100_in_brief().splitlines()[2:]
+    assert rows[0] == "| a | 1,234 | 2.5 | 70.00 |  | 1 | 1:01 |"
+    assert rows[1] == "| b (labels=fine) | 1,234 | 2.5 | 81.48 ± 0.21 | 82.90 | 2 | 1:01 |"
+
+
+def test_the_table_of_read_digits_ends_with_the_sum(monkeypatch):
+    kind = {"kind": "plain", "pictures": 20, "right": 17, "not_found": 1, "wrong": 2, "confident": 1}
+    monkeypatch.setattr(reliability, "read", lambda name: {"kinds": [kind, kind | {"kind": "chalk", "right": 19}]})
+    assert reliability.digit_reading().splitlines()[-1] == "| all | 40 | 36 | 2 | 4 | 2 |"
+
+
+def test_the_short_table_of_explanations_has_the_default_grad_cam_and_a_control_of_each_model():
+    rows = [row.split(" | ") for row in reliability.faithfulness_in_brief().splitlines()[2:]]
+    models = [row[0] for row in rows]
+    assert all(models.count(model) == 3 for model in models)
+    assert [row[-1] for row in rows if "(control)" in row[1]] == [" |"] * (len(rows) // 3)
