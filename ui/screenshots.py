@@ -1,5 +1,7 @@
 """Screenshots of the page for docs/: a drawn 7, on a desktop's screen in light and on a phone's in dark.
 
+Each in English and, with _tr in its name, in Turkish.
+
     python ui/screenshots.py
 
 Needs pip install -e ".[dev]", Chromium and the trained models in output/; takes the flags of ui/app.py.
@@ -20,6 +22,7 @@ import numpy as np
 from pipeline import PROJECT
 from pipeline.errors import UserError, exit_code
 
+LOCALES = {"": "en-US", "_tr": "tr-TR"}  # end of the file's name -> the browser's, from which the page takes its own
 SEVEN = ((0.28, 0.22), (0.72, 0.22), (0.45, 0.82))  # corners of the strokes, in parts of the canvas
 
 
@@ -139,10 +142,13 @@ def main() -> int:
         return 0
     docs = PROJECT / "docs"
     docs.mkdir(exist_ok=True)
+    screens = {"light": {"width": 1280, "height": 800}, "dark": {"width": 390, "height": 844}}
     with server(*sys.argv[1:]) as address, browser() as one:
-        take(one, address, docs / "ui_light.png", viewport={"width": 1280, "height": 800}, color_scheme="light")
-        take(one, address, docs / "ui_dark.png", viewport={"width": 390, "height": 844}, color_scheme="dark")
-    print(docs / "ui_light.png", docs / "ui_dark.png")
+        for suffix, locale in LOCALES.items():
+            for colors, screen in screens.items():
+                path = docs / f"ui_{colors}{suffix}.png"
+                take(one, address, path, viewport=screen, color_scheme=colors, locale=locale)
+                print(path)
     return 0
 
 

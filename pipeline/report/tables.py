@@ -1,16 +1,17 @@
-"""The Markdown tables of the documents, by name, each from a result file."""
+"""The Markdown tables of the documents, by name, each from result files; here those on accuracy."""
 
+import statistics
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.console import clock
 from pipeline.evaluate.metrics import over_seeds
-from pipeline.explain.faithfulness import CONTROLS, REMOVALS
 from pipeline.models.saved_model import MODELS
-from pipeline.report.markdown import read, read_table, result_of, results_file, spread, table
+from pipeline.report import reliability, speed
+from pipeline.report.markdown import percent, read, read_table, result_of, results_file, spread, table
 from pipeline.system import lacks_bfloat16
-from pipeline.train.identity import OUTPUT, named
+from pipeline.train.identity import named
 
 # Columns of a run's history, as a table calls them.
 HISTORY = {
@@ -20,31 +21,67 @@ HISTORY = {
     "accuracy": "training accuracy",
     "val_accuracy": "validation accuracy",
 }
+# The networks of the table of settings, and the optimizer that the script of each gives it.
+OPTIMIZERS = {
+    ("cifar100", "baseline"): "Adam",
+    ("cifar100", "fast"): "Muon",
+    ("cifar100", "best"): "SGD",
+    ("custom_cnn", "default"): "AdamW",
+    ("resnet50", "default"): "Adam",
+}
+# Settings of a run, as the table calls them, with their format.
+SETTINGS = {
+    "learning_rate": ("peak learning rate", "g"),
+    "weight_decay": ("weight decay", "g"),
+    "batch_size": ("batch size", "d"),
+    "small_epochs": ("first epochs at 24×24 pixels", "d"),
+    "label_smoothing": ("label smoothing", "g"),
+    "dropout": ("dropout", "g"),
+    "shift": ("largest shift (pixels, or fraction of the side)", "g"),
+    "rotation": ("largest rotation (fraction of a turn)", "g"),
+    "zoom": ("largest zoom", "g"),
+    "shear": ("largest shear", "g"),
+    "cutmix": ("batches mixed by CutMix", ".0%"),
+    "corruption": ("training images corrupted", ".0%"),
+}
+
+# Rows of the first table of README: a model, and the recipe of its script (None: it has no collected runs).
+HEADLINE = (
+    ("custom_cnn", "sprint"),
+    ("custom_cnn", "default"),
+    ("resnet50", None),
+    ("cifar100", "sprint"),
+    ("cifar100", "fast"),
+    ("cifar100-best", "best"),
+)
 
 
 def headline() -> str:
-    """Each model's recipe over its seeds, beside the first published result of one network on the same task."""
-    others = _published()
-    rows = [("model", "test accuracy", "n", "published", "parameters", "whole run on two cores (min:s)")]
-    for prefix, model in MODELS.items():
-        run = read(f"{prefix}_metrics.json")
-        accuracy, measured = {"mean": run["test_accuracy"], "std": None, "n": 1}, [run["hardware"] | run]
-        if model.recipe:
-            result = result_of(read(results_file(prefix))["results"], model.recipe)
-            accuracy, measured = result["test_accuracy"], result["runs"]
-        command = model.script + (" --recipe best" if model.recipe == "best" else "")
-        other = next(others[others["prefix"] == prefix.removesuffix("-best")].itertuples(), None)
+    """What each command reaches, in what time and with how many parameters, for the first screen of README.
+
+    Accuracies are means over the seeds, times their medians.
+    """
+    rows = [("model", "command", "test accuracy (%)", "minutes", "parameters (millions)")]
+    for prefix, recipe in HEADLINE:
+        model = MODELS[prefix]
+        if recipe:
+            runs = result_of(read(results_file(prefix))["results"], recipe)["runs"]
+            flags = "" if recipe in ("default", "fast") else f" --recipe {recipe}"
+        else:
+            runs = [read(f"{prefix}_metrics.json")]
+            flags = " --weights FILE"
+        accuracy = statistics.mean(run["test_accuracy"] for run in runs)
+        minutes = statistics.median(run["wall_seconds"] for run in runs) / 60
         rows.append(
             (
-                f"{model.network}, {model.task} (`{command}`)",
-                spread(accuracy),
-                str(accuracy["n"]),
-                f"{other.accuracy} ([{other.source}]({other.link}))" if other else "none found",
-                f"{run['parameters']:,}",
-                _times(measured),
+                f"{model.network}, {model.task}",
+                f"`python {model.script}{flags}`",
+                f"{100 * accuracy:.1f}",
+                f"{minutes:.1f}" if minutes < 1 else f"{minutes:.0f}",
+                f"{runs[0]['parameters'] / 1e6:.2f}",
             )
         )
-    return table(rows, left=1)
+    return table(rows, left=2)
 
 
 def published() -> str:
@@ -57,6 +94,36 @@ def published() -> str:
 
 def _published() -> pd.DataFrame:
     return pd.read_csv(Path("docs", "published_figures.csv"), dtype=str)
+
+
+def settings() -> str:
+    """The settings of every network: a column for each, a row per setting, empty where a recipe has none."""
+    columns = [_settings(prefix, recipe) for prefix, recipe in OPTIMIZERS]
+    return table([(name, *(column[name] for column in columns)) for name in columns[0]], left=1)
+
+
+def _settings(prefix: str, recipe: str) -> dict[str, str]:
+    """A column of the table of settings: its head, and the cells by the rows' names."""
+    if prefix == "resnet50":
+        run = read("resnet50_metrics.json")
+        config, head = run["config"], "ResNet50"
+    else:
+        result = result_of(read(results_file(prefix))["results"], recipe)
+        config, run = result["config"], result["runs"][0]
+        head = "custom CNN" if prefix == "custom_cnn" else f"CIFAR-100 {recipe}"
+    optimizer = OPTIMIZERS[prefix, recipe]
+    column = {
+        "setting": head,
+        "parameters": f"{run['parameters']:,}",
+        "training images": f"{run['n_train']:,}",
+        "epochs": str(run["epochs"]),
+        "optimizer": optimizer,
+    }
+    for name, (label, form) in SETTINGS.items():
+        # Muon takes no weight decay: it scales each kernel to a fixed length.
+        used = name in config and not (name == "weight_decay" and optimizer == "Muon")
+        column[label] = format(config[name], form) if used else ""
+    return column
 
 
 def runs() -> str:
@@ -82,6 +149,58 @@ def runs() -> str:
             )
         )
     return table(rows, left=3)
+
+
+def provenance() -> str:
+    """Where each saved model comes from."""
+    rows = [("file", "recipe", "seed", "finished", "commit", "processor", "Keras", "TensorFlow", "SHA-256 of the data")]
+    for prefix, model in MODELS.items():
+        run = read(f"{prefix}_metrics.json")
+        rows.append(
+            (
+                f"`{model.file}`",
+                run["recipe"],
+                str(run["seed"]),
+                run.get("finished", "")[:10],
+                f"`{run['commit']}`",
+                run["hardware"]["processor"],
+                run["versions"]["keras"],
+                run["versions"]["tensorflow"],
+                f"`{run['data_sha256'][:12]}…`",
+            )
+        )
+    return table(rows, left=9)
+
+
+def cifar100_in_brief() -> str:
+    """Accuracy and cost of each recipe of cifar100_cnn.py, lowest accuracy first."""
+    rows = [
+        ("recipe", "parameters", "PFLOP", "test accuracy (%)", "with test-time augmentation (%)", "n", "time (min:s)")
+    ]
+    results = read("cifar100_results.json")["results"]
+    for result in sorted(results, key=lambda result: result["test_accuracy"]["mean"]):
+        first, over = result["runs"][0], result["test_accuracy"]
+        augmented = percent(result["tta_accuracy"]) if "tta_accuracy" in result else ""
+        name = named(result["recipe"], result["settings"])
+        rows.append((name, f"{first['parameters']:,}", _petaflops(first), percent(over), augmented, str(over["n"])))
+        rows[-1] += (_times(result["runs"]),)
+    return table(rows, left=1)
+
+
+def mnist_in_brief() -> str:
+    """Accuracy and cost of each recipe of mnist_classification.py and of ResNet50, lowest accuracy first."""
+    rows = [("network", "parameters", "PFLOP", "test accuracy (%)", "n", "time (min:s)")]
+    resnet50 = read("resnet50_metrics.json")
+    measured = [
+        ("custom CNN, " + named(result["recipe"], result["settings"]), result["test_accuracy"], result["runs"])
+        for result in read("custom_cnn_results.json")["results"]
+    ]
+    alone = {"mean": resnet50["test_accuracy"], "std": None, "n": 1}
+    measured.append(("ResNet50, ImageNet conv1-conv4", alone, [resnet50["hardware"] | resnet50]))
+    for name, over, found in sorted(measured, key=lambda row: row[1]["mean"]):
+        flops = _petaflops(found[0]) if "training_flops" in found[0] else ""
+        rows.append((name, f"{found[0]['parameters']:,}", flops, percent(over), str(over["n"]), _times(found)))
+    return table(rows, left=1)
 
 
 def cifar100_recipes() -> str:
@@ -174,6 +293,17 @@ def transfer() -> str:
     return table(rows, left=1)
 
 
+def transfer_in_brief() -> str:
+    """Test accuracy in percent of the networks that are trained in all stages, per number of training images."""
+    measured = read_table("resnet50_transfer.csv")
+    sets = sorted(measured["images"].unique())
+    rows = [("network", *(f"{images:,} images (%)" for images in sets))]
+    for label, found in measured[~measured["setup"].str.startswith("frozen")].groupby("label", sort=False):
+        accuracies = [found[found["images"] == images]["test_accuracy"] for images in sets]
+        rows.append((label, *(percent(over_seeds(list(few))) if len(few) else "" for few in accuracies)))
+    return table(rows, left=1)
+
+
 def own_photos() -> str:
     """ResNet50 and the CNN from scratch on a folder of photographs."""
     rows = [("network", "initialized from", "side (pixels)", "training photos", "test photos")]
@@ -207,6 +337,22 @@ def start_from() -> str:
     return table(rows, left=1)
 
 
+def own_pictures_in_brief() -> str:
+    """Test accuracy with few pictures, by what the training starts from."""
+    rows = [("pictures", "training pictures", "network", "initialized from", "test accuracy (%)", "n")]
+    digits = read("start_from.json")
+    for row in digits["rows"]:
+        few = f"{digits['training_images_per_class']} a class" if row["epochs"] else "none"
+        over = over_seeds(row["test_accuracy"])
+        rows.append(("digits of other writers", few, "custom CNN", row["start"], percent(over), str(over["n"])))
+    for row in read("own_photos.json")["rows"]:
+        over = over_seeds([run["test_accuracy"] for run in row["runs"]])
+        start = "random initialization" if row["weights"] == "none" else "ImageNet conv1-conv4"
+        few = f"{row['runs'][0]['n_train']:,}"
+        rows.append(("ants and bees", few, row["network"], start, percent(over), str(over["n"])))
+    return table(rows, left=4)
+
+
 def ablation() -> str:
     """What each variant changes at the short budget."""
     result = read("cifar100_ablation.json")
@@ -220,315 +366,46 @@ def ablation() -> str:
     return table(rows, left=2)
 
 
-def comparison() -> str:
-    """Accuracy, speed, size and memory of the saved models in every runtime."""
-    result = read("model_comparison.json")
-    peaks = dict(result["matrix_peak_gflops"])
-    if lacks_bfloat16(result["hardware"]):
-        del peaks["bfloat16"]  # an emulated one says nothing about the models, which are in float32
-    rows = [
-        (
-            *("model", "runtime", "test accuracy (95 % interval)", "file (MB)"),
-            *("one image: ms (95th percentile)", "one image: speedup"),
-            *("batch 32: images/s", "batch 256: images/s", "batch 256: speedup", "peak memory (MB)"),
-            *(f"at 256: of the {peak:,.0f} GFLOP/s of {kind} products" for kind, peak in peaks.items()),
-        )
-    ]
-    for entry in result["models"]:
-        for timed in entry["runtimes"]:
-            one, some, many = (timed["batches"][batch] for batch in ("1", "32", "256"))
-            memory = timed["peak_megabytes"]
-            rows.append(
-                (
-                    f"{entry['name']} ({entry['dataset']})",
-                    timed["runtime"],
-                    f"{timed['test_accuracy']:.4f} ({timed['accuracy_low']:.4f} to {timed['accuracy_high']:.4f})",
-                    f"{timed['file_megabytes']:.1f}",
-                    f"{one['median_ms']:.2f} ({one['p95_ms']:.2f})",
-                    f"{one['speedup']:.1f}",
-                    f"{some['images_per_second']:,.0f}",
-                    f"{many['images_per_second']:,.0f}",
-                    f"{many['speedup']:.1f}",
-                    f"{memory:,.0f}" if memory else "unknown",
-                    *(f"{many[f'fraction_of_{kind}_peak']:.0%}" for kind in peaks),
-                )
-            )
-    return table(rows, left=2)
-
-
-def differences() -> str:
-    """Which models really differ on the test images, by McNemar's test."""
-    rows = [("data", "model A", "model B", "only A right", "only B right", "p (McNemar)")]
-    for row in read("model_comparison.json")["differences"]:
-        p = "< 0.0001" if row["p_value"] < 1e-4 else f"{row['p_value']:.2g}"
-        rows.append((row["dataset"], row["a"], row["b"], str(row["only_a"]), str(row["only_b"]), p))
-    return table(rows, left=3)
-
-
-def exports() -> str:
-    """What the check of every export measured, beside Keras."""
-    stems = [Path(model.file).stem for model in MODELS.values()]
-    checks = [
-        (stem, name.replace("_", " "), check)
-        for stem in stems
-        for name, check in read(f"{stem}_exports.json")["exports"].items()
-    ]
-    columns = {
-        "megabytes": ("file (MB)", ".1f"),
-        "agreement": ("same class as Keras", ".1%"),
-        "difference": ("largest difference of a probability", ".1g"),
-        "accuracy_after": ("test accuracy", ".4f"),
-        "accuracy_before": ("Keras", ".4f"),
-    }
-    shown = [key for key in columns if any(key in check for *_, check in checks)]  # earlier records have no agreement
-    rows = [("model", "format", *(columns[key][0] for key in shown), "kept")]
-    for stem, name, check in checks:
-        cells = ["" if check.get(key) is None else format(check[key], columns[key][1]) for key in shown]
-        rows.append((stem, name, *cells, "no" if check["failure"] else "yes"))
-    return table(rows, left=2)
-
-
-def faithfulness() -> str:
-    """How faithful each method is on its best layer, by deletion and insertion, beside the controls."""
-    measured = read_table("gradcam_faithfulness.csv")
-    head = ("model", "method, at its best layer", "map", "deletion, blank", "insertion, blank", "deletion, ROAD")
-    head += ("insertion, ROAD", "controls it does not beat", "rank correlation with random weights")
-    rows = [head]
-    measured["score"] = 0.0
-    for removal in REMOVALS:
-        measured["score"] += measured[f"insertion_area_{removal}"] - measured[f"deletion_area_{removal}"]
-    best = measured.sort_values("score", ascending=False, kind="stable").drop_duplicates(["model", "method"])
-    for name in measured["model"].unique():
-        for row in best[best["model"] == name].to_dict("records"):
-            control = row["method"] in CONTROLS
-            layer = f", {row['layer']}" if row["layer"] else ""
-            alike = row["likeness_100_percent_random"]
-            rows.append(
-                (
-                    name,
-                    f"*{row['method']}* (control)" if control else row["method"] + layer,
-                    row["map"],
-                    f"{row['deletion_area_blank']:.3f}",
-                    f"{row['insertion_area_blank']:.3f}",
-                    f"{row['deletion_area_road']:.3f}",
-                    f"{row['insertion_area_road']:.3f}",
-                    "" if control else _unbeaten(row),
-                    "" if control or alike == "" else f"{float(alike):.2f}",
-                )
-            )
-    return table(rows, left=3)
-
-
-def _unbeaten(row: dict) -> str:
-    """Controls that a method does not beat, and in what: "gaussian (deletion, ROAD)"."""
-    found = []
-    for control in CONTROLS:
-        for removal in REMOVALS:
-            beats = row[f"beats_{control}_{removal}"]
-            failed = {"no": "both", "in deletion alone": "insertion", "in insertion alone": "deletion"}.get(beats)
-            if failed:
-                found.append(f"{control} ({failed}, {'ROAD' if removal == 'road' else removal})")
-    return ", ".join(found) or "none"
-
-
-def scaling() -> str:
-    """What an epoch costs against the number of images, the batch and the cores."""
-    result = read("benchmark_scaling.json")
-    rows = [("images", "batch", "cores", "seconds an epoch", "images/s", "peak memory (GB)")]
-    for row in result["rows"]:
-        images, seconds = row["images"], row["epoch_seconds"]
-        sizes = (f"{images:,}", f"{row['batch']:,}", str(row["cores"]))
-        rows.append((*sizes, f"{seconds:.1f}", f"{images / seconds:,.0f}", f"{row['peak_gigabytes']:.1f}"))
-    return table(rows, left=0)
-
-
-def epoch_account() -> str:
-    """Where the time of an epoch goes, per network, image size and arithmetic."""
-    head = ("network", "arithmetic", "side", "images/s", "convolutions", "their speed", "BatchNorm, ReLU, pooling")
-    head += ("optimizer", "waiting for input", "Keras and Python", "validation, checkpoint", "rest", "sum / epoch")
-    grouped = {
-        "convolutions": ("convolutions, forward", "convolutions, by data", "convolutions, by weights"),
-        "maps": ("BatchNorm", "ReLU", "pooling"),
-        "optimizer": ("optimizer",),
-        "input": ("waiting for input",),
-        "python": ("Keras and Python",),
-        "after": ("validation", "checkpoint"),
-        "rest": ("casts to and from bfloat16", "other operations"),
-    }
-    rows = [head]
-    for row in read("benchmark_epoch_account.json")["rows"]:
-        seconds, whole = row["seconds"], row["seconds_in_all"]
-        cells = {name: f"{sum(seconds[part] for part in parts) / whole:.1%}" for name, parts in grouped.items()}
-        spent = sum(seconds[part] for part in grouped["convolutions"])
-        speed = sum(row["seconds_at_the_matrix_product_rate"].values()) / spent
-        rows.append(
-            (
-                f"`{row['case']}`",
-                row["precision"],
-                str(row["side"]),
-                f"{row['images_per_second']:,.0f}",
-                cells["convolutions"],
-                f"{speed:.0%}",
-                *(cells[name] for name in ("maps", "optimizer", "input", "python", "after", "rest")),
-                f"{row['watched_over_unwatched']:.3f}",
-            )
-        )
-    return table(rows, left=2)
-
-
-def run_times() -> str:
-    """How long the epochs of each recipe take, from steps that had the machine to themselves."""
-    rows = [("recipe", "epochs", "float32 (min:s)", "bfloat16 (min:s)")]
-    for run in read("benchmark_epoch_account.json")["runs"]:
-        script = run["case"].split()[0]
-        times = (clock(run["seconds"][precision]) for precision in ("float32", "bfloat16"))
-        rows.append((f"`{script}`, {run['recipe']}", str(run["epochs"]), *times))
-    return table(rows, left=1)
-
-
-def peers() -> str:
-    """Training speed beside what people would use instead."""
-    rows = [("trained with", "arithmetic", "images/s", "lowest to highest", "this project / it")]
-    for row in read("benchmark_peers.json")["rows"]:
-        rows.append(
-            (
-                row["setup"],
-                row["precision"],
-                f"{row['images_per_second']:,.0f}",
-                f"{row['lowest']:,.0f} to {row['highest']:,.0f}",
-                f"{row['this_project_over_it']:.2f}",
-            )
-        )
-    return table(rows, left=2)
-
-
-def answering() -> str:
-    """How fast saved models answer in each runtime, beside the machine's matrix product."""
-    head = ("model", "runtime", "1 image (ms)", "256 images (ms)", "of the float32 matrix product")
-    rows = [(*head, "speedup over Keras predict")]
-    for model in read("benchmark_answering.json")["models"]:
-        for timed in model["runtimes"]:
-            one, many = timed["batches"]["1"], timed["batches"]["256"]
-            rows.append(
-                (
-                    model["name"],
-                    timed["runtime"],
-                    f"{one['median_ms']:.2f}",
-                    f"{many['median_ms']:.0f}",
-                    f"{many['fraction_of_float32_peak']:.0%}",
-                    f"{many['speedup']:.2f}",
-                )
-            )
-    return table(rows, left=2)
-
-
-def start_up() -> str:
-    """Seconds from the command to the first training step, and from the command to an answer."""
-    rows = [("from the command to", "seconds (median)")]
-    for script, seconds in read("benchmark_start_up.json")["medians"].items():
-        rows.append((f"the first step of `{script}.py`", f"{seconds:.1f}"))
-    for kind, seconds in read("benchmark_answering.json")["seconds_to_answer"]["medians"].items():
-        rows.append((f"the answer of `predict.py`, {kind}", f"{seconds:.2f}"))
-    return table(rows, left=1)
-
-
-def digit_reading() -> str:
-    """How digits are read in each kind of picture."""
-    rows = [("kind of picture", "pictures", "read right", "no digit found", "wrong", "wrong at 90 % or more")]
-    for row in read("digit_reading.json")["kinds"]:
-        rows.append((row["kind"], *(str(row[key]) for key in ("pictures", "right", "not_found", "wrong", "confident"))))
-    return table(rows, left=1)
-
-
-def novelty() -> str:
-    """What the novelty score recognizes as foreign among the test images of each model, and among others."""
-    rows = [("model", "images", "number", "nothing found in", "above 1, of the others")]
-    for model in read("novelty.json")["models"]:
-        for row in model["test"]:
-            (foreign,) = row["foreign"].values()
-            missing = str(row["nothing_found"] or "")
-            network = MODELS[model["model"]].network
-            rows.append((network, row["kind"], f"{row['images'] + row['nothing_found']:,}", missing, f"{foreign:.1%}"))
-    return table(rows, left=2)
-
-
-def novelty_scores() -> str:
-    """Novelty scores compared on validation images, each with the same fraction of false alarms."""
-    models = read("novelty.json")["models"]
-    rows = [("model", "images", *models[0]["validation"][0]["foreign"])]
-    for model in models:
-        network = MODELS[model["model"]].network
-        for row in model["validation"]:
-            rows.append((network, row["kind"], *(f"{foreign:.1%}" for foreign in row["foreign"].values())))
-    return table(rows, left=2)
-
-
-def robustness() -> str:
-    """What corrupted images cost each model: accuracy and calibration, and the everyday changes one by one."""
-    entries = read("robustness.json")["models"]
-    changes = [change["kind"] for change in entries[0]["everyday"]]
-    head = ("model", "images", "clean", "corrupted", "worst kind", "calibration error, clean", "corrupted")
-    rows = [(*head, *changes)]
-    for entry in entries:
-        clean, mean, worst = entry["clean"], entry["mean"], entry["worst"]
-        rows.append(
-            (
-                f"{entry['network']}, {entry['dataset']}",
-                f"{entry['images']:,}",
-                f"{clean['accuracy']:.4f}",
-                f"{mean['accuracy']:.4f}",
-                f"{worst['accuracy']:.4f} ({worst['kind']})",
-                f"{clean['expected_calibration_error']:.3f}",
-                f"{mean['expected_calibration_error']:.3f}",
-                *(f"{change['accuracy']:.4f}" for change in entry["everyday"]),
-            )
-        )
-    return table(rows, left=1)
-
-
-def faults() -> str:
-    """What `make faults` did, how often, and what came of it; made from its record, if there is one."""
-    if not (OUTPUT / "faults.json").exists():
-        return "not run yet"
-    record = read("faults.json")
-    rows, done = [("what was done", "how often", "what came of it")], {}
-    for entry in record["tried"]:
-        counts = done.setdefault(entry["what"], {})  # a short and a long test of the same thing count together
-        for name, n in entry["counts"].items():
-            extreme = name.startswith(("slowest", "peak", "largest"))
-            counts[name] = max(counts.get(name, n), n) if extreme else counts.get(name, 0) + n
-    for what, counts in done.items():
-        times, *outcomes = (f"{name.replace('_', ' ')}: {n:,}" for name, n in counts.items())
-        rows.append((what, times.removeprefix("times: "), ", ".join(outcomes)))
-    where = f"{record['hardware']['cores']} cores ({record['hardware']['processor']})"
-    end = f"{record['failed']} tests failed; {clock(record['seconds'])} on {where}."
-    return "\n".join([table(rows, left=3), "", end, *(f"Skipped: {reason}." for reason in record["skipped"])])
-
-
 TABLES = {
-    "headline": headline,
-    "published": published,
-    "runs": runs,
-    "ablation": ablation,
-    "baseline": baseline,
-    "cifar100_recipes": cifar100_recipes,
-    "custom_cnn_recipes": custom_cnn_recipes,
-    "comparison": comparison,
-    "differences": differences,
-    "exports": exports,
-    "faithfulness": faithfulness,
-    "transfer": transfer,
-    "own_photos": own_photos,
-    "start_from": start_from,
-    "scaling": scaling,
-    "epoch_account": epoch_account,
-    "run_times": run_times,
-    "peers": peers,
-    "answering": answering,
-    "start_up": start_up,
-    "digit_reading": digit_reading,
-    "novelty": novelty,
-    "novelty_scores": novelty_scores,
-    "robustness": robustness,
-    "faults": faults,
+    made.__name__: made
+    for made in (
+        headline,
+        published,
+        settings,
+        runs,
+        provenance,
+        baseline,
+        cifar100_in_brief,
+        cifar100_recipes,
+        mnist_in_brief,
+        custom_cnn_recipes,
+        transfer_in_brief,
+        transfer,
+        own_pictures_in_brief,
+        own_photos,
+        start_from,
+        ablation,
+        speed.scaling,
+        speed.epoch_account,
+        speed.run_times,
+        speed.peers,
+        speed.step_times,
+        speed.comparison_in_brief,
+        speed.comparison,
+        speed.differences,
+        speed.exports,
+        speed.kernels,
+        speed.answering,
+        speed.start_up,
+        speed.page,
+        reliability.confidence,
+        reliability.robustness_in_brief,
+        reliability.robustness,
+        reliability.novelty,
+        reliability.novelty_scores,
+        reliability.digit_reading,
+        reliability.faithfulness_in_brief,
+        reliability.faithfulness,
+        reliability.faults,
+    )
 }

@@ -16,7 +16,7 @@ from pipeline.deploy import comparison, comparison_plot, latency, runtimes
 from pipeline.errors import UserError
 from pipeline.evaluate import metrics
 from pipeline.models import macs, saved_model
-from pipeline.report import tables
+from pipeline.report import speed
 
 layers = keras.layers
 
@@ -203,8 +203,8 @@ def test_a_row_for_every_model_runtime_and_batch(result):
 
 
 def test_text_and_markdown_give_what_was_measured(result, monkeypatch):
-    monkeypatch.setattr(tables, "read", lambda name: result)
-    text, table, tests = comparison.text(result), tables.comparison(), tables.differences()
+    monkeypatch.setattr(speed, "read", lambda name: result)
+    text, table, tests = comparison.text(result), speed.comparison(), speed.differences()
     for entry_ in result["models"]:
         for timed in entry_["runtimes"]:
             one = timed["batches"]["1"]["median_ms"]
@@ -215,7 +215,7 @@ def test_text_and_markdown_give_what_was_measured(result, monkeypatch):
             )
     assert len({row.count("|") for row in table.splitlines()}) == 1 and "bfloat16" not in table
     result["hardware"].update(processor="a processor amx_bf16", bfloat16=True)
-    assert "at 256: of the 200 GFLOP/s of bfloat16 products" in tables.comparison()
+    assert "at 256: of the 200 GFLOP/s of bfloat16 products" in speed.comparison()
     assert "< 0.0001" in tests and "| 200 | 0 |" in tests and "100 GFLOP/s" in text
 
 

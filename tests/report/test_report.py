@@ -1,7 +1,5 @@
 """The documents carry the numbers of the result files in output/, and no others."""
 
-import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +10,9 @@ from conftest import PROJECT
 from pipeline.errors import UserError
 from pipeline.models.saved_model import MODELS
 from pipeline.report import __main__ as report
-from pipeline.report import tables
+from pipeline.report import markdown, reliability, speed, tables
+
+DOCUMENTS = [path.relative_to(PROJECT).as_posix() for path in report.documents(PROJECT)]
 
 
 @pytest.fixture(autouse=True)
@@ -20,44 +20,24 @@ def in_the_project(monkeypatch):
     monkeypatch.chdir(PROJECT)
 
 
-@pytest.mark.parametrize("name", report.DOCUMENTS)
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_committed_texts_agree_with_the_result_files(name):
     text = (PROJECT / name).read_text(encoding="utf-8")
     assert report.render(text) == text, "run: python -m pipeline.report"
 
 
-def test_a_figure_is_replaced_by_the_measured_one():
-    accuracy = tables.read("custom_cnn_metrics.json")["test_accuracy"]
-    stale = "reached <!-- custom_cnn_metrics.json test_accuracy .4f -->0.1234<!-- / --> here"
-    assert f"-->{accuracy:.4f}<!--" in report.render(stale)
-    assert report.render(report.render(stale)) == report.render(stale)
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("<!-- nowhere.json a .4f -->1<!-- / -->", "nowhere.json is missing"),
-        ("<!-- custom_cnn_metrics.json none.such .4f -->1<!-- / -->", "has no none.such"),
-        ("<!-- custom_cnn_results.json results.none.runs .4f -->1<!-- / -->", "has no results.none.runs"),
-        (
-            "<!-- custom_cnn_results.json results.default.runs.99.seed d -->1<!-- / -->",
-            "has no results.default.runs.99",
-        ),
-    ],
-)
-def test_a_figure_without_a_source_is_named(text, says):
-    with pytest.raises(UserError, match=says):
-        report.render(text)
-
-
-def test_a_number_of_a_recipe_is_that_of_its_own_settings(tmp_path, monkeypatch):
-    (tmp_path / "output").mkdir()
+def test_a_table_without_its_file_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    recipes = [("fast", {"labels": "fine"}, 7), ("best", {}, 8), ("fast", {}, 9)]
-    results = [{"recipe": recipe, "settings": settings, "runs": [{"seed": seed}]} for recipe, settings, seed in recipes]
-    Path("output", "x_results.json").write_text(json.dumps({"schema": 1, "results": results}))
-    marked = "a <!-- x_results.json results.fast.runs.0.seed d -->1<!-- / -->"
-    assert "-->9<!--" in report.render(marked)
+    with pytest.raises(UserError, match=r"novelty.json is missing"):
+        report.render("<!-- table novelty -->\n<!-- /table -->")
+
+
+def test_a_result_of_a_recipe_is_that_of_its_own_settings():
+    recipes = [("fast", {"labels": "fine"}), ("best", {}), ("fast", {})]
+    results = [{"recipe": recipe, "settings": settings} for recipe, settings in recipes]
+    assert markdown.result_of(results, "fast") is results[2]
+    with pytest.raises(KeyError, match="none"):
+        markdown.result_of(results, "none")
 
 
 def test_a_folder_that_is_not_the_projects_is_bad_input(tmp_path, monkeypatch):
@@ -68,12 +48,23 @@ def test_a_folder_that_is_not_the_projects_is_bad_input(tmp_path, monkeypatch):
 
 def test_the_documents_of_the_working_folder_are_written_and_no_others(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    Path("output").mkdir()
-    Path("output", "a.json").write_text('{"b": 3}')
-    Path("README.md").write_text("it is <!-- a.json b d -->2<!-- / -->")
+    monkeypatch.setitem(report.TABLES, "a", lambda: "3")
+    for name in ("README.md", "docs/b.md", "other.md"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("it is\n<!-- table a -->\n2\n<!-- /table -->")
     report.main()
-    assert capsys.readouterr().out == "rewritten: README.md\n"
-    assert Path("README.md").read_text() == "it is <!-- a.json b d -->3<!-- / -->"
+    assert capsys.readouterr().out == "rewritten: README.md, docs/b.md\n"
+    assert Path("docs/b.md").read_text() == "it is\n<!-- table a -->\n3\n<!-- /table -->"
+    assert "2" in Path("other.md").read_text()
+
+
+def test_every_document_of_the_folder_is_covered():
+    assert {"README.md", "README.tr.md", "technical_report.md", "docs/reliability.md", "docs/data.md"} <= set(DOCUMENTS)
+
+
+def test_a_table_that_does_not_exist_is_named():
+    with pytest.raises(UserError, match="asks for table runz"):
+        report.render("<!-- table runz -->\n<!-- /table -->")
 
 
 def test_it_reads_and_draws_nothing():
@@ -92,21 +83,6 @@ def test_a_table_is_replaced_and_names_every_run():
     assert "old" not in rendered
     for prefix in MODELS:
         assert f"{tables.read(f'{prefix}_metrics.json')['test_accuracy']:.4f}" in rendered
-
-
-@pytest.mark.parametrize("name", report.DOCUMENTS)
-def test_no_accuracy_stands_in_the_text_without_a_source(name):
-    text = (PROJECT / name).read_text(encoding="utf-8")
-    free = report.TABLE.sub("", report.NUMBER.sub("", text))
-    # What looks like a measured accuracy or loss: four decimals, or a percentage with decimals.
-    assert not re.findall(r"\b0\.\d{4}\b|\b\d+\.\d+ ?%", free)
-
-
-@pytest.mark.parametrize("name", report.DOCUMENTS)
-def test_no_line_begins_with_a_figure(name):
-    # A comment at the start of a line begins a block of HTML (CommonMark 4.6), which cuts the paragraph in two.
-    text = (PROJECT / name).read_text(encoding="utf-8")
-    assert not re.search(r"^<!-- \S+\.json", text, flags=re.MULTILINE)
 
 
 def test_the_baselines_table_says_where_it_was_best_and_when_the_rate_fell(monkeypatch):
@@ -152,12 +128,12 @@ def test_times_without_bfloat16_are_shown_only_where_there_are_no_others():
 def test_the_table_of_exports_says_which_failed_and_leaves_open_what_was_not_measured(monkeypatch):
     kept = {"megabytes": 9.4, "difference": 2e-7, "accuracy_before": 0.8, "accuracy_after": 0.8, "failure": None}
     none = dict.fromkeys(kept) | {"failure": "cannot be converted or run: x"}
-    monkeypatch.setattr(tables, "read", lambda name: {"exports": {"saved_model": kept, "int8": none}})
-    rows = tables.exports().splitlines()[2:]
+    monkeypatch.setattr(speed, "read", lambda name: {"exports": {"saved_model": kept, "int8": none}})
+    rows = speed.exports().splitlines()[2:]
     assert rows[0] == "| cifar100_cnn_scratch | saved model | 9.4 | 2e-07 | 0.8000 | 0.8000 | yes |"
     assert rows[1] == "| cifar100_cnn_scratch | int8 |  |  |  |  | no |" and len(rows) == 2 * len(MODELS)
     kept["agreement"] = 0.9876
-    assert "| 9.4 | 98.8% | 2e-07 |" in tables.exports(), "where it is known"
+    assert "| 9.4 | 98.8% | 2e-07 |" in speed.exports(), "where it is known"
 
 
 def test_the_table_of_robustness_names_mean_worst_kind_and_every_everyday_change(monkeypatch):
@@ -166,8 +142,8 @@ def test_the_table_of_robustness_names_mean_worst_kind_and_every_everyday_change
     entry["mean"] = {"accuracy": 0.51234, "expected_calibration_error": 0.21234}
     entry["worst"] = {"kind": "some noise", "accuracy": 0.11234}
     entry["everyday"] = [{"kind": "a blur", **metrics}, {"kind": "a turn", **metrics, "accuracy": 0.71234}]
-    monkeypatch.setattr(tables, "read", lambda name: {"models": [entry]})
-    head, _, row = tables.robustness().splitlines()
+    monkeypatch.setattr(reliability, "read", lambda name: {"models": [entry]})
+    head, _, row = reliability.robustness().splitlines()
     assert head.endswith("| a blur | a turn |")
     assert row.startswith("| some CNN, some data | 1,234 | 0.8123 | 0.5123 | 0.1123 (some noise) | 0.012 | 0.212 |")
     assert row.endswith("| 0.8123 | 0.7123 |")
@@ -180,8 +156,32 @@ def test_the_table_of_faults_counts_short_and_long_tests_of_one_thing_together(m
         {"what": "a bit flipped", "counts": {"times": 1000, "refused": 400, "slowest_seconds": 0.5}},
     ]
     record = {"tried": tried, "failed": 0, "skipped": [], "seconds": 61.0}
-    monkeypatch.setattr(tables, "read", lambda name: record | {"hardware": {"cores": 2, "processor": "Abacus"}})
-    table = tables.faults()
+    monkeypatch.setattr(reliability, "read", lambda name: record | {"hardware": {"cores": 2, "processor": "Abacus"}})
+    table = reliability.faults()
     assert "| a bit flipped | 1,010 | refused: 403, slowest seconds: 2.5 |" in table
     assert "| killed | 20 | lost steps: 0 |" in table
     assert table.endswith("0 tests failed; 1:01 on 2 cores (Abacus).")
+
+
+def test_the_short_table_of_recipes_begins_with_the_least_accurate_one(monkeypatch):
+    run = {"parameters": 1234, "training_flops": 2.5e15, "wall_seconds": 61, "bfloat16": True, "accelerator": "none"}
+    fine = {"recipe": "b", "settings": {"labels": "fine"}, "test_accuracy": {"mean": 0.8148, "std": 0.0021, "n": 2}}
+    fine |= {"tta_accuracy": {"mean": 0.829, "std": None, "n": 1}, "runs": [run]}
+    plain = {"recipe": "a", "settings": {}, "test_accuracy": {"mean": 0.7, "std": None, "n": 1}, "runs": [run]}
+    monkeypatch.setattr(tables, "read", lambda name: {"results": [fine, plain]})
+    rows = tables.cifar100_in_brief().splitlines()[2:]
+    assert rows[0] == "| a | 1,234 | 2.5 | 70.00 |  | 1 | 1:01 |"
+    assert rows[1] == "| b (labels=fine) | 1,234 | 2.5 | 81.48 ± 0.21 | 82.90 | 2 | 1:01 |"
+
+
+def test_the_table_of_read_digits_ends_with_the_sum(monkeypatch):
+    kind = {"kind": "plain", "pictures": 20, "right": 17, "not_found": 1, "wrong": 2, "confident": 1}
+    monkeypatch.setattr(reliability, "read", lambda name: {"kinds": [kind, kind | {"kind": "chalk", "right": 19}]})
+    assert reliability.digit_reading().splitlines()[-1] == "| all | 40 | 36 | 2 | 4 | 2 |"
+
+
+def test_the_short_table_of_explanations_has_the_default_grad_cam_and_a_control_of_each_model():
+    rows = [row.split(" | ") for row in reliability.faithfulness_in_brief().splitlines()[2:]]
+    models = [row[0] for row in rows]
+    assert all(models.count(model) == 3 for model in models)
+    assert [row[-1] for row in rows if "(control)" in row[1]] == [" |"] * (len(rows) // 3)

@@ -1,4 +1,4 @@
-"""README.tr.md follows README.md: the same headings, commands and generated numbers, in Turkish."""
+"""README.tr.md follows README.md: the same headings, commands and generated tables, in Turkish."""
 
 import re
 
@@ -28,7 +28,7 @@ def shared(text):
     return {
         "heading levels": [len(level) for level in re.findall(r"^(#+) ", rest, flags=re.MULTILINE)],
         "commands": code,
-        "markers": re.findall(r"<!-- .*? -->", rest),
+        "tables": re.findall(r"<!-- .*? -->", rest),
     }
 
 
@@ -48,12 +48,12 @@ DIFFERENT = [
     ("commands", "    run --a  # x", "    run --b  # x"),
     ("commands", "    a\n    b", "    b\n    a"),
     ("commands", "```python\na\n```\nc", "```python\nb\n```\nc"),
-    ("markers", "<!-- a.json b d -->1<!-- / -->", "<!-- a.json c d -->1<!-- / -->"),
+    ("tables", "<!-- table a -->", "<!-- table b -->"),
 ]
 ALIKE = [
     ("heading levels", "# a\n\n    # no heading\n### b", "# ç\n### d"),
     ("commands", "    run --a    # one\ntext", "    run --a  # bir\nmetin"),
-    ("markers", "a <!-- a.json b d -->7<!-- / --> b", "<!-- a.json b d -->7<!-- / --> ç"),
+    ("tables", "a\n<!-- table a -->\n| 7 |", "<!-- table a -->\n| 7 |\nç"),
 ]
 
 
