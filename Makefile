@@ -11,12 +11,12 @@ demo: .venv/installed-export
 	$(BIN)/python mnist_classification.py --dataset digits --epochs 10 --batch-size 64 $(DEMO)
 	$(BIN)/python resnet50_transfer_learning.py --dataset digits --weights none --epochs 5 $(DEMO)
 	$(BIN)/python gradcam.py $(DEMO)
-	$(BIN)/python export_model.py --format onnx $(DEMO)
+	$(BIN)/python export_model.py output/demo/custom_cnn_model.h5 --format onnx
 	$(BIN)/python model_comparison.py --rounds 1 $(DEMO)
 	@echo "Trained: the models of the table. Open first, in output/demo/:"
-	@echo "  cifar100_gradcam.png               what the network looks at"
-	@echo "  custom_cnn_confusion_matrix.png    which digits it confuses"
-	@echo "  model_comparison.png               which model is fast, and in which runtime"
+	@echo "  cifar100_gradcam.png          what the network looks at, right and wrong"
+	@echo "  custom_cnn_gradcam_all.png    which strokes make a digit"
+	@echo "  model_comparison.png          which model is fast, and in which runtime"
 
 # The page to try the models on: http://127.0.0.1:7860
 ui: .venv/installed-ui
