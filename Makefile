@@ -36,8 +36,8 @@ WEIGHTS := imagenet# or the file of some of ResNet50's layers
 train: .venv/installed-export
 	$(BIN)/python train_all.py --weights "$(WEIGHTS)"
 
-# The numbers in README.md, README.tr.md, technical_report.md, docs/reliability.md and docs/scaling.md, and the model
-# cards, from the result files in output/.
+# The tables in README.md, README.tr.md, technical_report.md and docs/, and the model cards, from the result files in
+# output/.
 report: .venv/installed
 	$(BIN)/python -m pipeline.report
 

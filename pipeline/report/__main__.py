@@ -1,4 +1,4 @@
-"""Put measured numbers into README.md, technical_report.md and docs/, and write the model cards.
+"""Put measured numbers into README.md, README.tr.md, technical_report.md and docs/, and write the model cards.
 
     python -m pipeline.report
 
@@ -23,10 +23,15 @@ from pipeline.report.cards import cards
 from pipeline.report.markdown import read, result_of
 from pipeline.report.tables import TABLES
 
-PAGES = sorted(path.as_posix() for path in Path("docs").glob("*.md"))
-DOCUMENTS = ("README.md", "README.tr.md", "technical_report.md", *PAGES)
+DOCUMENTS = ("README.md", "README.tr.md", "technical_report.md")  # and those of docs/
 NUMBER = re.compile(r"<!-- (\S+\.json) (\S+) (\S+) -->(.*?)<!-- / -->", re.DOTALL)
 TABLE = re.compile(r"<!-- table (\w+) -->\n(.*?)<!-- /table -->", re.DOTALL)
+
+
+def documents(folder: Path = Path()) -> list[Path]:
+    """The documents of a folder that may show measured numbers."""
+    named = [folder / name for name in DOCUMENTS]
+    return [path for path in named if path.exists()] + sorted(folder.glob("docs/*.md"))
 
 
 def number(name: str, keys: str, form: str) -> str:
@@ -54,7 +59,9 @@ def render(text: str) -> str:
 
 
 def made(name: str) -> str:
-    """A table from the result files; UserError where they lack what it shows."""
+    """A table from the result files; UserError where there is no such table, or they lack what it shows."""
+    if name not in TABLES:
+        raise UserError(f"a document asks for table {name}; there are {', '.join(TABLES)}")
     try:
         return TABLES[name]()
     except KeyError as error:
@@ -67,8 +74,7 @@ def main() -> int:
     """Rewrite the documents and cards that differ."""
     if not Path("README.md").exists():
         raise UserError("there is no README.md in this folder; start python -m pipeline.report in the project's folder")
-    documents = [Path(name) for name in DOCUMENTS if Path(name).exists()]
-    rendered = {path: render(path.read_text(encoding="utf-8")) for path in documents}
+    rendered = {path: render(path.read_text(encoding="utf-8")) for path in documents()}
     rewritten = []
     for path, new in {**rendered, **cards()}.items():
         if not path.exists() or path.read_text(encoding="utf-8") != new:

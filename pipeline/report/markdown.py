@@ -41,6 +41,11 @@ def spread(over: dict) -> str:
     return f"{over['mean']:.4f}" + ("" if over["std"] is None else f" ± {over['std']:.4f}")
 
 
+def percent(over: dict) -> str:
+    """Mean and sample standard deviation of accuracies in [0, 1], in percent."""
+    return f"{100 * over['mean']:.2f}" + ("" if over["std"] is None else f" ± {100 * over['std']:.2f}")
+
+
 def table(rows: list[tuple[str, ...]], left: int) -> str:
     """A table from its header and rows; columns after the first `left` are aligned to the right."""
     rule = tuple("---" if column < left else "--:" for column in range(len(rows[0])))

@@ -6,6 +6,51 @@ from pipeline.models.saved_model import MODELS
 from pipeline.report.markdown import read, read_table, table
 from pipeline.train.identity import OUTPUT
 
+# Methods of the short table of faithfulness, as it calls them.
+BRIEF = {
+    "aggregate": "default: Grad-CAM and expected gradients",
+    "grad-cam": "Grad-CAM",
+    "gaussian": "*centered Gaussian* (control)",
+}
+
+
+def confidence() -> str:
+    """Errors of each model on the test images, and its confidence beside its accuracy."""
+    rows = [("model", "errors", "test accuracy (%)", "mean confidence (%)", "expected calibration error")]
+    for prefix, model in MODELS.items():
+        errors, run = read(f"{prefix}_errors.json"), read(f"{prefix}_metrics.json")
+        rows.append(
+            (
+                f"{model.network}, {model.task}",
+                f"{errors['wrong']:,} of {run['n_test']:,}",
+                f"{100 * run['test_accuracy']:.2f}",
+                f"{100 * errors['mean_confidence']:.2f}",
+                f"{errors['expected_calibration_error']:.3f}",
+            )
+        )
+    return table(rows, left=1)
+
+
+def robustness_in_brief() -> str:
+    """Accuracy of each model on clean and on corrupted test images."""
+    entries = read("robustness.json")["models"]
+    noise = entries[0]["everyday"][0]["kind"]
+    rows = [("model", "images", "clean (%)", "all corruptions (%)", f"{noise} (%)", "worst kind (%)")]
+    rows[0] += ("calibration error, clean", "all corruptions")
+    for entry in entries:
+        everyday = {change["kind"]: change["accuracy"] for change in entry["everyday"]}
+        rows.append(
+            (
+                f"{entry['network']}, {entry['dataset']}",
+                f"{entry['images']:,}",
+                *(f"{100 * part['accuracy']:.1f}" for part in (entry["clean"], entry["mean"])),
+                f"{100 * everyday[noise]:.1f}",
+                f"{100 * entry['worst']['accuracy']:.1f} ({entry['worst']['kind']})",
+                *(f"{part['expected_calibration_error']:.3f}" for part in (entry["clean"], entry["mean"])),
+            )
+        )
+    return table(rows, left=1)
+
 
 def robustness() -> str:
     """What corrupted images cost each model: accuracy and calibration, and the everyday changes one by one."""
@@ -56,40 +101,56 @@ def novelty_scores() -> str:
 def digit_reading() -> str:
     """How digits are read in each kind of picture."""
     rows = [("kind of picture", "pictures", "read right", "no digit found", "wrong", "wrong at 90 % or more")]
-    for row in read("digit_reading.json")["kinds"]:
-        rows.append((row["kind"], *(str(row[key]) for key in ("pictures", "right", "not_found", "wrong", "confident"))))
+    kinds, counts = read("digit_reading.json")["kinds"], ("pictures", "right", "not_found", "wrong", "confident")
+    for row in kinds:
+        rows.append((row["kind"], *(str(row[key]) for key in counts)))
+    rows.append(("all", *(str(sum(row[key] for row in kinds)) for key in counts)))
     return table(rows, left=1)
+
+
+def faithfulness_in_brief() -> str:
+    """The default explanation, Grad-CAM and the strongest control: areas under deletion and insertion."""
+    rows = [("model", "method", "deletion, blank", "insertion, blank", "deletion, ROAD", "insertion, ROAD")]
+    rows[0] += ("rank correlation with random weights",)
+    for row in _best_layers():
+        if row["method"] in BRIEF:
+            rows.append((row["model"], BRIEF[row["method"]], *_areas(row), _likeness(row)))
+    return table(rows, left=2)
 
 
 def faithfulness() -> str:
     """How faithful each method is on its best layer, by deletion and insertion, beside the controls."""
-    measured = read_table("gradcam_faithfulness.csv")
     head = ("model", "method, at its best layer", "map", "deletion, blank", "insertion, blank", "deletion, ROAD")
     head += ("insertion, ROAD", "controls it does not beat", "rank correlation with random weights")
     rows = [head]
+    for row in _best_layers():
+        control = row["method"] in CONTROLS
+        layer = f", {row['layer']}" if row["layer"] else ""
+        method = f"*{row['method']}* (control)" if control else row["method"] + layer
+        unbeaten = "" if control else _unbeaten(row)
+        rows.append((row["model"], method, row["map"], *_areas(row), unbeaten, _likeness(row)))
+    return table(rows, left=3)
+
+
+def _best_layers() -> list[dict]:
+    """Each model's methods, the most faithful first, each on its most faithful layer."""
+    measured = read_table("gradcam_faithfulness.csv")
     measured["score"] = 0.0
     for removal in REMOVALS:
         measured["score"] += measured[f"insertion_area_{removal}"] - measured[f"deletion_area_{removal}"]
     best = measured.sort_values("score", ascending=False, kind="stable").drop_duplicates(["model", "method"])
-    for name in measured["model"].unique():
-        for row in best[best["model"] == name].to_dict("records"):
-            control = row["method"] in CONTROLS
-            layer = f", {row['layer']}" if row["layer"] else ""
-            alike = row["likeness_100_percent_random"]
-            rows.append(
-                (
-                    name,
-                    f"*{row['method']}* (control)" if control else row["method"] + layer,
-                    row["map"],
-                    f"{row['deletion_area_blank']:.3f}",
-                    f"{row['insertion_area_blank']:.3f}",
-                    f"{row['deletion_area_road']:.3f}",
-                    f"{row['insertion_area_road']:.3f}",
-                    "" if control else _unbeaten(row),
-                    "" if control or alike == "" else f"{float(alike):.2f}",
-                )
-            )
-    return table(rows, left=3)
+    return [row for name in measured["model"].unique() for row in best[best["model"] == name].to_dict("records")]
+
+
+def _areas(row: dict) -> list[str]:
+    """Areas under the answer's probability: deletion, insertion, by blanking and by ROAD."""
+    return [f"{row[f'{kind}_area_{removal}']:.3f}" for removal in REMOVALS for kind in ("deletion", "insertion")]
+
+
+def _likeness(row: dict) -> str:
+    """Mean rank correlation of the maps with those of random weights; a control has none."""
+    alike = row["likeness_100_percent_random"]
+    return "" if row["method"] in CONTROLS or alike == "" else f"{float(alike):.2f}"
 
 
 def _unbeaten(row: dict) -> str:

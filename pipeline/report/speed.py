@@ -7,6 +7,21 @@ from pipeline.models.saved_model import MODELS
 from pipeline.report.markdown import read, table
 from pipeline.system import lacks_bfloat16
 
+# What of the comparison a reader chooses between.
+RUNTIMES = ("Keras predict", "ONNX Runtime", "LiteRT int8")
+
+
+def comparison_in_brief() -> str:
+    """Accuracy, size and speed of the saved models in Keras, in ONNX Runtime, and in int8."""
+    rows = [("model", "runtime", "test accuracy (%)", "file (MB)", "one image (ms)", "batch 256: images/s")]
+    for entry in read("model_comparison.json")["models"]:
+        for timed in entry["runtimes"]:
+            if timed["runtime"] in RUNTIMES:
+                accuracy, size = f"{100 * timed['test_accuracy']:.2f}", f"{timed['file_megabytes']:.1f}"
+                one, many = timed["batches"]["1"]["median_ms"], timed["batches"]["256"]["images_per_second"]
+                rows.append((entry["name"], timed["runtime"], accuracy, size, f"{one:.2f}", f"{many:,.0f}"))
+    return table(rows, left=2)
+
 
 def comparison() -> str:
     """Accuracy, speed, size and memory of the saved models in every runtime."""
@@ -192,3 +207,15 @@ def start_up() -> str:
     for kind, seconds in read("benchmark_answering.json")["seconds_to_answer"]["medians"].items():
         rows.append((f"the answer of `predict.py`, {kind}", f"{seconds:.2f}"))
     return table(rows, left=1)
+
+
+def page() -> str:
+    """How long visitors of the page wait for an answer with two heat maps."""
+    result = read("benchmark_page.json")
+    together = result["together"]
+    rows = [("visitors", "wait for an answer (ms)", "")]
+    rows.append(("one", "median", f"{result['median_ms']:.0f}"))
+    rows.append(("one", "longest", f"{result['slowest_ms']:.0f}"))
+    rows.append((f"{together['visitors']} at once", "median", f"{together['median_ms']:.0f}"))
+    rows.append((f"{together['visitors']} at once", "95 % wait less than", f"{together['p95_ms']:.0f}"))
+    return table(rows, left=2)

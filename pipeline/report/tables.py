@@ -9,7 +9,7 @@ from pipeline.console import clock
 from pipeline.evaluate.metrics import over_seeds
 from pipeline.models.saved_model import MODELS
 from pipeline.report import reliability, speed
-from pipeline.report.markdown import read, read_table, result_of, results_file, spread, table
+from pipeline.report.markdown import percent, read, read_table, result_of, results_file, spread, table
 from pipeline.system import lacks_bfloat16
 from pipeline.train.identity import named
 
@@ -20,6 +20,29 @@ HISTORY = {
     "val_cross_entropy": "validation cross-entropy",
     "accuracy": "training accuracy",
     "val_accuracy": "validation accuracy",
+}
+# The networks of the table of settings, and the optimizer that the script of each gives it.
+OPTIMIZERS = {
+    ("cifar100", "baseline"): "Adam",
+    ("cifar100", "fast"): "Muon",
+    ("cifar100", "best"): "SGD",
+    ("custom_cnn", "default"): "AdamW",
+    ("resnet50", "default"): "Adam",
+}
+# Settings of a run, as the table calls them, with their format.
+SETTINGS = {
+    "learning_rate": ("peak learning rate", "g"),
+    "weight_decay": ("weight decay", "g"),
+    "batch_size": ("batch size", "d"),
+    "small_epochs": ("first epochs at 24×24 pixels", "d"),
+    "label_smoothing": ("label smoothing", "g"),
+    "dropout": ("dropout", "g"),
+    "shift": ("largest shift (pixels, or fraction of the side)", "g"),
+    "rotation": ("largest rotation (fraction of a turn)", "g"),
+    "zoom": ("largest zoom", "g"),
+    "shear": ("largest shear", "g"),
+    "cutmix": ("batches mixed by CutMix", ".0%"),
+    "corruption": ("training images corrupted", ".0%"),
 }
 
 # Rows of the first table of README: a model, and the recipe of its script (None: it has no collected runs).
@@ -74,6 +97,36 @@ def _published() -> pd.DataFrame:
     return pd.read_csv(Path("docs", "published_figures.csv"), dtype=str)
 
 
+def settings() -> str:
+    """The settings of every network: a column for each, a row per setting, empty where a recipe has none."""
+    columns = [_settings(prefix, recipe) for prefix, recipe in OPTIMIZERS]
+    return table([(name, *(column[name] for column in columns)) for name in columns[0]], left=1)
+
+
+def _settings(prefix: str, recipe: str) -> dict[str, str]:
+    """A column of the table of settings: its head, and the cells by the rows' names."""
+    if prefix == "resnet50":
+        run = read("resnet50_metrics.json")
+        config, head = run["config"], "ResNet50"
+    else:
+        result = result_of(read(results_file(prefix))["results"], recipe)
+        config, run = result["config"], result["runs"][0]
+        head = "custom CNN" if prefix == "custom_cnn" else f"CIFAR-100 {recipe}"
+    optimizer = OPTIMIZERS[prefix, recipe]
+    column = {
+        "setting": head,
+        "parameters": f"{run['parameters']:,}",
+        "training images": f"{run['n_train']:,}",
+        "epochs": str(run["epochs"]),
+        "optimizer": optimizer,
+    }
+    for name, (label, form) in SETTINGS.items():
+        # Muon takes no weight decay: it scales each kernel to a fixed length.
+        used = name in config and not (name == "weight_decay" and optimizer == "Muon")
+        column[label] = format(config[name], form) if used else ""
+    return column
+
+
 def runs() -> str:
     """What each training script reached; the validation loss where a run has recorded it."""
     found = {prefix: read(f"{prefix}_metrics.json") for prefix in MODELS}
@@ -97,6 +150,58 @@ def runs() -> str:
             )
         )
     return table(rows, left=3)
+
+
+def provenance() -> str:
+    """Where each saved model comes from."""
+    rows = [("file", "recipe", "seed", "finished", "commit", "processor", "Keras", "TensorFlow", "SHA-256 of the data")]
+    for prefix, model in MODELS.items():
+        run = read(f"{prefix}_metrics.json")
+        rows.append(
+            (
+                f"`{model.file}`",
+                run["recipe"],
+                str(run["seed"]),
+                run.get("finished", "")[:10],
+                f"`{run['commit']}`",
+                run["hardware"]["processor"],
+                run["versions"]["keras"],
+                run["versions"]["tensorflow"],
+                f"`{run['data_sha256'][:12]}…`",
+            )
+        )
+    return table(rows, left=9)
+
+
+def cifar100_in_brief() -> str:
+    """Accuracy and cost of each recipe of cifar100_cnn.py, lowest accuracy first."""
+    rows = [
+        ("recipe", "parameters", "PFLOP", "test accuracy (%)", "with test-time augmentation (%)", "n", "time (min:s)")
+    ]
+    results = read("cifar100_results.json")["results"]
+    for result in sorted(results, key=lambda result: result["test_accuracy"]["mean"]):
+        first, over = result["runs"][0], result["test_accuracy"]
+        augmented = percent(result["tta_accuracy"]) if "tta_accuracy" in result else ""
+        name = named(result["recipe"], result["settings"])
+        rows.append((name, f"{first['parameters']:,}", _petaflops(first), percent(over), augmented, str(over["n"])))
+        rows[-1] += (_times(result["runs"]),)
+    return table(rows, left=1)
+
+
+def mnist_in_brief() -> str:
+    """Accuracy and cost of each recipe of mnist_classification.py and of ResNet50, lowest accuracy first."""
+    rows = [("network", "parameters", "PFLOP", "test accuracy (%)", "n", "time (min:s)")]
+    resnet50 = read("resnet50_metrics.json")
+    measured = [
+        ("custom CNN, " + named(result["recipe"], result["settings"]), result["test_accuracy"], result["runs"])
+        for result in read("custom_cnn_results.json")["results"]
+    ]
+    alone = {"mean": resnet50["test_accuracy"], "std": None, "n": 1}
+    measured.append(("ResNet50, ImageNet conv1-conv4", alone, [resnet50["hardware"] | resnet50]))
+    for name, over, found in sorted(measured, key=lambda row: row[1]["mean"]):
+        flops = _petaflops(found[0]) if "training_flops" in found[0] else ""
+        rows.append((name, f"{found[0]['parameters']:,}", flops, percent(over), str(over["n"]), _times(found)))
+    return table(rows, left=1)
 
 
 def cifar100_recipes() -> str:
@@ -189,6 +294,17 @@ def transfer() -> str:
     return table(rows, left=1)
 
 
+def transfer_in_brief() -> str:
+    """Test accuracy in percent of the networks that are trained in all stages, per number of training images."""
+    measured = read_table("resnet50_transfer.csv")
+    sets = sorted(measured["images"].unique())
+    rows = [("network", *(f"{images:,} images (%)" for images in sets))]
+    for label, found in measured[~measured["setup"].str.startswith("frozen")].groupby("label", sort=False):
+        accuracies = [found[found["images"] == images]["test_accuracy"] for images in sets]
+        rows.append((label, *(percent(over_seeds(list(few))) if len(few) else "" for few in accuracies)))
+    return table(rows, left=1)
+
+
 def own_photos() -> str:
     """ResNet50 and the CNN from scratch on a folder of photographs."""
     rows = [("network", "initialized from", "side (pixels)", "training photos", "test photos")]
@@ -222,6 +338,22 @@ def start_from() -> str:
     return table(rows, left=1)
 
 
+def own_pictures_in_brief() -> str:
+    """Test accuracy with few pictures, by what the training starts from."""
+    rows = [("pictures", "training pictures", "network", "initialized from", "test accuracy (%)", "n")]
+    digits = read("start_from.json")
+    for row in digits["rows"]:
+        few = f"{digits['training_images_per_class']} a class" if row["epochs"] else "none"
+        over = over_seeds(row["test_accuracy"])
+        rows.append(("digits of other writers", few, "custom CNN", row["start"], percent(over), str(over["n"])))
+    for row in read("own_photos.json")["rows"]:
+        over = over_seeds([run["test_accuracy"] for run in row["runs"]])
+        start = "random initialization" if row["weights"] == "none" else "ImageNet conv1-conv4"
+        few = f"{row['runs'][0]['n_train']:,}"
+        rows.append(("ants and bees", few, row["network"], start, percent(over), str(over["n"])))
+    return table(rows, left=4)
+
+
 def ablation() -> str:
     """What each variant changes at the short budget."""
     result = read("cifar100_ablation.json")
@@ -240,29 +372,40 @@ TABLES = {
     for made in (
         headline,
         published,
+        settings,
         runs,
-        ablation,
+        provenance,
         baseline,
+        cifar100_in_brief,
         cifar100_recipes,
+        mnist_in_brief,
         custom_cnn_recipes,
-        speed.comparison,
-        speed.differences,
-        speed.exports,
-        reliability.faithfulness,
+        transfer_in_brief,
         transfer,
+        own_pictures_in_brief,
         own_photos,
         start_from,
+        ablation,
         speed.scaling,
         speed.epoch_account,
         speed.run_times,
         speed.peers,
         speed.step_times,
+        speed.comparison_in_brief,
+        speed.comparison,
+        speed.differences,
+        speed.exports,
         speed.answering,
         speed.start_up,
-        reliability.digit_reading,
+        speed.page,
+        reliability.confidence,
+        reliability.robustness_in_brief,
+        reliability.robustness,
         reliability.novelty,
         reliability.novelty_scores,
-        reliability.robustness,
+        reliability.digit_reading,
+        reliability.faithfulness_in_brief,
+        reliability.faithfulness,
         reliability.faults,
     )
 }
