@@ -7,7 +7,7 @@ RUN chown 1000:1000 /app
 USER 1000:1000
 ENV HOME=/tmp PIP_NO_CACHE_DIR=1
 COPY --chown=1000:1000 . .
-RUN make .venv/installed-dev
+RUN make .venv/installed-export .venv/installed-ui
 ENV PATH=/app/.venv/bin:$PATH
 VOLUME /app/output
 CMD ["make", "demo"]

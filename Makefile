@@ -5,15 +5,18 @@ DEMO := --output-dir output/demo
 
 .PHONY: demo ui test faults train report format clean
 
+# Three models on data that need no download, what they look at, and which is fast: 4 minutes on two cores.
 demo: .venv/installed-export
-	$(BIN)/python data_overview.py synthetic digits $(DEMO)
-	$(BIN)/python cifar100_cnn.py --dataset synthetic --epochs 5 --batch-size 64 $(DEMO)
+	$(BIN)/python cifar100_cnn.py --dataset synthetic --recipe sprint --epochs 4 --batch-size 64 $(DEMO)
 	$(BIN)/python mnist_classification.py --dataset digits --epochs 10 --batch-size 64 $(DEMO)
-	$(BIN)/python resnet50_transfer_learning.py --dataset digits --weights none $(DEMO)
-	$(BIN)/python export_model.py $(DEMO) || test $$? -eq 1  # a model trained for two epochs may lose too much in int8
-	$(BIN)/python model_comparison.py $(DEMO) --rounds 5
+	$(BIN)/python resnet50_transfer_learning.py --dataset digits --weights none --epochs 5 $(DEMO)
 	$(BIN)/python gradcam.py $(DEMO)
-	@echo "open the plots in output/demo/"
+	$(BIN)/python export_model.py output/demo/custom_cnn_model.h5 --format onnx
+	$(BIN)/python model_comparison.py --rounds 1 $(DEMO)
+	@echo "Trained: the models of the table. Open first, in output/demo/:"
+	@echo "  cifar100_gradcam.png          what the network looks at, right and wrong"
+	@echo "  custom_cnn_gradcam_all.png    which strokes make a digit"
+	@echo "  model_comparison.png          which model is fast, and in which runtime"
 
 # The page to try the models on: http://127.0.0.1:7860
 ui: .venv/installed-ui
