@@ -148,15 +148,21 @@ def cutmix(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator, *, 
     return mixed, (1 - pasted) * labels + pasted * labels[partner]
 
 
-def cutmix_schedule(epochs: int, probability: float):
-    """CutMix in all but the last ten of a number of epochs, or in the first half of fewer than twenty.
+def cutmix_epochs(epochs: int) -> int:
+    """Epochs with CutMix: all but the last ten of a number of epochs, or the first half of fewer than twenty.
 
     The last epochs see whole images, so that the batch statistics that are kept are theirs.
+    """
+    return epochs - min(WITHOUT_CUTMIX, epochs // 2)
+
+
+def cutmix_schedule(epochs: int, probability: float):
+    """CutMix of that probability in the epochs of cutmix_epochs().
 
     Returns:
         The function `mix` of pipeline.data.batches.Batches.
     """
-    end = epochs - min(WITHOUT_CUTMIX, epochs // 2)
+    end = cutmix_epochs(epochs)
 
     def mix(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator, epoch: int):
         if epoch >= end:
