@@ -83,6 +83,18 @@ class Config(RunConfig):
         False, "also test with flips and shifts of each image, chosen on validation images", recorded=False
     )
 
+    @property
+    def milestones(self) -> dict[str, int]:
+        """The epochs after which the images are of full size, and whole."""
+        found = {}
+        if self.recipe == "baseline" or self.start_from:
+            return found
+        if small_epochs(self):
+            found[f"{self.image_size * 3 // 4} → {self.image_size} pixels"] = small_epochs(self)
+        if self.cutmix:
+            found["CutMix ends"] = data.augment.cutmix_epochs(self.epochs)
+        return found
+
 
 def normalization(channels: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (channels,) float32 that pixels are normalized by; gray: the colors' means."""

@@ -5,7 +5,8 @@
 Looks in output/ and output/runs/*/, takes the runs on real data with a recipe's own settings (or with fine labels, or
 an ensemble of three), and writes output/<prefix>_results.json and <prefix>_time_to_accuracy.png. Seeds whose folder is
 gone stay in the file as they were. The default recipe's best seed on validation becomes the model in output/; so does
-that of CIFAR-100's recipe best, beside it, and ResNet50's run in output/runs/resnet50-pretrained-seed0/.
+that of CIFAR-100's recipe best, beside it, and ResNet50's run in output/runs/resnet50-pretrained-seed0/. The training
+curves and confusion matrices of the runs in output/ are drawn again from their histories and metrics.
 """
 
 import contextlib
@@ -18,11 +19,13 @@ import numpy as np
 
 import cifar100_cnn
 import mnist_classification
+import resnet50_transfer_learning
 from pipeline import atomic_io, data, evaluate, models, train
 from pipeline.config import RunConfig, flag, parse
 from pipeline.errors import UserError, exit_code
 
 CONFIGS = {"cifar100": cifar100_cnn.Config, "custom_cnn": mnist_classification.Config}
+PREFIXES = CONFIGS | {"cifar100-best": cifar100_cnn.Config, "resnet50": resnet50_transfer_learning.Config}
 SHIPPED = {"cifar100": ("fast", "best"), "custom_cnn": ("default",)}
 RESNET50 = Path("runs", "resnet50-pretrained-seed0", "resnet50_metrics.json")  # in the folder of results
 GOALS = {"cifar100": (0.75, "0.75: the original description,\non test images")}
@@ -191,6 +194,24 @@ def others_of(metrics: Path) -> list[Path]:
     return [file for file in found if file.exists() and file != metrics]
 
 
+def redraw(folder: Path) -> None:
+    """Draw the training curves and the confusion matrix of each run in a folder again, from its own files."""
+    import pandas as pd
+
+    for prefix, script in PREFIXES.items():
+        metrics, history = folder / f"{prefix}_metrics.json", folder / f"{prefix}_history.csv"
+        if not (metrics.exists() and history.exists()):
+            continue
+        with refuse_damaged(f"{metrics} or its history"):
+            run, rows = atomic_io.read_json(metrics), pd.read_csv(history).to_dict("records")
+            milestones = script(**run["config"]).milestones
+            curves, confusion = (folder / f"{prefix}_{name}.png" for name in ("training_curves", "confusion_matrix"))
+            evaluate.plots.training_curves(rows, run["test_accuracy"], milestones, run["title"], curves)
+            matrix = np.array(run["confusion_matrix"])
+            evaluate.plots.confusion_matrix(matrix, run["class_names"], run["title"], confusion)
+        print(f"{curves}, {confusion}")
+
+
 def main(argv: list[str] | None = None) -> int:
     """One results file per script that has runs."""
     folder = Path(parse(Config, argv, about=__doc__).output_dir)
@@ -216,6 +237,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{prefix} {label}: test accuracy {over['mean']:.4f}{deviation}, n = {over['n']}")
     if (folder / RESNET50).exists() and copy_run(folder / RESNET50, folder):
         print(f"{folder}: now holds the run of {(folder / RESNET50).parent}")
+    redraw(folder)
     if empty:
         raise UserError(f"no finished run of a recipe in {folder} or {folder / 'runs'}; run {cifar100_cnn.__name__}.py")
     return 0

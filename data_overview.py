@@ -70,9 +70,8 @@ def draw(dataset: data.datasets.Dataset, script, path: Path) -> None:
     if dataset.fine_train is not None:
         fine = len(np.unique(dataset.fine_train))
         which = f"{chosen.size // fine} training images of each of the {fine} fine classes"
-    title = f"{height}×{width} pixels, {colors}; samples: the first {which}; "
-    title += which_validation
-    evaluate.plots.data_overview(dataset.x_train[chosen], dataset.class_names, counts, dataset.title, title, path)
+    provenance = f"{height}×{width} pixels, {colors}; samples: the first {which}; {which_validation}"
+    evaluate.plots.data_overview(dataset.x_train[chosen], dataset.class_names, counts, dataset.title, provenance, path)
     print(f"{path}: {', '.join(f'{len(y):,} {part}' for part, y in labels.items())} images")
 
 

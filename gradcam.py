@@ -11,7 +11,8 @@ The other one is by default "aggregate": the weighted mean of Grad-CAM and expec
 Writes beside the model <prefix>_gradcam.png, a page of eight test images (of the most confused classes the first that
 the model gets right, and the first that it takes for the other), and <prefix>_gradcam_all.png, a sheet of the first
 right and the first wrong one of every class; of your own pictures <prefix>_photos_gradcam.png. Another explanation of
-test images than the default one goes to demo/ there. benchmarks/faithfulness.py tests the methods.
+test images than the default one goes to demo/ there. Of all models together gradcam_overview.png, six images.
+benchmarks/faithfulness.py tests the methods.
 """
 
 import sys
@@ -22,10 +23,12 @@ import numpy as np
 
 from pipeline import data, evaluate, explain, models
 from pipeline.config import flag, parse
+from pipeline.console import percent
 from pipeline.errors import UserError, exit_code
 from pipeline.explain import explainer
 
 PAGE = 8  # examples on the page
+OVERVIEW = 6  # examples of all data sets together
 
 
 @dataclass(frozen=True)
@@ -231,6 +234,35 @@ def draw_sheet(explained: Explained, dataset, probabilities: np.ndarray, title: 
     explain.plots.sheet(groups, rows, f"{explained.heads[-1]}: {explained.what}", title, plot)
 
 
+def draw_overview(paths: list[Path], config: Config, plot: Path) -> None:
+    """Large examples of a model of each data set: of the most confused classes the first image that is right."""
+    by_data = {}
+    for path in paths:
+        by_data.setdefault(models.saved_model.metadata(path)["dataset"], path)
+    examples, titles, fractions = [], [], []
+    for name, path in by_data.items():
+        explained = Explained(path, config)
+        dataset = data.datasets.load(name, config.data_dir, explained.model.input_shape[1:])
+        probabilities = models.probabilities.on_test_images(explained.saved, dataset)
+        predicted, names = probabilities.argmax(axis=1), explained.names
+        chosen = confused_examples(dataset.y_test, predicted, len(names))[::2][: OVERVIEW // len(by_data)]
+        images = dataset.x_test[chosen]
+        maps = explained.main_maps(images, predicted[chosen])[explained.methods[-1]]
+        titles.append(explained.about["title"])
+        for image, index, heat in zip(images, chosen, maps, strict=True):
+            answer = f"{names[predicted[index]]}, {percent(probabilities[index].max(), 0)}"
+            truth = fine_class(dataset, index) or names[dataset.y_test[index]]
+            examples.append((image, answer, f"image: {truth}", heat))
+            fractions.append(len(explain.verdict.half_of_the_evidence(heat)) / heat.size)
+    if not examples:
+        return
+    extent = percent(float(np.mean(fractions)), 0)
+    finding = f"What the models answer, and why: half of the evidence lies on {extent} of the image"
+    which = f"{explained.heads[-1]}; of the most confused classes the first test image that is right"
+    explain.plots.overview(examples, finding, f"{which}; {'; '.join(titles)}", plot)
+    print(plot)
+
+
 def explain_pictures(path: Path, config: Config) -> int:
     """The same for a user's own pictures; returns how many could not be read."""
     explained, images, files, failed = Explained(path, config), [], [], 0
@@ -276,6 +308,8 @@ def main(argv: list[str] | None = None) -> int:
             failed.append(error)
     if len(failed) == len(paths):
         raise failed[0]
+    if not config.model and folder_for(paths[0], config) == folder:
+        draw_overview(paths, config, folder / "gradcam_overview.png")
     for error in failed:
         print(f"error: {error}", file=sys.stderr)
     return 1 if failed else 0

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pipeline import atomic_io
+from pipeline.console import percent
 from pipeline.errors import UserError
 from pipeline.evaluate.metrics import over_seeds, single_run_band
 from pipeline.style import BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE, SMALL, heading, save
@@ -116,54 +117,82 @@ def write(path: Path, rows: list[dict], about: dict, title: str) -> None:
 
 
 def plot(rows: list[dict], result: dict, title: str, path: Path) -> None:
-    """Differences to the reference in percentage points, sorted, over the band of runs without effect.
-
-    A line joins the runs of a variant that has several.
+    """Differences to the reference in percentage points with 95 % intervals, sorted, over the band of seed noise.
 
     Args:
         result: what summary() returns for the rows.
     """
     reference, variants = result["reference"], result["variants"]
-    points = {}
+    runs = {}
     for row in rows:
-        points.setdefault(row["variant"], []).append(max(100 * row["difference"], LOWEST))
-    figure = Figure(figsize=(9, 2.6 + 0.3 * len(variants)), layout="constrained")
-    heading(figure, "What each variant changes after a short training", title)
+        runs.setdefault(row["variant"], []).append(100 * row["difference"])
+    figure = Figure(figsize=(9, 2.4 + 0.3 * len(variants)), layout="constrained")
+    seeds = f"; seed noise: from {reference['n']} seeds of the reference" if reference["band"] else ""
+    heading(figure, finding(result), f"{title}{seeds}")
     axes = figure.subplots()
     for place, variant in zip(range(len(variants), 0, -1), variants, strict=True):
-        _variant(axes, place, variant, points[variant["variant"]])
-    axes.plot(points[REFERENCE], [0] * reference["n"], "|", color=BLACK, markersize=12, markeredgewidth=2)
+        _variant(axes, place, variant, 100 * half_interval(reference, variant["n"]))
+    axes.plot(runs[REFERENCE], [0] * reference["n"], "|", color=BLACK, markersize=12, markeredgewidth=2)
     _time(axes, 0, "1.0")
     axes.annotate("training\ntime (×)", (1.06, 1), xycoords="axes fraction", va="bottom", ha="right")
     if reference["band"]:
-        _band(axes, 100 * reference["band"], reference["n"])
+        _band(axes, 100 * reference["band"])
     axes.axvline(0, color=GREY, lw=1)
     for color, marker, label in KINDS.values():
         axes.plot([], [], marker, color=color, markersize=8, label=label)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    axes.legend(loc="lower right", fontsize=SMALL)
     names = [f"reference ({reference['n']} seeds)", *reversed([variant["variant"] for variant in variants])]
     axes.set_yticks(range(len(names)), names)
-    drawn = [value for own in points.values() for value in own]
-    axes.set(ylim=(-0.7, len(variants) + 0.7), xlim=(min(drawn) - 1, max(drawn) + 1.4))  # room for the numbers
-    axes.set_xlabel(f"difference to the reference's validation accuracy of {reference['mean']:.1%} (percentage points)")
+    shown = [max(100 * variant["difference"], LOWEST) for variant in variants] + runs[REFERENCE]
+    reach = 100 * half_interval(reference, 1) + 1.6  # room for intervals and numbers
+    axes.set(ylim=(-0.7, len(variants) + 0.7), xlim=(min(shown) - reach, max(shown) + reach))
+    accuracy = percent(reference["mean"])
+    axes.set_xlabel(f"difference to the reference's validation accuracy of {accuracy} (percentage points)")
     axes.grid(True, axis="x")
     axes.tick_params(axis="y", length=0)
     save(figure, path)
 
 
-def _variant(axes, place: int, variant: dict, points: list[float]) -> None:
-    """Draw one variant: its mean difference, its runs, and its time over the reference's."""
+def finding(result: dict) -> str:
+    """The variant that helps most, and how many are no better or worse than another seed, in words."""
+    variants, band = result["variants"], result["reference"]["band"]
+    if not variants:
+        return "The reference alone"
+    best = variants[0]
+    text = f"{best['variant']}: {signed(100 * best['difference'])} points, the best of {len(variants)} variants"
+    if band:
+        within = sum(abs(variant["difference"]) <= band for variant in variants)
+        text += f"; {within} of them stay within seed noise"
+    return text[0].upper() + text[1:]
+
+
+def half_interval(reference: dict, n: int) -> float:
+    """Half the width of the 95 % interval of a difference between the means of n runs and of the reference's runs.
+
+    The variance is the reference's, whose band is that of a single run; 0 where the reference has one seed.
+    """
+    if not reference["band"]:
+        return 0.0
+    return reference["band"] * np.sqrt((1 / n + 1 / reference["n"]) / (1 + 1 / reference["n"]))
+
+
+def signed(points: float) -> str:
+    """Percentage points with their sign: "+5.2", "−1.4"."""
+    return f"{round(points, 1) + 0.0:+.1f}".replace("-", "−")
+
+
+def _variant(axes, place: int, variant: dict, interval: float) -> None:
+    """Draw one variant: its mean difference, the 95 % interval of that, and its time over the reference's."""
     color, marker, _ = KINDS[variant["kind"]]
     difference = 100 * variant["difference"]
-    shown = max(difference, LOWEST)
-    below = shown > difference
-    axes.plot([min(points), max(points)], [place, place], color=color, lw=1.5)
-    axes.plot(shown, place, "<" if below else marker, color=color, markersize=8)
-    end, offset, align = (min(points), -8, "right")
-    if difference >= 0 or below:
-        end, offset, align = (max(points), 8, "left")
-    number = f"{round(difference, 1) + 0.0:+.1f}".replace("-", "−")
-    axes.annotate(number, (end, place), xytext=(offset, 0), textcoords="offset points", va="center", ha=align)
+    shown, side = max(difference, LOWEST), 1 if difference >= 0 else -1
+    if shown > difference:
+        axes.plot(shown, place, "<", color=color, markersize=8)
+        interval, side = 0.0, 1
+    else:
+        axes.errorbar(shown, place, xerr=interval, fmt=marker, color=color, markersize=8, lw=1.3, capsize=2)
+    near = {"xytext": (8 * side, 0), "textcoords": "offset points", "va": "center"}
+    axes.annotate(signed(difference), (shown + side * interval, place), ha="left" if side > 0 else "right", **near)
     if variant["relative_time"] is not None:
         _time(axes, place, f"{variant['relative_time']:.1f}")
 
@@ -172,10 +201,10 @@ def _time(axes, place: int, text: str) -> None:
     axes.annotate(text, (1.06, place), xycoords=("axes fraction", "data"), va="center", ha="right")
 
 
-def _band(axes, width: float, seeds: int) -> None:
+def _band(axes, width: float) -> None:
     axes.axvspan(-width, width, color=LIGHT, lw=0, zorder=0)
     axes.annotate(
-        f"where 95 % of single runs without effect fall\n(± {width:.1f} points, from {seeds} seeds)",
+        f"seed noise, 95 %\n(± {width:.1f} points)",
         (0, 1),
         xycoords=("data", "axes fraction"),
         xytext=(0, 3),

@@ -1,28 +1,49 @@
 """Plot of the transfer experiment: test accuracy against the number of training images."""
 
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from sklearn.isotonic import isotonic_regression
 
 from experiments.transfer_setups import CONV4, CONV5, CUSTOM, PRETRAINED, RANDOM
-from pipeline.console import clock
-from pipeline.style import BLACK, BLUE, GREEN, GREY, LIMITS, NAVY, ORANGE, SKY, SMALL, accuracy_axis, heading, save
+from pipeline.console import duration, percent
+from pipeline.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    LIMITS,
+    NAVY,
+    ORANGE,
+    SKY,
+    SMALL,
+    accuracy_axis,
+    heading,
+    margins,
+    save,
+    spread,
+)
 from pipeline.system import lacks_bfloat16
 
-# Color, marker and line style of each series (setup, size), so that none is known by its color alone.
-STYLES = {
-    (RANDOM, 32): (ORANGE, "s", "--"),
-    (PRETRAINED, 32): (BLUE, "o", "-"),
-    (CONV4, 32): (SKY, "^", "-."),
-    (CONV4, 64): (NAVY, "v", "-."),
-    (CONV5, 32): (GREY, "x", ":"),
-    (CONV5, 64): (GREY, "+", ":"),
-    (CUSTOM, 28): (GREEN, "D", "-"),
+# Panel -> color, marker and line style of each of its series (setup, size), so that none is known by its color alone.
+PANELS = {
+    "all layers trained": {
+        (CUSTOM, 28): (GREEN, "D", "-"),
+        (PRETRAINED, 32): (BLUE, "o", "-"),
+        (RANDOM, 32): (ORANGE, "s", "--"),
+    },
+    "a head on frozen features, and controls": {
+        (CONV4, 64): (NAVY, "v", "-."),
+        (CONV4, 32): (SKY, "^", "-."),
+        (CONV5, 64): (GREY, "+", ":"),
+        (CONV5, 32): (GREY, "x", ":"),
+    },
 }
-GAP = 30  # points between two labels
+STYLES = {series: style for panel in PANELS.values() for series, style in panel.items()}
+GAP = 46  # points between two labels
+LABELS, COLUMNS = 1.95, 24  # inches beside a panel for its labels, and letters in one of their lines
 
 
 def draw(table: pd.DataFrame, data: str, path: Path) -> None:
@@ -34,26 +55,50 @@ def draw(table: pd.DataFrame, data: str, path: Path) -> None:
         data: name of the data set.
         path: .png to write.
     """
-    figure = Figure(figsize=(12, 7))
     subsets = table.groupby(["setup", "size", "images"]).size().max()
-    bars = f"; bars: from the worst to the best of {subsets} subsets" if subsets > 1 else ""
+    bars = f"bars: worst to best of {subsets} subsets; " if subsets > 1 else ""
     machines = sorted({f"{row.processor}, cores: {row.cores}" for row in table.itertuples()})
     weights = sorted(set(table["weights"]) - {"none"})
-    heading(
-        figure,
-        f"What ImageNet weights bring on {data}: test accuracy against training images{bars}",
-        f"weights: {', '.join(weights)}; m:ss: training on all images ({' / '.join(machines)})",
-    )
-    axes = figure.add_axes((0.07, 0.09, 0.6, 0.78))  # fixed: the labels beside it are placed by its measures
+    provenance = f"{data}; {bars}accuracy and time: of training on all images; weights: {', '.join(weights)}; "
+    provenance += " / ".join(machines)
+    wide, tall = 11.4, 5.4
+    top, bottom = margins(finding(table), provenance, wide)
+    figure = Figure(figsize=(wide, tall))
+    heading(figure, finding(table), provenance)
+    left, below = 0.75, bottom + 0.55  # inches; fixed, as the labels are placed by the axes' measures
+    gap = 0.45  # for the ticks of the next panel
+    each = (wide - left - (len(PANELS) - 1) * gap) / len(PANELS) - LABELS
     groups = dict(list(table.groupby(["setup", "size"])))
-    series = [name for name in STYLES if name in groups]
+    for place, (name, styles) in enumerate(PANELS.items()):
+        start = left + place * (each + LABELS + gap)
+        axes = figure.add_axes((start / wide, below / tall, each / wide, 1 - (top + below + 0.3) / tall))
+        _panel(axes, table, {series: groups[series] for series in styles if series in groups})
+        axes.set_title(name, loc="left")
+        if place == 0:
+            axes.set_ylabel("test accuracy (logit scale)")
+    save(figure, path)
+
+
+def finding(table: pd.DataFrame) -> str:
+    """What the networks that are trained as a whole reach with the fewest images, and which one is best throughout."""
+    mean = table.groupby(["setup", "images"])["test_accuracy"].mean().unstack(0)
+    fewest = mean.iloc[0]
+    names = {CUSTOM: "the custom CNN", PRETRAINED: "ResNet50 with ImageNet weights", RANDOM: "without"}
+    reached = [f"{name} {percent(fewest[setup])}" for setup, name in names.items() if setup in mean]
+    text = f"{mean.index[0]:,} training images: {', '.join(reached)}"
+    if {CUSTOM, PRETRAINED} <= set(mean) and (mean[CUSTOM] > mean[PRETRAINED]).all():
+        text = f"The custom CNN beats ResNet50 at every number of training images; with {text}"
+    return text
+
+
+def _panel(axes, table: pd.DataFrame, groups: dict) -> None:
+    """Lines of some series, with the axes that all panels have in common."""
     ends = []
-    for place, name in enumerate(series):
-        aside = 1.035 ** (place - (len(series) - 1) / 2)  # side by side, so that no bar hides another
-        ends.append(_line(axes, groups[name], STYLES[name], aside))
+    for place, (series, rows) in enumerate(groups.items()):
+        aside = 1.035 ** (place - (len(groups) - 1) / 2)  # side by side, so that no bar hides another
+        ends.append(_line(axes, rows, STYLES[series], aside))
     _axes(axes, table)
     _label(axes, ends)
-    save(figure, path)
 
 
 def _line(axes, rows: pd.DataFrame, style: tuple[str, str, str], aside: float) -> tuple[float, float, str, str]:
@@ -66,19 +111,16 @@ def _line(axes, rows: pd.DataFrame, style: tuple[str, str, str], aside: float) -
         x, mean, [mean - low, high - mean], color=color, marker=marker, ls=line, ms=6, lw=1.6, capsize=3, mew=1.5
     )
     last = rows[rows["images"] == rows["images"].max()]
-    label = f"{rows['label'].iloc[0]}\n{last['test_accuracy'].mean():.4f}, {clock(last['training_seconds'].mean())}"
+    took = duration(last["training_seconds"].mean())
+    label = f"{fill(rows['label'].iloc[0], COLUMNS)}\n{percent(last['test_accuracy'].mean(), 2)}, {took}"
     if all(lacks_bfloat16(row) for row in last.to_dict("records")):
-        label += " without bfloat16"
+        label += "\nwithout bfloat16"
     return x[-1], mean.iloc[-1], label, color
 
 
 def _axes(axes, table: pd.DataFrame) -> None:
     images = sorted(table["images"].unique())
-    axes.set(
-        xscale="log",
-        xlabel="training images (at the right: all but those held out for validation)",
-        ylabel="test accuracy",
-    )
+    axes.set(xscale="log", xlabel="training images")
     axes.set_xlim(images[0] / 1.4, images[-1] * 1.3)
     accuracy_axis(axes, table["test_accuracy"].clip(*LIMITS))
     axes.set_xticks(images, [f"{n:,}" for n in images])
@@ -90,13 +132,8 @@ def _axes(axes, table: pd.DataFrame) -> None:
 def _label(axes, ends: list[tuple[float, float, str, str]]) -> None:
     """Write each series' label beside its last point, moved apart where labels would overlap."""
     point = axes.figure.dpi / 72
-    heights = [axes.transData.transform((x, y))[1] / point for x, y, *_ in ends]
-    order = np.argsort(heights)
-    wanted = np.array(heights)[order]
-    steps = GAP * np.arange(len(order))
-    places = isotonic_regression(wanted - steps) + steps  # the nearest ones that are GAP apart
-    for index, place, height in zip(order, places, wanted, strict=True):
-        x, y, text, color = ends[index]
+    heights = np.array([axes.transData.transform((x, y))[1] / point for x, y, *_ in ends])
+    for (x, y, text, color), height, place in zip(ends, heights, spread(heights, GAP), strict=True):
         to_the_edge = (axes.bbox.x1 - axes.transData.transform((x, y))[0]) / point
         axes.annotate(
             text,

@@ -123,6 +123,11 @@ class RunConfig:
     dry_run: bool = flag(False, "a few batches through the whole path, to see that it works")
     resume: bool = flag(False, "go on where an interrupted run stopped", recorded=False)
 
+    @property
+    def milestones(self) -> dict[str, int]:
+        """What changes in the course of a run -> the epoch after which it does, for the training curves."""
+        return {}
+
 
 _SHARED_HELP = {field.name: field.metadata["help"] for field in dataclasses.fields(RunConfig) if field.init}
 

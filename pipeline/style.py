@@ -9,7 +9,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 
 from pipeline.atomic_io import replacing
@@ -25,10 +25,11 @@ SERIES = (
     ("o", "s", "^", "D", "v", "P", "X", "*"),
     ("-", "--", ":", "-.", (0, (8, 2, 1, 2, 1, 2))),
 )
-TITLE, TEXT, SMALL = 12, 10, 9  # points
+TITLE, TEXT, SMALL = 13, 10, 9  # points
 TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)  # of accuracies on a logit axis
 LIMITS = (0.02, 0.9995)  # of an accuracy axis; what lies beyond is drawn at its end
-DARK = 70  # percent of seaborn's Blues above which white text is easier to read than black
+DARK = 0.179  # luminance below which white text contrasts more than black (WCAG 2.2)
+EDGE = 0.1  # inches between a figure's edge and its title or footer
 
 matplotlib.rcParams.update(
     {
@@ -49,15 +50,55 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, dpi=120, bbox_inches="tight", facecolor="white")
 
 
-def heading(figure, what: str, title: str, **place) -> None:
-    """Title of a figure or a part of one, wrapped to its width; `place` is of Matplotlib's suptitle()."""
-    figure.suptitle("\n".join(title_lines(what, title, figure.bbox.width / figure.dpi)), fontsize=TITLE, **place)
+def heading(figure, finding: str, provenance: str) -> None:
+    """Title and footer of a figure, wrapped to its width: what it shows, and small what it was made on."""
+    width, height = figure.get_size_inches()
+    place = {"x": EDGE / width, "ha": "left"}
+    top, bottom = {}, {}
+    if figure.get_layout_engine() is None:  # else the layout places them, and the axes between them
+        top, bottom = {"y": 1 - EDGE / height}, {"y": EDGE / 2 / height}
+    title = "\n".join(title_lines(finding, width))
+    footer = "\n".join(footer_lines(provenance, width))
+    figure.suptitle(title, fontsize=TITLE, weight="bold", **place, **top)
+    figure.supxlabel(footer, fontsize=SMALL, color=GREY, **place, **bottom)
 
 
-def title_lines(what: str, title: str, inches: float) -> list[str]:
-    """Lines of a title that fit a width: what a plot shows, and below it what it was made on."""
-    columns = int(11 * inches)  # a letter of a title is about a twelfth of an inch wide
-    return [line for text in (what, title) for line in balanced(text, columns)]
+def title_lines(finding: str, inches: float) -> list[str]:
+    """Lines of a title that fit a width; one that is too long is broken after a semicolon first."""
+    columns = int(9 * inches)  # letters of a title: a little more than nine an inch
+    if len(finding) <= columns:
+        return [finding]
+    clauses = finding.replace("; ", ";\n").splitlines()
+    return [line for clause in clauses for line in balanced(clause, columns)]
+
+
+def footer_lines(provenance: str, inches: float) -> list[str]:
+    """Lines of a footer that fit a width."""
+    return textwrap.wrap(provenance, int(14 * inches))
+
+
+def margins(finding: str, provenance: str, inches: float) -> tuple[float, float]:
+    """Inches that heading() needs at the top and at the bottom of a figure of a width."""
+    lines, small = title_lines(finding, inches), footer_lines(provenance, inches)
+    return 2 * EDGE + 0.23 * len(lines), EDGE + 0.16 * len(small)
+
+
+def spread(wanted: np.ndarray, gap: float) -> np.ndarray:
+    """Places (n,) of labels: the nearest to the wanted ones (n,) that are at least `gap` apart."""
+    from sklearn.isotonic import isotonic_regression  # slow to import, and only this needs it
+
+    order = np.argsort(wanted, kind="stable")
+    steps = gap * np.arange(len(order))
+    places = np.empty(len(order))
+    places[order] = isotonic_regression(np.asarray(wanted, float)[order] - steps) + steps
+    return places
+
+
+def text_color(background) -> str:
+    """Black or white, whichever contrasts more with a color (relative luminance of WCAG 2.2)."""
+    value = np.asarray(to_rgb(background))
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return "white" if linear @ [0.2126, 0.7152, 0.0722] < DARK else BLACK
 
 
 def balanced(text: str, columns: int) -> list[str]:
@@ -89,11 +130,11 @@ def accuracy_axis(axes, accuracies) -> None:
     axes.yaxis.set_minor_formatter("")
 
 
-def percent_heatmap(axes, percent: np.ndarray, cells: list[list[str]] | None, label: str, **options) -> None:
+def percent_heatmap(axes, percentages: np.ndarray, cells: list[list[str]] | None, label: str, **options) -> None:
     """Annotated heat map of percentages.
 
     Args:
-        percent: (rows, columns) in [0, 100].
+        percentages: (rows, columns) in [0, 100].
         cells: text of each cell; None: without text.
         label: of the color bar.
         options: of seaborn.heatmap().
@@ -101,7 +142,7 @@ def percent_heatmap(axes, percent: np.ndarray, cells: list[list[str]] | None, la
     import seaborn  # slow to import, and only this needs it
 
     seaborn.heatmap(
-        percent,
+        percentages,
         ax=axes,
         annot=None if cells is None else np.array(cells),
         fmt="",
@@ -111,6 +152,7 @@ def percent_heatmap(axes, percent: np.ndarray, cells: list[list[str]] | None, la
         **{"norm": Normalize(0, 100), **options},
     )
     if cells is not None:
-        for text, value in zip(axes.texts, percent.flat, strict=True):
-            text.set_color("white" if value > DARK else BLACK)
+        mesh = axes.collections[0]
+        for text, value in zip(axes.texts, percentages.flat, strict=True):
+            text.set_color(text_color(mesh.to_rgba(value)[:3]))
     axes.tick_params(axis="y", rotation=0)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from pipeline.console import percent
 from pipeline.style import BLUE, GREY, SMALL, heading, save
 
 
@@ -26,5 +27,6 @@ def draw(groups: list[dict], title: str, path: Path) -> None:
     axes.set_yticks(range(len(groups)), [group["label"] for group in groups])
     axes.set(xlabel="validation accuracy", ylim=(len(groups) - 0.4, -0.6))
     axes.grid(axis="x")
-    heading(figure, "Validation accuracy over settings and seeds", title)
+    best = groups[0]
+    heading(figure, f"{best['label']} is best on validation: {percent(best['mean'])}", title)
     save(figure, path)

@@ -20,9 +20,10 @@ from experiments import ablation_table, transfer_plot, transfer_setups, variants
 from pipeline import style
 from pipeline.data import cifar100_labels, toy
 from pipeline.deploy import comparison_plot
-from pipeline.evaluate import plots
+from pipeline.evaluate import plots, robustness_plot
 from pipeline.explain import plots as explain_plots
 from pipeline.explain.faithfulness import CONTROLS, REMOVALS
+from pipeline.models import network_plot
 from plan import sweep_plot
 
 NOWHERE = Path("nowhere.png")
@@ -43,7 +44,9 @@ def history():
             "accuracy": 1 - 1 / n,
             "val_loss": 2 / n,
             "val_accuracy": 1 - 2 / (n + 2),
+            "cross_entropy": 1.1 / n,
             "val_cross_entropy": 1.5 / n,
+            "seconds": 60.0,
             "learning_rate": 0.1**n,
             "phase": "head" if n < 4 else "tail",
         }
@@ -109,9 +112,34 @@ def example(maps):
 
 
 HEAT = [np.zeros((32, 32)), np.full((32, 32), 0.5)]
-RUN = {"curve": [[1.0, 0.5], [9.0, 0.8]], **MACHINE}
+RUN = {"curve": [[1.0, 0.5], [9.0, 0.8]], "test_accuracy": 0.81, "wall_seconds": 12.0, **MACHINE}
+
+
+def robustness():
+    kinds = [{"kind": kind, "accuracy": [0.9, 0.8, 0.7, 0.5, 0.3]} for kind in ("Gaussian noise", "motion blur")]
+    everyday = [{"kind": "rotation by 12°", "accuracy": 0.9}]
+    worst = {"kind": "motion blur", "accuracy": 0.3}
+    entry = {"clean": {"accuracy": 0.95}, "mean": {"accuracy": 0.6}, "worst": worst, "kinds": kinds, "images": 100}
+    entry |= {"everyday": everyday}
+    names = (("CNN from scratch", "CIFAR-100"), ("deeper CNN", "CIFAR-100"), ("custom CNN", "MNIST"))
+    return [{**entry, "network": network, "dataset": dataset} for network, dataset in names]
+
+
+def network():
+    """As many blocks as ResNet50 has stages, and as many lines."""
+    lines = ["13 × 1×1, 2048 filters", "6 × 3×3, 512 filters", "6 × 1×1, 1024 filters", "max pooling", "6 × shortcut"]
+    names = ["image", "input", *(f"conv{number}" for number in range(1, 6)), "classifier"]
+    sides = (32, 32, 16, 8, 4, 2, 1)
+    shapes = [*((side, side, 2048 // side) for side in sides), (20,)]
+    return [
+        [network_plot.Block(name, shape, lines, 1234567, 98765432) for name, shape in zip(names, shapes, strict=True)]
+    ]
+
+
 DRAWINGS = {
-    "training curves": lambda path: plots.training_curves(history(), TITLE, path),
+    "training curves": lambda path: plots.training_curves(
+        history(), 0.81, {"24 → 32 pixels": 2, "CutMix ends": 4}, TITLE, path
+    ),
     "confusion matrix": lambda path: plots.confusion_matrix(np.diag(range(10, 20)), CLASSES, TITLE, path),
     "large confusion matrix": lambda path: plots.confusion_matrix(np.diag(range(100)), HUNDRED, TITLE, path),
     "examples": lambda path: plots.examples(
@@ -145,6 +173,11 @@ DRAWINGS = {
     "page of heat maps": lambda path: explain_plots.page(
         ["grad-cam", "expected-gradients"], [example(2 * HEAT[:1]), example(2 * HEAT[1:])], "Evidence", TITLE, path
     ),
+    "overview of heat maps": lambda path: explain_plots.overview(
+        [(IMAGES[0], "household electrical devices, 100 %", "image: lawn mower", HEAT[1])] * 6, TITLE, TITLE, path
+    ),
+    "network": lambda path: network_plot.draw_blocks(network(), TITLE, path),
+    "robustness": lambda path: robustness_plot.draw(robustness(), path),
     "faithfulness": lambda path: explain_plots.faithfulness(faithfulness(), TITLE, path),
     "comparison": lambda path: comparison_plot.draw(comparison(), path),
     "transfer": lambda path: transfer_plot.draw(transfer(), "MNIST", path),
@@ -152,6 +185,7 @@ DRAWINGS = {
     "ablation": lambda path: ablation_table.plot(ablation(), ablation_table.summary(ablation()), TITLE, path),
 }
 MODULES = (plots, explain_plots, comparison_plot, transfer_plot, ablation_table, sweep_plot)
+MODULES += (network_plot, robustness_plot)
 
 
 @pytest.fixture
@@ -178,6 +212,31 @@ def test_text_can_be_read_at_half_size_and_in_grey_and_the_title_is_inside(drawn
         assert part.bbox.x0 <= box.x0 and box.x1 <= part.bbox.x1
         below = [axes.get_tightbbox().y1 for axes in part.axes if axes.get_tightbbox()]
         assert box.y0 >= max(below) - 1, "nothing reaches into the title"
+    footer = next(text for text in figure.texts if text.get_text() == figure.get_supxlabel()).get_window_extent()
+    assert figure.bbox.x0 <= footer.x0 and footer.x1 <= figure.bbox.x1
+    above = [axes.get_tightbbox().y0 for axes in figure.axes if axes.get_tightbbox()]
+    assert footer.y1 <= min(above) + 1, "nor into the footer"
+
+
+def boxes_of(texts):
+    return {text.get_text(): text.get_window_extent() for text in texts if text.get_text().strip()}
+
+
+def overlapping(texts):
+    boxes = [text.get_window_extent() for text in texts if text.get_text().strip()]
+    return [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+
+
+@pytest.mark.parametrize("name", ["network", "overview of heat maps", "comparison", "transfer", "ablation"])
+def test_no_label_lies_on_another_or_beyond_the_figure(drawn, name):
+    DRAWINGS[name](NOWHERE)
+    (figure,) = drawn
+    FigureCanvasAgg(figure).draw()
+    texts = [text for axes in figure.axes for text in (*axes.texts, axes.title)] + figure.texts
+    assert not overlapping(texts)
+    assert all(figure.bbox.x0 <= text.get_window_extent().x0 for text in texts if text.get_text())
+    # What is drawn beyond the right edge is still saved, but the columns of numbers may not be far from it.
+    assert all(text.get_window_extent().x1 <= 1.05 * figure.bbox.x1 for text in texts if text.get_text())
 
 
 @pytest.mark.parametrize(
@@ -198,8 +257,9 @@ def test_the_classes_of_a_confusion_matrix_stand_apart(drawn, names):
 def test_a_title_is_broken_into_lines_of_like_length():
     assert style.balanced("one two three four five", 20) == ["one two three", "four five"]
     assert style.balanced("one two", 20) == ["one two"]
-    lines = style.title_lines("What it shows", TITLE, 6)
-    assert lines[0] == "What it shows" and " ".join(lines[1:]) == TITLE and len(lines) == 3
+    assert style.title_lines("One finding; another", 6) == ["One finding; another"]
+    lines = style.title_lines(f"One finding; {TITLE}", 6)
+    assert lines[0] == "One finding;" and " ".join(lines[1:]) == TITLE and len(lines) == 3
 
 
 def test_cells_have_the_text_color_that_contrasts_more():
@@ -218,34 +278,89 @@ def test_cells_have_the_text_color_that_contrasts_more():
         assert (light + 0.05) / (dark + 0.05) >= 4.1
 
 
-def test_the_validation_curve_is_plain_cross_entropy_where_the_history_has_it(drawn):
-    """The training loss function with label smoothing cannot stand beside a test loss."""
+def test_both_losses_are_plain_cross_entropy_where_the_history_has_both(drawn):
+    """The training loss function with label smoothing cannot stand beside a test loss, nor beside a plain one."""
     rows = history()
-    plots.training_curves(rows, TITLE, NOWHERE)
+    plots.training_curves(rows, 0.8, {}, TITLE, NOWHERE)
     for row in rows:
-        del row["val_cross_entropy"]
-    plots.training_curves(rows, TITLE, NOWHERE)
-    for figure, factor, says in zip(drawn, (1.5, 2), ("plain cross-entropy", "training loss function"), strict=True):
+        del row["cross_entropy"]
+    plots.training_curves(rows, 0.8, {}, TITLE, NOWHERE)
+    expected = ((1.1, 1.5, "cross-entropy"), (1, 2, "training loss function"))
+    for figure, (own, others, says) in zip(drawn, expected, strict=True):
         training, validation, *_ = figure.axes[0].lines
-        np.testing.assert_allclose(training.get_ydata(), 1 / np.arange(1, 6))
-        np.testing.assert_allclose(validation.get_ydata(), factor / np.arange(1, 6))
-        assert says in validation.get_label() and "label smoothing" in training.get_label()
+        np.testing.assert_allclose(training.get_ydata(), own / np.arange(1, 6))
+        np.testing.assert_allclose(validation.get_ydata(), others / np.arange(1, 6))
+        assert figure.axes[0].get_ylabel().startswith(says)
 
 
-def test_no_recipe_is_left_out_of_time_to_accuracy_and_no_two_look_alike(drawn):
-    plots.time_to_accuracy({f"recipe {n}": [RUN] for n in range(12)}, "MNIST", NOWHERE)
-    handles, labels = drawn[0].axes[0].get_legend_handles_labels()
-    assert labels == [*(f"recipe {n}, n = 1" for n in range(12)), "hollow: without bfloat16"]
-    assert len({(handle.get_color(), handle.get_marker()) for handle in handles[:12]}) == 12
+def test_training_curves_mark_what_changes_and_name_the_test_accuracy(drawn):
+    plots.training_curves(history(), 0.815, {"24 → 32 pixels": 2}, TITLE, NOWHERE)
+    (figure,) = drawn
+    assert "81.5\N{NO-BREAK SPACE}%" in figure.get_suptitle() and "5 min" in figure.get_suptitle()
+    for axes in figure.axes:
+        marked = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"]
+        assert sorted(marked) == [2.5, 3.5], "full size after epoch 2, and another phase after epoch 3"
+    assert {text.get_text() for text in figure.axes[0].texts} == {"24 → 32 pixels", "tail"}
 
 
-def test_a_run_without_bfloat16_is_marked_where_it_ends(drawn):
-    runs = [RUN | {"bfloat16": True, "curve": [[1.0, 0.5], [4.0, 0.8]]}, RUN]
-    runs.append(RUN | {"accelerator": "a GPU", "curve": [[1.0, 0.5], [2.0, 0.8]]})
-    plots.time_to_accuracy({"fast": runs}, "MNIST", NOWHERE)
-    ends = [line for line in drawn[0].axes[0].lines if len(line.get_xdata()) == 1]
-    hollow = {line.get_xdata()[0]: line.get_markerfacecolor() == "white" for line in ends}
-    assert hollow == {4.0: False, 9.0: True, 2.0: False}
+@pytest.mark.parametrize(("last", "scale"), [(0.8, "linear"), (0.996, "logit")])
+def test_accuracies_close_to_1_are_told_apart(drawn, last, scale):
+    rows = [row | {"val_accuracy": last} for row in history()]
+    plots.training_curves(rows, last, {}, TITLE, NOWHERE)
+    assert drawn[0].axes[1].get_yscale() == scale
+
+
+def test_time_to_accuracy_has_a_line_and_a_label_for_every_recipe_and_no_two_look_alike(drawn):
+    names = [f"recipe {n}" for n in range(12)]
+    plots.time_to_accuracy({name: [RUN, RUN] for name in names}, "MNIST", NOWHERE)
+    (axes,) = drawn[0].axes
+    FigureCanvasAgg(drawn[0]).draw()
+    ends, labels = axes.get_legend_handles_labels()
+    assert labels == names and len({(end.get_color(), end.get_marker()) for end in ends}) == 12
+    assert len(axes.lines) == 3 * 12, "a line, its end and what joins them, however many seeds"
+    assert [text.get_text() for text in axes.texts] == [f"{name} 81\N{NO-BREAK SPACE}%, 12 s" for name in names]
+    assert not overlapping(axes.texts)
+
+
+def test_the_curve_of_a_recipe_is_the_mean_over_its_seeds_without_steps_back(drawn):
+    other = RUN | {"curve": [[3.0, 0.7], [11.0, 0.4]], "test_accuracy": 0.83, "wall_seconds": 24.0}
+    plots.time_to_accuracy({"fast": [RUN, other]}, "MNIST", NOWHERE)
+    curve, end, _ = drawn[0].axes[0].lines
+    np.testing.assert_allclose(curve.get_xdata(), [2 / 60, 10 / 60])
+    np.testing.assert_allclose(curve.get_ydata(), [0.6, 0.75])
+    np.testing.assert_allclose((end.get_xdata()[0], end.get_ydata()[0]), (0.3, 0.82))
+
+
+def test_a_recipe_that_ran_without_bfloat16_ends_in_a_hollow_marker(drawn):
+    runs = {"with": [RUN | {"bfloat16": True}], "without": [RUN], "on a GPU": [RUN | {"accelerator": "a GPU"}]}
+    plots.time_to_accuracy(runs, "MNIST", NOWHERE)
+    ends, labels = drawn[0].axes[0].get_legend_handles_labels()
+    hollow = {name for end, name in zip(ends, labels, strict=True) if end.get_markerfacecolor() == "white"}
+    assert hollow == {"without"} and "hollow" in drawn[0].get_supxlabel()
+
+
+def test_errors_have_a_scale_of_their_own_and_classes_that_are_confused_stand_side_by_side(drawn):
+    matrix = 900 * np.eye(6, dtype=int)
+    for a, b in ((0, 3), (1, 4), (2, 5)):
+        matrix[a, b] = matrix[b, a] = 100
+    plots.confusion_matrix(matrix, list("abcdef"), TITLE, NOWHERE)
+    (figure,) = drawn
+    names = "".join(label.get_text() for label in figure.axes[0].get_xticklabels())
+    assert {frozenset(names[place : place + 2]) for place in (0, 2, 4)} == {frozenset(p) for p in ("ad", "be", "cf")}
+    right, wrong = figure.axes[0].collections
+    assert right.get_clim() == (0, 100) and wrong.get_clim() == (0, 10)
+    written = sorted(text.get_text() for text in figure.axes[0].texts)
+    assert written == sorted(["900"] * 6 + ["100"] * 6), "one number a cell"
+    assert "90.0\N{NO-BREAK SPACE}%" in figure.get_suptitle() and "a and d" in figure.get_suptitle()
+
+
+def test_bins_with_few_images_are_hollow(drawn):
+    plots.reliability(np.array([0, 3, 500]), np.array([0, 0.5, 0.9]), 0.01, TITLE, NOWHERE)
+    upper, _ = drawn[0].axes
+    filled, hollow = upper.containers
+    assert [bar.get_height() for bar in filled] == [0, 0, 0.9]
+    assert [bar.get_height() for bar in hollow] == [0, 0.5]
+    assert {bar.get_facecolor()[:3] for bar in hollow} == {(1, 1, 1)}
 
 
 def test_the_font_has_every_sign_that_is_used():
@@ -268,23 +383,13 @@ def test_colors_and_sizes_are_set_in_one_place():
     assert found == {"style.py", "digit_pictures.py"}  # the latter draws as any learner would
 
 
-def test_labels_of_the_comparison_stay_in_their_panel_and_apart_however_close_the_times_are(drawn):
-    result = comparison()
-    result["models"].append(result["models"][0] | {"name": "one's own"})  # named, its runtimes told by color alone
-    for model, accuracy in zip(result["models"], (1.0, 0.3, 0.2), strict=True):
-        model["runtimes"] = [
-            one
-            | {"test_accuracy": accuracy - 0.25 * (n % 2), "accuracy_low": accuracy - 0.3, "accuracy_high": accuracy}
-            | {"batches": {batch: times | {"median_ms": 1 + n / 100} for batch, times in one["batches"].items()}}
-            for n, one in enumerate(model["runtimes"])
-        ]
-    comparison_plot.draw(result, NOWHERE)
-    FigureCanvasAgg(drawn[0]).draw()
-    for axes in drawn[0].axes:
-        panel = axes.get_window_extent()
-        for label in axes.texts:
-            box = label.get_window_extent()
-            assert not label.get_text() or (panel.y0 <= box.y0 and box.y1 <= panel.y1), label.get_text()
-        boxes = [label.get_window_extent() for label in axes.texts if "MB" in label.get_text()]
-        assert len(boxes) == 10
-        assert not [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+def test_the_comparison_is_sorted_by_time_with_the_accuracy_beside_each_bar(drawn):
+    comparison_plot.draw(comparison(), NOWHERE)
+    (axes,) = drawn[0].axes
+    order = ["LiteRT int8", "ONNX Runtime", "LiteRT float32", "Keras call", "Keras predict"]
+    named = [label.get_text().split(", ")[1] for label in axes.get_yticklabels()]
+    assert named == [name for name in order for _ in range(2)], "two models"
+    texts = [text.get_text() for text in axes.texts]
+    assert texts.count("90.00\N{NO-BREAK SPACE}%") == 10 and texts.count("0.50") == 2
+    ends = sorted(bar.get_x() + bar.get_width() for bar in axes.patches)
+    np.testing.assert_allclose(ends, [0.5, 0.5, 2, 2, 2.1, 2.1, 10, 10, 40, 40])

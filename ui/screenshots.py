@@ -130,9 +130,9 @@ def take(one, address: str, path: Path, **context) -> None:
     page.goto(address)
     page.locator("#draw canvas").first.wait_for()
     draw(page)
-    page.locator("#answer1 figure").first.wait_for(timeout=60000)
+    page.locator("#answer1 figure").first.wait_for(timeout=300000)  # the first answer loads the model
     page.wait_for_timeout(1000)
-    page.screenshot(path=path, full_page=True)
+    page.screenshot(path=path)
     page.close()
 
 
@@ -142,7 +142,7 @@ def main() -> int:
         return 0
     docs = PROJECT / "docs"
     docs.mkdir(exist_ok=True)
-    screens = {"light": {"width": 1280, "height": 800}, "dark": {"width": 390, "height": 844}}
+    screens = {"light": {"width": 1280, "height": 1180}, "dark": {"width": 390, "height": 1180}}
     with server(*sys.argv[1:]) as address, browser() as one:
         for suffix, locale in LOCALES.items():
             for colors, screen in screens.items():

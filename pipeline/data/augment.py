@@ -113,7 +113,7 @@ def affine_parameters(shape, rng, flip, rotation, zoom, shift, shear) -> np.ndar
     return np.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=1).astype(np.float32)
 
 
-WITHOUT_CUTMIX = 10  # last epochs without CutMix; or a sixth of all epochs, but at least one
+WITHOUT_CUTMIX = 10  # most last epochs without CutMix
 
 
 def with_soft_labels(dataset: Dataset) -> Dataset:
@@ -148,15 +148,21 @@ def cutmix(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator, *, 
     return mixed, (1 - pasted) * labels + pasted * labels[partner]
 
 
-def cutmix_schedule(epochs: int, probability: float):
-    """CutMix in all but the last epochs: a sixth of them, from one to ten.
+def cutmix_epochs(epochs: int) -> int:
+    """Epochs with CutMix: all but the last sixth of a number of epochs, which is at least one and at most ten.
 
     The last epochs see whole images, so that the batch statistics that are kept are theirs.
+    """
+    return epochs - min(WITHOUT_CUTMIX, max(1, epochs // 6))
+
+
+def cutmix_schedule(epochs: int, probability: float):
+    """CutMix of that probability in the epochs of cutmix_epochs().
 
     Returns:
         The function `mix` of pipeline.data.batches.Batches.
     """
-    end = epochs - min(WITHOUT_CUTMIX, max(1, epochs // 6))
+    end = cutmix_epochs(epochs)
 
     def mix(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator, epoch: int):
         if epoch >= end:

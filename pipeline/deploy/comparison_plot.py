@@ -1,141 +1,103 @@
-"""Plot of the comparison of models and runtimes: accuracy against time per image."""
+"""Plot of the comparison of models and runtimes: milliseconds per image, and beside them accuracy and file size."""
 
+import itertools
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from matplotlib.transforms import offset_copy
 
-from pipeline.style import BLUE, GREEN, GREY, ORANGE, SMALL, WINE, heading, save
+from pipeline.console import percent
+from pipeline.style import BLACK, GREY, SERIES, SMALL, heading, save
 
-# The two best models' points are labeled too, so that nothing depends on the color.
-COLORS = {
-    "Keras predict": WINE,
-    "Keras call": GREY,
-    "ONNX Runtime": BLUE,
-    "LiteRT float32": GREEN,
-    "LiteRT int8": ORANGE,
-}
-LABEL_WIDTH, LABEL_HEIGHT = 0.19, 25  # as a fraction of the axis, and in points
-SAME = 0.01  # fraction of the axis below which the lines of two points cannot be told apart
-LABEL_GAP = 20  # points between a model's most distant point and its first label: a large file's radius and more
-BATCHES = (("1", "one image at a time: ms per image"), ("256", "batches of 256: ms per image"))
+ONE, MANY = "1", "256"  # batch sizes
+ROW = 0.27  # inches
+COLUMNS = {"ms": 1.02, "accuracy": 1.2, "MB": 1.36}  # of the numbers: right edges, in widths of the axes
+ROOM = 0.12  # of the axes' width, right of the numbers' first column
 
 
 def draw(result: dict, path: Path) -> None:
-    """Accuracy against time per image, a panel per data set and batch size; the area of a point is its file's size.
+    """Bars of the milliseconds per image, fastest first, a panel per data set; the color is the model's.
 
     Args:
         result: content of model_comparison.json.
         path: .png to write.
     """
     datasets = list(dict.fromkeys(entry["dataset"] for entry in result["models"]))
-    largest = max(timed["file_megabytes"] for entry in result["models"] for timed in entry["runtimes"])
-    figure = Figure(figsize=(6.4 * len(BATCHES), 1.4 + 5.4 * len(datasets)), layout="constrained")
+    panels = [rows_of(result["models"], dataset) for dataset in datasets]
+    count = sum(map(len, panels))
+    figure = Figure(figsize=(10.5, 1.2 + ROW * count + 0.95 * len(panels)), layout="constrained")
+    fastest = [
+        f"{of_data[0]['ms']:.2g}\N{NO-BREAK SPACE}ms on {dataset}"
+        for dataset, of_data in zip(datasets, panels, strict=True)
+    ]
+    speedup = max(row["speedup"] for of_data in panels for row in of_data)
     heading(
         figure,
-        "Which model, in which runtime? Further left is faster, further up is more accurate",
-        "Median times; area is file size, bands are 95 % intervals of the accuracy; "
+        f"Fastest for one image: {' and '.join(fastest)}, a speedup of up to {speedup:,.0f} over Keras predict",
+        "bars: one image at a time; diamonds: per image in batches of 256; medians; accuracy on all test images; "
         f"{result['hardware']['processor']}, threads: {result['threads']}",
     )
-    grid = figure.subplots(len(datasets), len(BATCHES), squeeze=False)
-    for line, dataset in zip(grid, datasets, strict=True):
-        entries = sorted(
-            (entry for entry in result["models"] if entry["dataset"] == dataset),
-            key=lambda entry: -entry["runtimes"][0]["test_accuracy"],
-        )
-        for axes, (batch, label) in zip(line, BATCHES, strict=True):
-            _frame(axes, entries, batch)
-            for rank, entry in enumerate(entries):
-                _series(axes, entry, batch, largest, above=rank == 0, labeled=rank < 2)
-            fastest = "\n".join(_fastest(entry, batch) for entry in entries)
-            axes.set_title(f"Fastest on {dataset}\n{fastest}", loc="left")
-            axes.set(xlabel=label, ylabel=f"test accuracy ({entries[0]['n_test']:,} images)")
+    grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=[len(panel) + 2 for panel in panels])
+    for axes, dataset, panel in zip(grid.flat, datasets, panels, strict=True):
+        draw_panel(axes, dataset, panel)
     save(figure, path)
 
 
-def _fastest(entry: dict, batch: str) -> str:
-    """Name of a model, its fastest runtime at a batch size, and that one's time and speedup."""
-    best = min(entry["runtimes"], key=lambda timed: timed["batches"][batch]["median_ms"])
-    measured = best["batches"][batch]
-    milliseconds, speedup = measured["median_ms"] / int(batch), measured["speedup"]
-    digits = 0 if speedup >= 10 else 1
-    return f"{entry['name']}: {best['runtime']}, {milliseconds:.2g} ms, speedup {speedup:.{digits}f} over Keras predict"
+def rows_of(models: list[dict], dataset: str) -> list[dict]:
+    """A row per model and runtime of a data set, fastest first."""
+    rows = [
+        {
+            "model": entry["name"],
+            "runtime": timed["runtime"],
+            "ms": milliseconds(timed, ONE),
+            "ms in batches": milliseconds(timed, MANY),
+            "speedup": timed["batches"][ONE]["speedup"],
+            "accuracy": timed["test_accuracy"],
+            "MB": timed["file_megabytes"],
+        }
+        for entry in models
+        if entry["dataset"] == dataset
+        for timed in entry["runtimes"]
+    ]
+    return sorted(rows, key=lambda row: row["ms"])
 
 
-def _milliseconds(timed: dict, batch: str) -> float:
+def milliseconds(timed: dict, batch: str) -> float:
     """Median time per image."""
     return timed["batches"][batch]["median_ms"] / int(batch)
 
 
-def _frame(axes, entries: list[dict], batch: str) -> None:
-    """Logarithmic axis of time, with room for the labels above the best model and below the second."""
-    runtimes = [timed for entry in entries for timed in entry["runtimes"]]
-    times = [_milliseconds(timed, batch) for timed in runtimes]
-    lowest = min(timed["accuracy_low"] for timed in runtimes)
-    highest = max(timed["accuracy_high"] for timed in runtimes)
-    span = highest - lowest + 1e-4
-    below, above = (0.1, 0.55) if len(entries) == 1 else (3.0, 3.0)  # five labels may stand on each other
-    right = 6 * max(times)
-    axes.set(xscale="log", xlim=(min(times) / (right / min(times)) ** 0.27, right))  # a label's width on the left
-    axes.set_ylim(lowest - below * span, highest + above * span)
-    low, high = axes.get_ylim()
-    axes.set_yticks([tick for tick in axes.get_yticks() if max(low, 0) <= tick <= min(high, 1)])
-    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if max(times) < 300 * min(times) else (1,)))
+def draw_panel(axes, dataset: str, rows: list[dict]) -> None:
+    """Bars of one data set, their numbers in columns at the right."""
+    models = dict.fromkeys(row["model"] for row in rows)
+    colors = dict(zip(models, itertools.cycle(SERIES[0]), strict=False))
+    places = range(len(rows))
+    left = min(min(row["ms"], row["ms in batches"]) for row in rows) / 2
+    for model, color in colors.items():
+        own = [place for place in places if rows[place]["model"] == model]
+        axes.barh(own, [rows[place]["ms"] - left for place in own], left=left, color=color, label=model)
+    batches = [row["ms in batches"] for row in rows]
+    axes.plot(batches, places, "D", ls="", color=BLACK, ms=5, mec="white", label="in batches of 256")
+    axes.set(xscale="log", xlim=(left, 1.3 * max(max(row["ms"] for row in rows), max(batches))))
+    axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel="milliseconds per image")
+    axes.set_yticks(places, [f"{row['model']}, {row['runtime']}" for row in rows])
+    axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_locator(LogLocator(10, subs=(1,)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.grid(True, axis="x")
+    axes.set_axisbelow(True)
+    for name, right in COLUMNS.items():
+        at = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "center", "annotation_clip": False}
+        for place, row in zip(places, rows, strict=True):
+            axes.annotate(number(name, row[name]), (right + ROOM, place), **at)
+        axes.annotate(name, (right + ROOM, -1), color=GREY, fontsize=SMALL, **at)
+    legend = {"loc": "lower left", "bbox_to_anchor": (0, 1), "alignment": "left", "fontsize": SMALL}
+    axes.legend(title=dataset, ncols=len(colors) + 1, **legend)
 
 
-def _series(axes, entry: dict, batch: str, largest: float, above: bool, labeled: bool) -> None:
-    """One model: a point per runtime, joined by a line with the model's name at its end."""
-    runtimes = sorted(entry["runtimes"], key=lambda timed: _milliseconds(timed, batch))
-    times = [_milliseconds(timed, batch) for timed in runtimes]
-    accuracies = [timed["test_accuracy"] for timed in runtimes]
-    low = [timed["accuracy_low"] for timed in runtimes]
-    high = [timed["accuracy_high"] for timed in runtimes]
-    axes.fill_between(times, low, high, color=GREY, alpha=0.12, lw=0, zorder=0)
-    axes.plot(times, accuracies, color=GREY, lw=0.8, zorder=1)
-    for x, y, timed in zip(times, accuracies, runtimes, strict=True):
-        color, area = COLORS[timed["runtime"]], 30 + 700 * timed["file_megabytes"] / largest
-        axes.scatter(x, y, s=area, color=color, alpha=0.45, zorder=3, lw=0)
-        axes.scatter(x, y, s=12, color=color, zorder=4)
-    if labeled:
-        _labels(axes, runtimes, times, accuracies, above)
-    end = (times[-1], accuracies[-1])
-    axes.annotate(entry["name"], end, xytext=(20, 0), textcoords="offset points", va="center", weight="bold")
-
-
-def _labels(axes, runtimes: list[dict], times: list[float], accuracies: list[float], above: bool) -> None:
-    """Runtime and size of each point, above or below all of them, joined to it by a line.
-
-    A label ends at its point and stands on those that reach there, so that no line crosses another's label. Of the
-    last two at one place the second begins there, beside the first: one line would hide the other.
-    """
-    left, right = np.log(axes.get_xlim())
-    places = (np.log(times) - left) / (right - left)  # fractions of the axis
-    base = max(accuracies) if above else min(accuracies)
-    placed = []  # (where it ends, level) of the labels so far
-    for n, (x, y, timed, place) in enumerate(zip(times, accuracies, runtimes, places, strict=True)):
-        is_last = n == len(places) - 1 or places[n + 1] - place > LABEL_WIDTH
-        beside = is_last and bool(placed) and place - placed[-1][0] < SAME
-        level = max((level + 1 for end, level in placed if place - end < LABEL_WIDTH), default=0)
-        if beside:
-            level -= 1
-        placed.append((place + LABEL_WIDTH if beside else place, level))
-        height = LABEL_GAP + LABEL_HEIGHT * level
-        raised = offset_copy(axes.transData, axes.figure, 0, height if above else -height, units="points")
-        line = {"arrowstyle": "-", "color": COLORS[timed["runtime"]], "lw": 0.9, "shrinkA": 0, "shrinkB": 2}
-        axes.annotate("", (x, y), (x, base), textcoords=raised, arrowprops=line, zorder=2)
-        axes.text(
-            x,
-            base,
-            f"{timed['runtime']}\n{timed['file_megabytes']:.1f} MB",
-            transform=offset_copy(raised, axes.figure, 5 if beside else 0, 0, units="points"),
-            ha="left" if beside else "right",
-            va="bottom" if above else "top",
-            fontsize=SMALL,
-            zorder=5,
-            bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
-        )
+def number(name: str, value: float) -> str:
+    """A cell of the columns."""
+    if name == "accuracy":
+        return percent(value, 2)
+    return f"{value:.1f}" if name == "MB" or value >= 10 else f"{value:.2f}"

@@ -69,6 +69,28 @@ def confused_pairs(matrix: np.ndarray, k: int) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in zip(rows, columns, strict=True) if both[a, b]]
 
 
+def similarity_order(matrix: np.ndarray) -> np.ndarray:
+    """Order of the classes (n_classes,) int in which those often taken for each other stand side by side.
+
+    Leaves of a hierarchical clustering with average linkage, of the distance that falls with the mean of both
+    directions' confusion rates; adjacent leaves are as near as the tree allows (Bar-Joseph et al. 2001).
+
+    Args:
+        matrix: confusion matrix, counts (n_classes, n_classes).
+    """
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    if len(matrix) < 3:
+        return np.arange(len(matrix))
+    rates = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    both = (rates + rates.T) / 2
+    np.fill_diagonal(both, 0)
+    distance = 1 - both
+    np.fill_diagonal(distance, 0)
+    return leaves_list(linkage(squareform(distance), "average", optimal_ordering=True))
+
+
 def reliability(probabilities: np.ndarray, y_true: np.ndarray, bins: int = 15) -> tuple[np.ndarray, ...]:
     """Reliability diagram (Guo et al. 2017, arXiv 1706.04599, section 2): count, mean confidence, accuracy per bin.
 

@@ -1,55 +1,73 @@
-"""Plots of data, training and evaluation: arrays to PNG. Every title says what the plot was made on."""
+"""Plots of data, training and evaluation: arrays to PNG. The title is the finding, the footer what it was made on."""
 
 import itertools
 from pathlib import Path
 from textwrap import fill
 
 import numpy as np
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from pipeline.console import duration, percent
+from pipeline.evaluate import metrics
 from pipeline.style import (
     BLACK,
     BLUE,
+    EDGE,
     GREEN,
     GREY,
+    LIGHT,
     LIMITS,
     ORANGE,
     SERIES,
     SMALL,
+    TEXT,
     accuracy_axis,
     heading,
+    margins,
     percent_heatmap,
     save,
     show,
+    spread,
+    text_color,
 )
 from pipeline.system import lacks_bfloat16
 
 LEGIBLE = 30  # classes of a confusion matrix with numbers in it
 SHORT = 7  # letters of a class name that fit the width of one of its cells
+HIGH = 0.97  # validation accuracy beyond which a linear axis shows no difference any more
+MANY = 40  # epochs from which on curves are drawn without markers
+FEW = 20  # images in a bin of a reliability diagram below which its accuracy says little
 OUTLINE = [withStroke(linewidth=3, foreground="white")]  # keeps text and lines readable over curves and bars
 
 
-def data_overview(images, class_names, counts: dict, what: str, title: str, path: Path) -> None:
-    """Sample images of each class, a row per class, and the class balance of each part of the data as bars.
+def data_overview(images, class_names, counts: dict, what: str, provenance: str, path: Path) -> None:
+    """Sample images of each class, a row per class; where classes differ in size, their sizes as bars.
 
     Args:
         images: (n_classes, n, h, w, 1 or 3) raw pixels.
         counts: name of the part -> (n_classes,) numbers of images.
-        what, title: the data set's name, and where samples and parts come from.
+        what, provenance: the data set's name, and where samples and parts come from.
     """
     classes, shown, height, width, channels = images.shape
     tiles = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
     mosaic = tiles.transpose(0, 2, 1, 3, 4).reshape(classes * (height + 2), shown * (width + 2), channels)
-    side, panel, gap, bottom = 0.5, 1.4, 0.2, 0.4  # inches: of a sample, of a bar's space
+    balanced = all(np.ptp(of_class) == 0 for of_class in counts.values())
+    side, panel, gap = 0.5, 1.4, 0.2  # inches: of a sample, of a bar's space
     names = 0.3 + 0.08 * max(map(len, class_names))
-    inches = (names + shown * side + len(counts) * (gap + panel), 1.2 + classes * side + bottom)
-    figure = Figure(figsize=inches)
-    heading(figure, f"Samples and class balance: {what}", title, y=1 - 0.1 / inches[1])
+    wide = names + shown * side + EDGE
+    if not balanced:
+        wide += len(counts) * (gap + panel)
+    finding = f"{what}: {class_sizes(counts, balanced)}"
+    top, bottom = margins(finding, provenance, wide)
+    if not balanced:
+        top, bottom = top + 0.3, bottom + 0.3
+    tall = top + classes * side + bottom
+    figure = Figure(figsize=(wide, tall))
+    heading(figure, finding, provenance)
 
-    def column(left, wide):
-        return figure.add_axes((left / inches[0], bottom / inches[1], wide / inches[0], classes * side / inches[1]))
+    def column(left, inches):
+        return figure.add_axes((left / wide, bottom / tall, inches / wide, classes * side / tall))
 
     middle = np.arange(classes) + 0.5
     samples = column(names, shown * side)
@@ -59,82 +77,140 @@ def data_overview(images, class_names, counts: dict, what: str, title: str, path
     samples.tick_params(length=0)
     samples.set_yticks(middle, class_names)
     samples.set_xticks([])
-    for place, (part, of_class) in enumerate(counts.items()):
-        axes = column(names + shown * side + gap + place * (gap + panel), panel)
-        bars = axes.barh(middle, of_class, color=BLUE)
-        axes.bar_label(bars, fmt="{:,.0f}", padding=3)
-        axes.set(ylim=(classes, 0), xlim=(0, 1.5 * max(of_class)), xticks=[], yticks=[], xlabel="images per class")
-        axes.spines["bottom"].set_visible(False)
-        axes.set_title(f"{part}: {sum(of_class):,}")
+    if not balanced:
+        for place, (part, of_class) in enumerate(counts.items()):
+            axes = column(names + shown * side + gap + place * (gap + panel), panel)
+            bars = axes.barh(middle, of_class, color=BLUE)
+            axes.bar_label(bars, fmt="{:,.0f}", padding=3)
+            axes.set(ylim=(classes, 0), xlim=(0, 1.5 * max(of_class)), xticks=[], yticks=[], xlabel="images per class")
+            axes.spines["bottom"].set_visible(False)
+            axes.set_title(f"{part}: {sum(of_class):,}")
     save(figure, path)
 
 
-def training_curves(history: list[dict], title: str, path: Path) -> None:
-    """Training curves: loss, accuracy and learning rate against the epoch, phases one after the other.
+def class_sizes(counts: dict, balanced: bool) -> str:
+    """Number and size of the classes, in words; counts: name of the part -> (n_classes,) numbers of images."""
+    training = next(iter(counts.values()))
+    if not balanced:
+        return f"{len(training)} classes of {min(training):,} to {max(training):,} training images"
+    *others, last = (f"{of_class[0]:,} {part}" for part, of_class in counts.items())
+    each = " and ".join([", ".join(others), last]) if others else last
+    return f"{len(training)} classes of equal size, each with {each} images"
+
+
+def training_curves(
+    history: list[dict], test_accuracy: float, milestones: dict[str, int], provenance: str, path: Path
+) -> None:
+    """Training curves: cross-entropy, accuracy and learning rate against the epoch, phases one after the other.
 
     Args:
-        history: a row per epoch with loss, accuracy, val_loss, val_accuracy, learning_rate; with val_cross_entropy,
-            that is the validation loss that is drawn; with phase, the phases are told apart.
+        history: a row per epoch with loss, accuracy, val_loss, val_accuracy, learning_rate, seconds; with cross_entropy
+            and val_cross_entropy, these are drawn instead of the loss functions; with phase, the phases are told apart.
+        test_accuracy: of the finished model, in [0, 1].
+        milestones: what changes after an epoch -> that epoch, counted from 1.
     """
-    figure = Figure(figsize=(13, 4.6), layout="constrained")
-    heading(figure, "Training curves", title)
-    loss, accuracy, rate = figure.subplots(1, 3)
     epochs = np.arange(1, len(history) + 1)
+    took = duration(sum(row["seconds"] for row in history))
+    what = f"{len(history)} epochs" if len(history) > 1 else "1 epoch"
+    figure = Figure(figsize=(13, 4.6), layout="constrained")
+    heading(figure, f"Test accuracy {percent(test_accuracy)} after {what} in {took}", provenance)
+    loss, accuracy, rate = figure.subplots(1, 3)
 
-    def curves(axes, key: str, label: str, validation_key: str, validation_label: str) -> None:
-        axes.plot(epochs, [row[key] for row in history], color=BLUE, marker=".", label=label)
-        validation = [row[validation_key] for row in history]
-        axes.plot(epochs, validation, color=ORANGE, marker="s", ms=3, ls="--", label=validation_label)
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), fontsize=SMALL)  # above, clear of the curves
+    def curve(axes, key: str, label: str, **style) -> None:
+        axes.plot(epochs, [row[key] for row in history], label=label, **style)
 
-    validation_loss = ("val_loss", "validation (training loss function)")
-    if all("val_cross_entropy" in row for row in history):
-        validation_loss = ("val_cross_entropy", "validation, plain cross-entropy")
-    objective = "training objective (label smoothing,\nL2 and augmentation included)"
-    curves(loss, "loss", objective, *validation_loss)
-    loss.set(ylabel="loss (nats)", ylim=(0, None))
-    curves(accuracy, "accuracy", "training, augmented images", "val_accuracy", "validation")
-    accuracy.set(ylabel="accuracy")
+    training, validation = {"color": BLUE}, {"color": ORANGE, "ls": "--"}
+    if len(history) < MANY:
+        training["marker"], validation["marker"] = ".", "."
+    name, what = "loss", "training loss function"
+    if all("cross_entropy" in row and "val_cross_entropy" in row for row in history):
+        name, what = "cross_entropy", "cross-entropy"
+    for axes, key in ((loss, name), (accuracy, "accuracy")):
+        curve(axes, key, "training, augmented", **training)
+        curve(axes, f"val_{key}", "validation", **validation)
+    loss.set(ylabel=f"{what} (nats per image)", ylim=(0, None))
+    accuracy.plot(epochs[-1], test_accuracy, "*", color=BLACK, ms=11, label="test", clip_on=False, zorder=3)
+    zoom_accuracy(accuracy, history, test_accuracy)
 
     phases = [row.get("phase") for row in history]
     starts = [i for i in range(1, len(phases)) if phases[i] != phases[i - 1]]
-    rates = np.array([row["learning_rate"] or np.nan for row in history])  # zero has no place on a log axis
+    rates = np.array([row["learning_rate"] for row in history])
     for phase in np.split(np.arange(len(history)), starts):  # each has a schedule of its own
-        rate.plot(epochs[phase], rates[phase], color=GREEN, marker=".")
-    rate.set(ylabel="learning rate after the epoch\n(0 is not drawn)", yscale="log")
-    rate.yaxis.set_major_formatter("{x:g}")
+        rate.plot(epochs[phase], rates[phase], color=GREEN, marker=training.get("marker"))
+    rate.set(ylabel="learning rate after the epoch", ylim=(0, None))
 
-    look = {"rotation": "vertical", "color": GREY, "path_effects": OUTLINE}
+    changes = {start: phases[start] for start in starts}
+    changes.update({epoch: name for name, epoch in milestones.items()})
+    look = {"rotation": "vertical", "color": GREY, "fontsize": SMALL, "path_effects": OUTLINE}
     place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "xytext": (2, 0)}
-    # Phases are named where few curves run: at the top of the loss, at the bottom of the others.
-    for axes, y, edge in ((loss, 0.97, "top"), (accuracy, 0.03, "bottom"), (rate, 0.03, "bottom")):
-        for start in starts:
-            axes.axvline(start + 0.5, color=GREY, ls=":")
-            axes.annotate(phases[start], (start + 0.5, y), va=edge, **place, **look)
+    # Named where few curves run: at the top of the loss, at the bottom of the accuracy.
+    for epoch, name in changes.items():
+        loss.annotate(name, (epoch + 0.5, 0.98), va="top", **place, **look)
+        accuracy.annotate(name, (epoch + 0.5, 0.02), va="bottom", **place, **look)
+    for axes in (loss, accuracy, rate):
+        for epoch in changes:
+            axes.axvline(epoch + 0.5, color=GREY, ls=":")
         axes.set(xlabel="epoch", xlim=(0.5, len(history) + 0.5))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(True)
+    for axes in (loss, accuracy):  # above, clear of the curves
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=SMALL, columnspacing=1.2)
     save(figure, path)
 
 
-def time_to_accuracy(
-    runs: dict[str, list[dict]], title: str, path: Path, goal: tuple[float, str] | None = None
-) -> None:
-    """Validation accuracy against seconds of training, one thin line per seed, one color per recipe.
+def zoom_accuracy(axes, history: list[dict], test_accuracy: float) -> None:
+    """Accuracy axis: linear from 0 to 1, or on a logit scale where the last accuracies lie close to 1."""
+    drawn = [row[name] for row in history for name in ("accuracy", "val_accuracy")]
+    if history[-1]["val_accuracy"] < HIGH:
+        axes.set(ylabel="accuracy", ylim=(0, 1))
+        return
+    axes.set_ylabel("accuracy (logit scale)")
+    accuracy_axis(axes, np.clip([*drawn, test_accuracy], *LIMITS))
 
-    Runs on bare processors without bfloat16 end in a hollow marker.
+
+def time_to_accuracy(runs: dict[str, list[dict]], data: str, path: Path, goal: tuple[float, str] | None = None) -> None:
+    """Accuracy against minutes, a line per recipe: validation accuracy so far, and at its end the finished model.
+
+    Where seeds are several, a line and its end are means over them. Recipes of bare processors without bfloat16 end
+    in a hollow marker.
 
     Args:
-        runs: recipe -> entry of each seed: "curve" [[seconds, accuracy], ...], and the machine's "processor", "cores",
-            "accelerator" and "bfloat16".
-        goal: an accuracy to draw as a line, and its name.
+        runs: recipe -> entry of each seed: "curve" [[seconds, accuracy], ...], "test_accuracy", "wall_seconds", and
+            the machine's "processor", "cores", "accelerator" and "bfloat16".
+        data: name of the data set.
+        goal: a test accuracy to draw as a line, and its name.
     """
     every_run = list(itertools.chain.from_iterable(runs.values()))
     machines = sorted({f"{run['processor']}, {run['cores']} cores" for run in every_run})
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    heading(figure, f"Validation accuracy against training time: {title}", "; ".join(machines))
-    axes = figure.subplots()
-    drawn = [accuracy for run in every_run for _, accuracy in run["curve"]]
+    seeds = ", ".join(f"{recipe}\N{NO-BREAK SPACE}{len(of_recipe)}" for recipe, of_recipe in runs.items())
+    provenance = "Lines: best validation accuracy so far; markers: test accuracy and time of the whole run. "
+    provenance += f"Means over seeds: {seeds}. {'; '.join(machines)}"
+    if any(map(lacks_bfloat16, every_run)):
+        provenance += "; hollow: without bfloat16"
+    ends = {recipe: finished(of_recipe) for recipe, of_recipe in runs.items()}
+    best = max(ends, key=lambda recipe: ends[recipe][1])
+    fastest = min(ends, key=lambda recipe: ends[recipe][0])
+    finding = reached(fastest, ends)
+    if best != fastest:
+        finding += f"; {reached(best, ends)}"
+    finding, (wide, tall) = f"{data}: {finding}", (9, 5.4)
+    figure = Figure(figsize=(wide, tall))
+    heading(figure, finding, provenance)
+    top, bottom = margins(finding, provenance, wide)
+    left, bottom = 0.75, bottom + 0.55  # inches; fixed, as the labels are placed by the axes' measures
+    axes = figure.add_axes((left / wide, bottom / tall, 1 - (left + EDGE) / wide, 1 - (top + bottom) / tall))
+    drawn = [accuracy for _, accuracy in ends.values()]
+    styles = zip(*map(itertools.cycle, SERIES), strict=False)
+    for (recipe, of_recipe), (color, marker, line) in zip(runs.items(), styles, strict=False):
+        minutes, accuracies = mean_curve(of_recipe)
+        end_minutes, end_accuracy = ends[recipe]
+        drawn.extend(accuracies)
+        axes.plot(minutes, np.clip(accuracies, *LIMITS), color=color, ls=line, lw=1.6)
+        inside = "white" if any(map(lacks_bfloat16, of_recipe)) else color
+        end = {"color": color, "marker": marker, "ms": 9, "markerfacecolor": inside, "ls": "", "zorder": 4}
+        axes.plot(end_minutes, np.clip(end_accuracy, *LIMITS), label=recipe, **end)
+        last = [accuracies[-1], end_accuracy]
+        axes.plot([minutes[-1], end_minutes], np.clip(last, *LIMITS), color=color, lw=0.8, alpha=0.6)
     if goal:
         accuracy, name = goal
         drawn.append(accuracy)
@@ -142,65 +218,123 @@ def time_to_accuracy(
         note = {"color": GREY, "fontsize": SMALL, "path_effects": OUTLINE}
         place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "xytext": (4, 3)}
         axes.annotate(name, (0, accuracy), **place, **note)
-    styles = zip(*map(itertools.cycle, SERIES), strict=False)
-    for (recipe, of_recipe), (color, marker, line) in zip(runs.items(), styles, strict=False):
-        for run in of_recipe:
-            seconds, accuracies = np.transpose(run["curve"])
-            accuracies = np.clip(accuracies, *LIMITS)
-            axes.plot(seconds, accuracies, color=color, ls=line, lw=1, alpha=0.7)
-            inside = "white" if lacks_bfloat16(run) else color
-            axes.plot(seconds[-1], accuracies[-1], color=color, marker=marker, markerfacecolor=inside, ls="")
-        axes.plot([], [], color=color, marker=marker, ls=line, lw=1, label=f"{recipe}, n = {len(of_recipe)}")
-    if any(map(lacks_bfloat16, every_run)):
-        axes.plot([], [], color=GREY, marker="o", markerfacecolor="white", ls="", label="hollow: without bfloat16")
-    axes.set(xlabel="training time (s)", ylabel="validation accuracy", xscale="log")
+    axes.set(xlabel="minutes", ylabel="accuracy", xscale="log")
     accuracy_axis(axes, drawn)
     low, high = axes.get_xlim()
-    ticks = [digit * 10**power for power in range(6) for digit in (1, 2, 5)]
+    axes.set_xlim(low, high * (high / low) ** 0.28)  # room for the labels
+    ticks = [digit * 10.0**power for power in range(-2, 5) for digit in (1, 2, 5)]
     axes.set_xticks([tick for tick in ticks if low <= tick <= high])
+    axes.minorticks_off()
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.xaxis.set_minor_formatter("")
     axes.grid(True)
-    axes.legend(loc="lower right")
+    label_ends(axes, ends)
     save(figure, path)
 
 
-def confusion_matrix(matrix: np.ndarray, class_names, title: str, path: Path) -> None:
-    """Confusion matrix: counts, and as color and below them the percentage of the true class.
+def reached(recipe: str, ends: dict) -> str:
+    """What a recipe reaches, in words; ends: recipe -> (minutes, test accuracy)."""
+    minutes, accuracy = ends[recipe]
+    return f"{recipe} {percent(accuracy)} in {duration(60 * minutes)}"
 
-    More classes than LEGIBLE have no room for numbers: there the color is that of the percentage's square root, so
-    that confusions of a few percent are seen.
+
+def finished(runs: list[dict]) -> tuple[float, float]:
+    """Mean minutes and mean test accuracy of the finished runs of a recipe."""
+    minutes = np.mean([run["wall_seconds"] for run in runs]) / 60
+    return float(minutes), float(np.mean([run["test_accuracy"] for run in runs]))
+
+
+def mean_curve(runs: list[dict]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean minutes and mean best validation accuracy so far, each (epochs,), over the runs of a recipe."""
+    epochs = min(len(run["curve"]) for run in runs)
+    curves = np.array([run["curve"][:epochs] for run in runs])
+    so_far = np.maximum.accumulate(curves[:, :, 1], axis=1)
+    return curves[:, :, 0].mean(axis=0) / 60, so_far.mean(axis=0)
+
+
+def label_ends(axes, ends: dict) -> None:
+    """Write each recipe with its accuracy and time beside its end, moved apart where labels would overlap."""
+    point = axes.figure.dpi / 72
+    heights = [axes.transData.transform((1, np.clip(accuracy, *LIMITS)))[1] / point for _, accuracy in ends.values()]
+    places = spread(np.array(heights), 2 * TEXT)
+    for (recipe, (minutes, accuracy)), height, place in zip(ends.items(), heights, places, strict=True):
+        axes.annotate(
+            f"{recipe} {percent(accuracy, 2 if accuracy > HIGH else 0)}, {duration(60 * minutes)}",
+            (minutes, np.clip(accuracy, *LIMITS)),
+            xytext=(9, place - height),
+            textcoords="offset points",
+            va="center",
+            path_effects=OUTLINE,
+            annotation_clip=False,
+            zorder=5,
+        )
+
+
+def confusion_matrix(matrix: np.ndarray, class_names, provenance: str, path: Path) -> None:
+    """Confusion matrix: counts; errors are colored by their percentage of the true class, on a scale of their own.
+
+    Classes that are taken for each other stand side by side. More classes than LEGIBLE have no room for numbers.
 
     Args:
         matrix: (n_classes, n_classes) counts, row is the true class, column the predicted one.
     """
-    n = len(class_names)
-    percent = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    names = {"xticklabels": class_names, "yticklabels": class_names}
-    label = "percentage of the true class"
-    if n > LEGIBLE:
-        side, what = 2.5 + 0.15 * n, "Confusion matrix: percentage of the true class"
-        cells, scale = None, {"norm": PowerNorm(0.5, 0, 100)}
-    else:
-        side, what = 2.5 + 0.5 * n, "Confusion matrix: count, and percentage of the true class"
-        cells, scale = [[""] * n for _ in range(n)], {}
-        for row, column in np.argwhere(matrix):
-            cells[row][column] = f"{matrix[row, column]:,}\n{percent[row, column]:.1f}"
-    longest = max(map(len, class_names))
+    n, order = len(class_names), metrics.similarity_order(matrix)
+    finding = confusion_finding(matrix, class_names)
+    matrix, names = matrix[np.ix_(order, order)], [class_names[k] for k in order]
+    percentages = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    is_right = np.eye(n, dtype=bool)
+    longest = max(map(len, names))
     is_crowded = n > 10 or longest > SHORT
-    names_side = 0.08 * longest if is_crowded else 0.0  # inches
-    figure = Figure(figsize=(side + 2 + names_side, side + names_side), layout="constrained")
-    heading(figure, what, title)
+    cell = 0.15
+    if n <= LEGIBLE:
+        cell = max(0.38, 0.15 + 0.09 * len(f"{matrix.max():,}"))  # inches
+    below = 0.08 * longest if is_crowded else 0.2
+    wide = max(7.0, n * cell + 0.08 * longest + 2.2)
+    figure = Figure(figsize=(wide, n * cell + below + 1.2), layout="constrained")
+    heading(figure, finding, f"{provenance}; classes in order of similarity")
     axes = figure.subplots()
-    percent_heatmap(axes, percent, cells, label, square=True, **names, **scale)
-    axes.tick_params(axis="x", rotation=90 if is_crowded else 0)
-    if n > LEGIBLE:
-        axes.tick_params(labelsize=SMALL)
-    axes.set(xlabel="predicted class", ylabel="true class")
+    mesh = {"edgecolors": LIGHT, "linewidth": 0.5}
+    right = axes.pcolormesh(np.ma.masked_where(~is_right, percentages), cmap="Blues", vmin=0, vmax=100, **mesh)
+    most = max(percentages[~is_right].max(initial=0), 1e-9)
+    errors = np.ma.masked_where(is_right | (matrix == 0), percentages)
+    wrong = axes.pcolormesh(errors, cmap="Oranges", vmin=0, vmax=most, **mesh)
+    if n <= LEGIBLE:
+        for row, column in np.argwhere(matrix):
+            scale = right if row == column else wrong
+            color = text_color(scale.to_rgba(percentages[row, column])[:3])
+            middle = column + 0.5, row + 0.5
+            axes.text(*middle, f"{matrix[row, column]:,}", ha="center", va="center", color=color)
+    figure.colorbar(wrong, ax=axes, shrink=0.6, label="errors: percentage of the true class")
+    axes.set(xlim=(0, n), ylim=(n, 0), aspect="equal", xlabel="predicted class", ylabel="true class, its accuracy")
+    size = TEXT if n <= LEGIBLE else SMALL
+    middles = np.arange(n) + 0.5
+    labels = [f"{name}  {percent(right / 100)}" for name, right in zip(names, percentages[is_right], strict=True)]
+    axes.set_yticks(middles, labels, fontsize=size)
+    axes.set_xticks(middles, names, rotation=90 if is_crowded else 0, fontsize=size)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
     save(figure, path)
 
 
-def examples(images, y_true, probabilities, correct, wrong, class_names, title: str, path: Path) -> None:
+def confusion_finding(matrix: np.ndarray, class_names) -> str:
+    """Accuracy, the worst and the best class, and the pair most often confused, from a confusion matrix of counts."""
+    images = matrix.sum(axis=1)
+    recall = np.diag(matrix) / np.maximum(images, 1)
+    there = np.flatnonzero(images)
+    finding = f"Test accuracy {percent(np.trace(matrix) / max(images.sum(), 1))}"
+    if len(there):
+        worst, best = there[recall[there].argmin()], there[recall[there].argmax()]
+        if recall[worst] < recall[best]:
+            finding += f", from {percent(recall[worst])} ({class_names[worst]})"
+            finding += f" to {percent(recall[best])} ({class_names[best]})"
+    for a, b in metrics.confused_pairs(matrix, 1):
+        finding += (
+            f"; most often confused: {class_names[a]} and {class_names[b]}, {matrix[a, b] + matrix[b, a]:,} times"
+        )
+    return finding
+
+
+def examples(images, y_true, probabilities, correct, wrong, class_names, provenance: str, path: Path) -> None:
     """Test images with true and predicted class and its probability: correct ones above, wrong ones below.
 
     Args:
@@ -210,8 +344,10 @@ def examples(images, y_true, probabilities, correct, wrong, class_names, title: 
     """
     groups = [("correct", correct), ("wrong", wrong)]
     rows = [(name, part) for name, chosen in groups for part in (chosen[:5], chosen[5:10]) if len(part)]
-    figure = Figure(figsize=(12, 2.9 * len(rows)), layout="constrained")
-    heading(figure, "Test images, classified correctly and wrongly", title)
+    figure = Figure(figsize=(12, 2.7 * len(rows) + 0.6), layout="constrained")
+    errors = np.sum(probabilities.argmax(axis=1) != y_true)
+    finding = f"Of {len(y_true):,} test images {errors:,} are wrong: the first {len(correct)} that are right"
+    heading(figure, f"{finding}, and the first {len(wrong)} that are wrong", provenance)
     grid = figure.subplots(len(rows), 5, squeeze=False)
     for line, (name, part) in zip(grid, rows, strict=True):
         for axes in line:
@@ -226,13 +362,13 @@ def examples(images, y_true, probabilities, correct, wrong, class_names, title: 
     save(figure, path)
 
 
-def captioned(images, captions: list[str], what: str, title: str, path: Path) -> None:
+def captioned(images, captions: list[str], what: str, provenance: str, path: Path) -> None:
     """Images (n, h, w, c) of raw pixels in their order, each under its caption."""
     columns = min(5, len(images))
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(max(7, 2.3 * columns), 2.4 * rows + 1), layout="constrained")
     figure.get_layout_engine().set(hspace=0.05)  # captions belong to what is below them
-    heading(figure, what, title)
+    heading(figure, what, provenance)
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")
     for axes, image, caption in zip(figure.axes, images, captions, strict=False):
@@ -241,7 +377,7 @@ def captioned(images, captions: list[str], what: str, title: str, path: Path) ->
     save(figure, path)
 
 
-def confused_pairs(images, y_true, predicted, pairs, class_names, title: str, path: Path) -> None:
+def confused_pairs(images, y_true, predicted, pairs, class_names, provenance: str, path: Path) -> None:
     """Most confused pairs of classes, a row per pair: counts in both directions, and the first such test images.
 
     Args:
@@ -251,7 +387,10 @@ def confused_pairs(images, y_true, predicted, pairs, class_names, title: str, pa
     """
     shown = 5
     figure = Figure(figsize=(13, 1.1 * len(pairs) + 1), layout="constrained")
-    heading(figure, "Most confused pairs of classes, with the first such test images", title)
+    (a, b), errors = pairs[0], np.sum(y_true != predicted)
+    most = np.sum((y_true == a) & (predicted == b)) + np.sum((y_true == b) & (predicted == a))
+    finding = f"{class_names[a]} and {class_names[b]} are confused most often: {most:,} of {errors:,} wrong test images"
+    heading(figure, finding, f"{provenance}; of each pair the first such test images")
     widths = [2.6, *[1] * shown, 2.6, *[1] * shown]
     grid = figure.subplots(len(pairs), 2 + 2 * shown, squeeze=False, gridspec_kw={"width_ratios": widths})
     for axes in grid.flat:
@@ -267,30 +406,33 @@ def confused_pairs(images, y_true, predicted, pairs, class_names, title: str, pa
     save(figure, path)
 
 
-def fine_accuracy(names, accuracies: np.ndarray, superclass_names, title: str, path: Path) -> None:
+def fine_accuracy(names, accuracies: np.ndarray, superclass_names, provenance: str, path: Path) -> None:
     """Accuracy of the superclass predictions on each fine class, superclasses from worst to best.
 
     Args:
         names: for each superclass the names of its fine classes.
         accuracies: (n_superclasses, n_fine) in [0, 1].
     """
-    rows, percent, cells = [], [], []
+    rows, percentages, cells = [], [], []
     for superclass in np.argsort(accuracies.mean(axis=1)):
         of_fine = accuracies[superclass]
         order = np.argsort(of_fine)
         rows.append(f"{superclass_names[superclass]}  {of_fine.mean():.0%}")
-        percent.append(100 * of_fine[order])
+        percentages.append(100 * of_fine[order])
         cells.append([f"{names[superclass][fine]}\n{of_fine[fine]:.0%}" for fine in order])
     figure = Figure(figsize=(11, 0.52 * len(rows) + 1.8), layout="constrained")
-    heading(figure, "Superclass accuracy on the test images of each fine class", title)
+    every = {(fine, one): accuracies[one, place] for one, own in enumerate(names) for place, fine in enumerate(own)}
+    worst, best = min(every, key=every.get), max(every, key=every.get)
+    ends = [f"{percent(every[end], 0)} ({end[0]}, one of the {superclass_names[end[1]]})" for end in (worst, best)]
+    heading(figure, f"Superclass accuracy by fine class: from {ends[0]} to {ends[1]}", provenance)
     axes = figure.subplots()
     options = {"linewidths": 0.5, "xticklabels": False, "yticklabels": rows}
-    percent_heatmap(axes, np.array(percent), cells, "superclass accuracy (%)", **options)
+    percent_heatmap(axes, np.array(percentages), cells, "superclass accuracy (%)", **options)
     axes.set(xlabel="fine classes of the superclass, worst to best", ylabel="superclass and its mean")
     save(figure, path)
 
 
-def reliability(count, accuracy, error: float, title: str, path: Path) -> None:
+def reliability(count, accuracy, error: float, provenance: str, path: Path) -> None:
     """Reliability diagram: accuracy against confidence, and the number of test images per bin.
 
     Args:
@@ -298,19 +440,23 @@ def reliability(count, accuracy, error: float, title: str, path: Path) -> None:
         error: expected calibration error.
     """
     figure = Figure(figsize=(6.5, 7), layout="constrained")
-    heading(figure, f"Reliability diagram: expected calibration error {error:.3f}", title)
+    finding = f"Confidence and accuracy differ by {100 * error:.1f} percentage points on average"
+    heading(figure, finding, f"{provenance}; expected calibration error {error:.3f}")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     edges = np.linspace(0, 1, len(count) + 1)
-    bars = {"width": np.diff(edges), "align": "edge", "color": BLUE, "edgecolor": "white"}
+    bars = {"width": np.diff(edges), "align": "edge", "edgecolor": "white"}
+    few = count < FEW
+    upper.bar(edges[:-1], np.where(few, 0, accuracy), color=BLUE, label="accuracy", **bars)
+    hollow = bars | {"color": "white", "edgecolor": BLUE, "ls": "--"}
+    upper.bar(edges[:-1][few], accuracy[few], label=f"fewer than {FEW} images", **hollow | {"width": 1 / len(count)})
     upper.plot([0, 1], [0, 1], color=BLACK, ls="--", zorder=3, path_effects=OUTLINE, label="perfect calibration")
-    upper.bar(edges[:-1], accuracy, label="accuracy", **bars)
     upper.set(ylabel="accuracy", ylim=(0, 1), xlim=(0, 1))
     none_right = (count > 0) & (accuracy == 0)
     if none_right.any():  # no bar, but not for want of images
         middles = (edges[:-1] + edges[1:])[none_right] / 2
         upper.plot(middles, 0 * middles, "x", color=ORANGE, clip_on=False, zorder=3, label="accuracy 0")
     upper.legend(loc="upper left")
-    lower.bar(edges[:-1], count, **bars)
+    lower.bar(edges[:-1], count, color=BLUE, **bars)
     lower.set(xlabel="confidence: probability of the predicted class", ylabel="test images", yscale="log")
     lower.set_ylim(0.5, None)  # one image is a bar, too
     lower.yaxis.set_major_formatter("{x:,g}")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipeline.console import percent
 from pipeline.style import GREY, SERIES, SMALL, heading, save
 
 ROW = 0.3  # inches
@@ -23,11 +24,14 @@ def draw(entries: list[dict], path: Path) -> None:
     panels = [[entry for entry in entries if entry["dataset"] == dataset] for dataset in datasets]
     rows = max(2 + len(panel[0]["kinds"]) + len(panel[0]["everyday"]) for panel in panels)
     figure = Figure(figsize=(6.6 * len(panels), 2.2 + ROW * rows), layout="constrained")
-    fallen = [f"{one['network']} {one['clean']['accuracy']:.3f} to {one['mean']['accuracy']:.3f}" for one in entries]
+    fallen = [
+        f"{percent(one['clean']['accuracy'])} to {percent(one['mean']['accuracy'])} ({one['network']})"
+        for one in entries
+    ]
     images = " or ".join(sorted({f"{entry['images']:,}" for entry in entries}))
     heading(
         figure,
-        f"Accuracy falls on corrupted images: {', '.join(fallen)}",
+        f"On corrupted images accuracy falls from {', from '.join(fallen)}",
         f"{images} test images per model and severity; marker: mean of five severities, line: lowest to highest",
     )
     for axes, dataset, panel in zip(figure.subplots(1, len(panels), squeeze=False).flat, datasets, panels, strict=True):

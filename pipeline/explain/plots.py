@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pipeline.explain.faithfulness import CONTROLS, REMOVALS
-from pipeline.style import BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE, SMALL, TEXT, heading, save, show, title_lines
+from pipeline.style import BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE, SMALL, TEXT, TITLE, heading, margins, save, show
 
 # An example on a sheet: raw image (h, w, c), caption, and its heat maps (h, w) in [0, 1].
 Example = tuple[np.ndarray, str, list[np.ndarray]]
+# An example of the overview: raw image (h, w, c), the model's answer, what the image is, heat map (h, w) in [0, 1].
+Answered = tuple[np.ndarray, str, str, np.ndarray]
 CELL, CAPTION = 1.35, 0.4  # inches: side of an image, height of the caption above it
 HEADS = 0.5  # inches: height of a sheet's column heads
 ROWS_PER_PAGE = 5
@@ -36,11 +38,11 @@ def sheet(groups: dict[str, list[str]], rows: list[list[Example | str]], what: s
     """
     widths = [CELL * (1 + 2 * len(scores)) for scores in groups.values()]
     width = 0.9 + sum(widths) + 0.4 * len(groups)
-    top = 0.2 * len(title_lines(what, title, width)) + 0.1  # inches, of the title
+    top, foot = margins(what, title, width)
     pages = -(-len(rows) // ROWS_PER_PAGE)
-    height = top + 0.1 + pages * HEADS + len(rows) * (CELL + CAPTION)
+    height = top + foot + pages * HEADS + len(rows) * (CELL + CAPTION)
     figure = Figure(figsize=(width, height))
-    heading(figure, what, title, y=1 - 0.1 / height)
+    heading(figure, what, title)
 
     def cell(left: float, bottom: float, column: int):
         """Axes of an image, one in a line of them that begins at (left, bottom) in inches."""
@@ -116,10 +118,10 @@ def page(heads: list[str], examples: list[Example], what: str, title: str, path:
     rows = -(-len(examples) // columns)
     each = LARGE * (1 + len(heads))  # inches, of an example
     width = 0.2 + columns * (each + 0.3)
-    top = 0.2 * len(title_lines(what, title, width)) + 0.1
-    height = top + 0.1 + rows * (LARGE + LARGE_CAPTION)
+    top, foot = margins(what, title, width)
+    height = top + foot + rows * (LARGE + LARGE_CAPTION)
     figure = Figure(figsize=(width, height))
-    heading(figure, what, title, y=1 - 0.1 / height)
+    heading(figure, what, title)
     for index, (image, caption, maps) in enumerate(examples):
         line, column = divmod(index, columns)
         left, bottom = 0.15 + column * (each + 0.3), height - top - (line + 1) * (LARGE + LARGE_CAPTION)
@@ -135,6 +137,34 @@ def page(heads: list[str], examples: list[Example], what: str, title: str, path:
             )
             show(axes, picture)
             axes.set_title(head, fontsize=SMALL, color=GREY, loc="left", pad=2)
+    save(figure, path)
+
+
+def overview(examples: list[Answered], finding: str, provenance: str, path: Path) -> None:
+    """A few large examples, three side by side: the image, and the heat map over it.
+
+    Args:
+        finding, provenance: title and footer.
+    """
+    columns = min(3, len(examples))
+    rows = -(-len(examples) // columns)
+    side, gap, caption = 1.7, 0.35, 0.8  # inches
+    wide = 0.15 + columns * (2 * side + gap)
+    top, bottom = margins(finding, provenance, wide)
+    tall = top + bottom + rows * (side + caption)
+    figure = Figure(figsize=(wide, tall))
+    heading(figure, finding, provenance)
+    for index, (image, answer, truth, heat) in enumerate(examples):
+        line, column = divmod(index, columns)
+        left, below = 0.12 + column * (2 * side + gap), tall - top - (line + 1) * (side + caption) + 0.08
+        answered = {"fontsize": TITLE, "va": "bottom", "parse_math": False}
+        figure.text(left / wide, (below + side + 0.42) / tall, answer, **answered)
+        pictures = {truth: smoothly(image), "where the model looked": overlay(image, heat)}
+        for place, (head, picture) in enumerate(pictures.items()):
+            corner = (left + place * side) / wide, below / tall
+            axes = figure.add_axes((*corner, 0.97 * side / wide, 0.97 * side / tall), anchor="SW")
+            show(axes, picture)
+            axes.set_title(head, fontsize=TEXT, color=GREY, loc="left", pad=4)
     save(figure, path)
 
 
@@ -165,7 +195,8 @@ def faithfulness(rows: list[dict], title: str, path: Path) -> None:
     models = list(dict.fromkeys(row["model"] for row in rows))
     places = [(model, control) for model in models for control in CONTROLS]
     figure = Figure(figsize=(11, 2 + 2 * 0.3 * len(places)), layout="constrained")
-    heading(figure, "Are the explanations more faithful than maps that know nothing?", title)
+    provenance = f"Gain over each control with its 95 % interval; right of 0 the explanation is more faithful; {title}"
+    heading(figure, more_faithful(rows, places), provenance)
     panels = figure.subplots(2, 2, sharey=True)
     for line, removal in zip(panels, REMOVALS, strict=True):
         for axes, measure in zip(line, ("deletion", "insertion"), strict=True):
@@ -174,9 +205,24 @@ def faithfulness(rows: list[dict], title: str, path: Path) -> None:
     for axes in panels[:, 0]:
         axes.set_yticks(range(len(places)), [f"{model}: {control}" for model, control in places], fontsize=SMALL)
         axes.set_ylim(len(places) - 0.4, -0.6)
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    panels[0, 1].legend(loc="best", fontsize=SMALL)
     save(figure, path)
+
+
+def more_faithful(rows: list[dict], places: list[tuple[str, str]]) -> str:
+    """In how many comparisons each method beats the controls, in words; places: (model, control)."""
+    won, compared = {}, 0
+    measures = [f"{measure}_gain_over" for measure in ("deletion", "insertion")]
+    for row in rows:
+        controls = [control for model, control in places if model == row["model"]]
+        names = [f"{start}_{one}_{removal}" for start in measures for one in controls for removal in REMOVALS]
+        beaten = sum(row[name] > row[f"{name}_error"] for name in names)
+        won[row["method"]] = won.get(row["method"], 0) + beaten
+        if row["method"] == rows[0]["method"]:
+            compared += len(names)
+    first, *others = sorted(won, key=won.get, reverse=True)
+    text = f"{first} beats controls that know nothing in {won[first]} of {compared} comparisons"
+    return ", ".join([text, *(f"{method} in {won[method]}" for method in others)])
 
 
 def draw_gains(axes, rows: list[dict], places: list[tuple[str, str]], measure: str, removal: str) -> None:
@@ -195,5 +241,5 @@ def draw_gains(axes, rows: list[dict], places: list[tuple[str, str]], measure: s
     axes.axvline(0, color=GREY, lw=1)
     for line in range(len(CONTROLS), len(places), len(CONTROLS)):  # between models
         axes.axhline(line - 0.5, color=LIGHT, lw=1)
-    axes.set_xlabel("gain over the control, 95 % interval (right of 0: better)")
+    axes.set_xlabel("gain over the control (area between the curves)")
     axes.grid(True, axis="x")

@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "h5_scan",
         "keras2",
         "macs",
+        "network_plot",
         "novelty",
         "probabilities",
         "saved_model",

@@ -61,7 +61,7 @@ def headline() -> str:
 
     Accuracies are means over the seeds, times their medians.
     """
-    rows = [("model", "command", "test accuracy (%)", "minutes", "parameters (millions)")]
+    rows = [("model", "command", "test accuracy", "minutes", "parameters")]
     for prefix, recipe in HEADLINE:
         model = MODELS[prefix]
         if recipe:
@@ -70,15 +70,16 @@ def headline() -> str:
         else:
             runs = [read(f"{prefix}_metrics.json")]
             flags = " --weights FILE"
+        data = model.task.partition(",")[0]  # the superclasses stand below the table
         accuracy = statistics.mean(run["test_accuracy"] for run in runs)
         minutes = statistics.median(run["wall_seconds"] for run in runs) / 60
         rows.append(
             (
-                f"{model.network}, {model.task}",
+                f"{model.network}, {data}",
                 f"`python {model.script}{flags}`",
-                f"{100 * accuracy:.1f}",
+                f"{100 * accuracy:.1f} %",
                 f"{minutes:.1f}" if minutes < 1 else f"{minutes:.0f}",
-                f"{runs[0]['parameters'] / 1e6:.2f}",
+                f"{runs[0]['parameters'] / 1e6:.2f} M",
             )
         )
     return table(rows, left=2)

@@ -22,7 +22,7 @@ from pipeline.train.tensorboard import TensorBoardLog
 SCHEMA = 1  # of metrics.json
 # What a run writes beside its models.
 FILES = ("history.csv", "classification_report.csv", "training_curves.png", "confusion_matrix.png", "examples.png")
-FILES += ("metrics.json", "*checkpoint.npz")
+FILES += ("network.png", "metrics.json", "*checkpoint.npz")
 
 
 class Run:
@@ -250,10 +250,13 @@ class Run:
         by_class = evaluation.by_class(matrix, dataset.class_names)
         atomic_io.write_csv(self.path("classification_report.csv"), by_class)
         from pipeline.evaluate import plots  # here: Matplotlib's import would delay the first epoch
+        from pipeline.models import network_plot
 
-        plots.training_curves(self.history, self.title, self.path("training_curves.png"))
+        curves = self.path("training_curves.png")
+        plots.training_curves(self.history, metrics["test_accuracy"], self.config.milestones, self.title, curves)
         confusion = self.path("confusion_matrix.png")
         evaluation.draw(dataset, test, matrix, self.title, confusion, self.path("examples.png"))
+        network_plot.draw(model, self.title, self.path("network.png"))
         if self.board:
             self.board.plot("confusion matrix", confusion, len(self.history))
         result = self._record(model) | metrics | extra

@@ -95,3 +95,15 @@ def test_calibration_error_is_the_gap_that_was_put_in():
     for gap in (0.0, 0.1):
         labels = (rng.random(len(confidence)) > confidence - gap).astype(int)
         assert metrics.expected_calibration_error(probabilities, labels) == pytest.approx(gap, abs=0.01)
+
+
+def test_classes_that_are_taken_for_each_other_are_neighbors_in_the_order_of_similarity():
+    matrix = 90 * np.eye(6, dtype=int)
+    for a, b in ((0, 3), (1, 4), (2, 5)):
+        matrix[a, b] = 10
+    order = metrics.similarity_order(matrix).tolist()
+    assert sorted(order) == list(range(6))
+    assert all(abs(order.index(a) - order.index(a + 3)) == 1 for a in range(3))
+    for n in (1, 2):
+        assert metrics.similarity_order(np.eye(n, dtype=int)).tolist() == list(range(n))
+    assert sorted(metrics.similarity_order(np.zeros((4, 4), int)).tolist()) == [0, 1, 2, 3], "no images at all"

@@ -46,3 +46,12 @@ def test_an_overlay_has_no_steps():
     heat[3:5, 4:6] = 1
     red = plots.overlay(np.zeros((8, 10, 1), np.uint8), heat)[:, :, 0].astype(int)
     assert np.abs(np.diff(red, axis=0)).max() < 80 and red.max() > 150
+
+
+def test_the_overview_shows_every_example_as_image_and_overlay(drawn):
+    example = IMAGE, "fish, 98 %", "image: ray", np.ones((8, 10))
+    plots.overview([example] * 6, "A finding", "a model", Path("nowhere.png"))
+    (figure,) = drawn
+    heads = [axes.get_title(loc="left") for axes in figure.axes]
+    assert heads == ["image: ray", "where the model looked"] * 6
+    assert min(axes.get_window_extent().width * 120 / figure.dpi for axes in figure.axes) >= 150

@@ -19,13 +19,14 @@ from pipeline.train import identity
 def finished_run(folder: Path, recipe="fast", accuracy=0.8, validation=0.7, seed=0, prefix="cifar100", **changed):
     """What a finished run leaves that the collector reads; the model is a few bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    script = collect_results.CONFIGS[prefix.split("-")[0]]
+    script = collect_results.PREFIXES[prefix]
     config = identity.recorded(script(**{**script.recipes[recipe], "recipe": recipe}))
     config |= {"seed": seed, "precision": "float32", **changed}
     metrics = {"schema": 1, "recipe": recipe, "seed": seed, "config": config, "test_accuracy": accuracy}
     metrics |= {"macro_f1": accuracy, "validation_accuracy": validation, "epochs": 2, "n_train": 45000}
     metrics |= {"parameters": 1000, "wall_seconds": 100.0, "training_seconds": 90.0, "commit": "abc", "test_loss": 0.7}
     metrics["validation_loss"] = 0.6
+    metrics |= {"title": "a model", "class_names": ["ant", "bee"], "confusion_matrix": [[3, 1], [0, 4]]}
     metrics["hardware"] = {"processor": "one", "cores": 2, "accelerator": "none", "bfloat16": True}
     (folder / f"{prefix}_metrics.json").write_text(json.dumps(metrics))
     history = pd.DataFrame({"seconds": [40.0, 50.0], "val_accuracy": [0.5, validation], "accuracy": [0.4, 0.9]})
@@ -36,6 +37,42 @@ def finished_run(folder: Path, recipe="fast", accuracy=0.8, validation=0.7, seed
     model = MODELS[prefix].file
     (folder / model).write_text(f"model {recipe} {seed}")
     (folder / f"best_{model}").write_text(f"best model {recipe} {seed}")
+
+
+REDRAW = collect_results.redraw
+
+
+@pytest.fixture(autouse=True)
+def not_redrawn(monkeypatch):
+    """Most tests ask for no plots, and a run of theirs may have no history."""
+    monkeypatch.setattr(collect_results, "redraw", lambda folder: None)
+
+
+def test_curves_and_confusion_matrix_are_drawn_again_from_the_files_of_a_run(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(plots, "training_curves", lambda *arguments: drawn.update({arguments[-1].name: arguments}))
+    monkeypatch.setattr(plots, "confusion_matrix", lambda *arguments: drawn.update({arguments[-1].name: arguments}))
+    for prefix, recipe in (("cifar100", "fast"), ("cifar100-best", "best"), ("resnet50", "default")):
+        finished_run(tmp_path, recipe, 0.8, prefix=prefix)
+    monkeypatch.setattr(collect_results, "redraw", REDRAW)
+    collected(tmp_path)
+    assert len(drawn) == 6
+    rows, accuracy, milestones, title, _ = drawn["cifar100-best_training_curves.png"]
+    assert [row["val_accuracy"] for row in rows] == [0.5, 0.7] and (accuracy, title) == (0.8, "a model")
+    assert milestones == {"24 → 32 pixels": 60, "CutMix ends": 140}
+    assert drawn["resnet50_training_curves.png"][2] == {}
+    matrix, names, *_ = drawn["cifar100_confusion_matrix.png"]
+    assert matrix.tolist() == [[3, 1], [0, 4]] and names == ["ant", "bee"]
+
+
+def test_a_run_whose_metrics_lack_what_is_drawn_is_named(tmp_path):
+    finished_run(tmp_path)
+    path = tmp_path / "cifar100_metrics.json"
+    metrics = json.loads(path.read_text())
+    del metrics["confusion_matrix"]
+    path.write_text(json.dumps(metrics))
+    with pytest.raises(UserError, match=r"cifar100_metrics\.json or its history is damaged"):
+        REDRAW(tmp_path)
 
 
 def collected(folder):

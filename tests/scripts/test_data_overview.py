@@ -7,6 +7,7 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
+import cifar100_cnn
 import data_overview
 import mnist_classification
 from pipeline.data import datasets
@@ -36,8 +37,9 @@ def test_bars_are_the_images_per_class_of_each_part(digits, drawn, tmp_path):
         written = [text.get_text() for text in axes.findobj(Text)]
         assert all(f"{np.sum(y == k):,}" in written for k in range(10)) and axes.get_xlabel() == "images per class"
     assert [label.get_text() for label in samples.get_yticklabels()] == list("0123456789")
-    title = drawn[0].get_suptitle()
-    assert "8x8 digits (toy data, not MNIST)" in title and "mnist_classification.py" in title and "28×28" in title
+    footer = drawn[0].get_supxlabel()
+    assert "8x8 digits (toy data, not MNIST)" in drawn[0].get_suptitle()
+    assert "mnist_classification.py" in footer and "28×28" in footer
 
 
 def test_data_with_too_few_images_for_a_validation_part_are_drawn_without_one(digits, drawn, tmp_path):
@@ -45,7 +47,17 @@ def test_data_with_too_few_images_for_a_validation_part_are_drawn_without_one(di
     data_overview.draw(few, mnist_classification, tmp_path / "no.png")
     _, *columns = drawn[0].axes
     assert [bars(axes)[1] for axes in columns] == ["training: 100", f"test: {len(digits.y_test)}"]
-    assert "too few" in drawn[0].get_suptitle()
+    assert "too few" in drawn[0].get_supxlabel()
+
+
+def test_classes_of_equal_size_are_one_line_and_no_bars(synthetic, drawn, tmp_path):
+    data_overview.draw(synthetic, data_overview.cifar100_cnn, tmp_path / "no.png")
+    (figure,) = drawn
+    assert len(figure.axes) == 1 and not figure.axes[0].patches
+    sizes = [np.bincount(y)[0] for y in (synthetic.y_train, synthetic.y_test)]
+    held_out = round(cifar100_cnn.Config().validation * sizes[0])
+    said = " ".join(figure.get_suptitle().split())
+    assert f"{sizes[0] - held_out} training, {held_out} validation and {sizes[1]} test images" in said
 
 
 def test_samples_are_the_first_training_images_of_their_class(synthetic, drawn, tmp_path):

@@ -216,3 +216,17 @@ def test_importing_the_scripts_writes_nothing_and_prints_nothing(tmp_path):
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "milestones"),
+    [
+        ({}, {"24 → 32 pixels": 11}),
+        ({"epochs": 1}, {}),
+        ({"cutmix": 0.5, "small_epochs": 0}, {"CutMix ends": 12}),
+        ({"recipe": "baseline", "cutmix": 0.5}, {}),
+        ({"start_from": "a.h5", "cutmix": 0.5}, {}),
+    ],
+)
+def test_the_curves_mark_the_epochs_after_which_images_are_of_full_size_and_whole(settings, milestones):
+    assert cifar100_cnn.Config(**settings).milestones == milestones

@@ -109,7 +109,7 @@ def test_a_training_run_leaves_every_file_and_no_temporary_one(session, prefix):
     names = ("classification_report.csv", "confusion_matrix.png", "examples.png", "history.csv", "metrics.json")
     stem = MODELS[prefix].removesuffix(".h5")
     expected = {MODELS[prefix], f"{stem}_test_probabilities.npz", f".{prefix}_run.lock"}
-    expected |= {f"{prefix}_{name}" for name in (*names, "training_curves.png")}
+    expected |= {f"{prefix}_{name}" for name in (*names, "training_curves.png", "network.png")}
     if prefix == "cifar100":
         expected.add(f"best_{MODELS[prefix]}")
     assert {name for name in session.trained if prefix in name} == expected
@@ -121,7 +121,7 @@ def test_all_that_is_written_is_in_the_output_folder(session):
 
 def test_comparison_and_explanations_leave_their_files(session):
     small = {f"{prefix}_gradcam{page}.png" for prefix in SMALL for page in ("", "_all")}
-    small |= {"benchmark_gradcam.json", *SMALL.values()}
+    small |= {"benchmark_gradcam.json", "gradcam_overview.png", *SMALL.values()}
     small |= {f"model_comparison.{kind}" for kind in ("png", "csv", "json")}
     small |= {f"{model.removesuffix('.h5')}_test_probabilities.npz" for model in SMALL.values()}
     assert {path.name for path in session.small.iterdir()} == small

@@ -37,7 +37,7 @@ def test_it_learns_and_leaves_what_every_training_script_leaves(results, digits)
         "my_model.h5",
         "my_model_test_probabilities.npz",
         ".my_model_run.lock",
-        *(f"my_model_{name}" for name in (*names, "training_curves.png")),
+        *(f"my_model_{name}" for name in (*names, "training_curves.png", "network.png")),
     }
     assert {path.name for path in results.iterdir()} == expected
     metrics = json.loads((results / "my_model_metrics.json").read_text())
