@@ -95,7 +95,8 @@ def addresses() -> dict[str, set[str]]:
     found, waiting = {}, list(app.routes)
     while waiting:
         route = waiting.pop()
-        waiting += getattr(route, "routes", None) or []
+        router = getattr(route, "original_router", route)  # of one that was included
+        waiting += getattr(router, "routes", None) or []
         if getattr(route, "methods", None):
             found.setdefault(route.path, set()).update(route.methods)
     return found
