@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := --output-dir output/demo
 
-.PHONY: demo ui test faults train report format clean
+.PHONY: demo ui test faults train report format clean lock licenses
 
 # Three models on data that need no download, what they look at, and which is fast: 4 minutes on two cores.
 demo: .venv/installed-export
@@ -41,7 +41,7 @@ train: .venv/installed-export
 
 # The tables in README.md, README.tr.md, technical_report.md and docs/, and the model cards, from the result files in
 # output/.
-report: .venv/installed
+report: .venv/installed-export
 	$(BIN)/python -m pipeline.report
 
 format: .venv/installed-dev
@@ -51,14 +51,28 @@ format: .venv/installed-dev
 clean:
 	rm -rf output/demo output/runs
 
+# The exact versions in locks/, each file checked by its hash; then this project itself, with the setuptools among them.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.venv/installed: pyproject.toml requirements.txt
+.venv/installed-%: locks/%.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(INSTALL) -e .
+	$(INSTALL) --require-hashes -r $<
+	$(INSTALL) --no-deps --no-build-isolation -e .
 	touch $@
 
-# With an extra of pyproject.toml: export, ui, dev (which has both).
-.venv/installed-%: .venv/installed
-	$(INSTALL) -e ".[$*]"
-	touch $@
+# New locks from the ranges in requirements.txt and pyproject.toml, for Python 3.11 and later on every system.
+COMPILE := .venv/lock/bin/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11
+COMPILE += --generate-hashes --no-header --no-annotate
+lock:
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/pip install --quiet uv
+	$(COMPILE) --extra dev --output-file locks/dev.txt
+	$(COMPILE) --extra export --constraints locks/dev.txt --output-file locks/export.txt
+	$(COMPILE) --extra ui --constraints locks/dev.txt --output-file locks/ui.txt
+
+# The license of every package that make test installs, as the packages themselves name it.
+licenses: .venv/installed-dev
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/pip install --quiet pip-licenses
+	.venv/lock/bin/pip-licenses --python $(BIN)/python --format markdown --output-file docs/licenses.md \
+	  --packages $$(sed -n 's/^\([^ =]*\)==.*/\1/p' locks/dev.txt)

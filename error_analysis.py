@@ -82,6 +82,10 @@ def analyze(path: Path, config: Config) -> Analyzed:
     def file(name: str) -> Path:
         return folder / f"{saved.metadata['prefix']}_{name}"
 
+    recorded = path.parent / f"{saved.metadata['prefix']}_metrics.json"
+    contradiction = evaluate.evaluation.contradiction(recorded, title, metrics.accuracy(probabilities, y_true))
+    if contradiction:
+        print(f"warning: {contradiction}", file=sys.stderr)
     matrix = metrics.confusion_matrix(y_true, predicted, len(names))
     pairs = metrics.confused_pairs(matrix, config.pairs)
     error = metrics.expected_calibration_error(probabilities, y_true)

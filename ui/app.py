@@ -2,11 +2,14 @@
 
     python ui/app.py                                # all models in output/ and output/demo/
     python ui/app.py --port 8000 --output-dir runs  # elsewhere
+    python ui/app.py --host 0.0.0.0 --password WORD # for the whole network, with a password
 
-Serves http://127.0.0.1:7860, to this computer alone unless --host says otherwise, and calls no other computer.
+Serves http://127.0.0.1:7860, to this computer alone unless --host says otherwise, and calls no other computer. Pages
+of other sites, and names that are not this computer's, get no answer.
 Needs Gradio: pip install -e ".[ui]". ui/screenshots.py takes the screenshots in docs/.
 """
 
+import os
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -16,6 +19,8 @@ from pipeline.config import flag, parse
 from pipeline.errors import UserError, exit_code
 from ui import network
 
+SERVED = "served"  # folder in the page's own, which ends with it: what Gradio may send to a browser
+
 
 @dataclass(frozen=True)
 class Config:
@@ -23,6 +28,7 @@ class Config:
 
     host: str = flag("127.0.0.1", "address to listen on; 0.0.0.0 lets the whole network in")
     port: int = flag(7860, "port to listen on", minimum=1, maximum=65535)
+    password: str | None = flag(None, "password that visitors must give, with any name; default: none is asked for")
     data_dir: str | None = flag(None, "folder with mnist.npz or cifar-100-binary.tar.gz, for the test images")
     output_dir: str = flag("output", "folder with the models and their plots; its demo/ is looked at as well")
     collected: str = flag(
@@ -33,17 +39,24 @@ class Config:
 def main(argv: list[str] | None = None) -> int:
     """Serve the page until Ctrl-C."""
     config = parse(Config, argv, about=__doc__)
+    if config.password == "":
+        raise UserError("--password is empty; give one, or leave the flag out")
     network.check_free(config.host, config.port)
-    try:
-        from ui.page import Page  # here, because --help needs neither Gradio nor Keras
-    except ModuleNotFoundError as error:
-        if error.name != "gradio":
-            raise
-        raise UserError('the page needs Gradio; run: pip install -e ".[ui]"') from error
-    network.stay_home(config.host)
-    with tempfile.TemporaryDirectory() as folder:
-        page = Page(Path(config.output_dir), config.data_dir, Path(folder), Path(config.collected))
-        page.serve(config.host, config.port)
+    opened = network.opened(config.host, config.port, config.password)
+    if opened:
+        print(f"warning: {opened}", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["GRADIO_TEMP_DIR"] = str(folder / SERVED)  # read while Gradio is imported
+        try:
+            from ui.page import Page  # here, because --help needs neither Gradio nor Keras
+        except ModuleNotFoundError as error:
+            if error.name != "gradio":
+                raise
+            raise UserError('the page needs Gradio; run: pip install -e ".[ui]"') from error
+        network.stay_home(config.host)
+        page = Page(Path(config.output_dir), config.data_dir, folder, Path(config.collected))
+        page.serve(config.host, config.port, folder / SERVED, config.password)
     return 0
 
 

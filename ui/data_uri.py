@@ -2,12 +2,15 @@
 
 import base64
 import binascii
+import contextlib
 import hashlib
+import time
 from pathlib import Path
 
 from pipeline.errors import UserError
 
 LARGEST = 200_000  # characters of a picture; a full square of scribble has some 20,000
+KEPT = 3600  # seconds
 SUFFIXES = {"data:image/png;base64": ".png", "data:image/jpeg;base64": ".jpg"}
 
 
@@ -29,12 +32,23 @@ def decoded(uri: str) -> tuple[bytes, str]:
 def save(uri: str | None, folder: Path) -> Path | None:
     """Write a picture to a file named by its content; None where nothing was drawn.
 
+    Those of more than an hour ago are removed.
+
     Raises:
         UserError: as decoded() does.
     """
     if not uri:
         return None
     content, suffix = decoded(uri)
+    _forget(folder)
     path = folder / f"picture-{hashlib.sha256(content).hexdigest()[:20]}{suffix}"
     path.write_bytes(content)
     return path
+
+
+def _forget(folder: Path) -> None:
+    """Remove pictures that nobody has sent for an hour."""
+    for path in folder.glob("picture-*"):
+        with contextlib.suppress(FileNotFoundError):  # another visitor's request removes them as well
+            if time.time() - path.stat().st_mtime > KEPT:
+                path.unlink()

@@ -3,12 +3,14 @@
 import os
 from pathlib import Path
 
-# Read while Gradio is imported; it asks itself whether it answers, which no proxy needs to know.
-os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", NO_PROXY="*", no_proxy="*")
+# Read while Gradio is imported.
+os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
 
 import gradio as gr
+import uvicorn
+from fastapi import FastAPI
 
-from ui import models, texts
+from ui import models, network, texts
 from ui.plots_tab import PlotsTab
 from ui.shared import QUIETLY, Shared
 from ui.try_tab import UPLOAD, TryTab
@@ -53,12 +55,19 @@ class Page:
     def introduction(language: str) -> dict[str, str]:
         return {"value": f"# {texts.say('title', language)}\n{texts.say('intro', language)}"}
 
-    def serve(self, host: str, port: int) -> None:
-        """Serve the page until Ctrl-C."""
+    def serve(self, host: str, port: int, files: Path, password: str | None) -> None:
+        """Serve the page until Ctrl-C; the arguments are those of network.Guard."""
         css = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
         look = {"css": css, "theme": gr.themes.Default(primary_hue="blue"), "footer_links": []}
-        limits = {"max_file_size": UPLOAD, "share": False, "ssr_mode": False, "run_history": False}
-        where = {"server_name": host, "server_port": port}
-        self.blocks.launch(**where, **look, **limits, quiet=True, prevent_thread_lock=True)
+        limits = {"max_file_size": UPLOAD, "ssr_mode": False, "run_history": False, "show_error": False}
+        app = gr.mount_gradio_app(FastAPI(openapi_url=None), self.blocks, "/", **look, **limits)
         print(f"http://{host}:{port} (Ctrl-C ends it)", flush=True)
-        self.blocks.block_thread()
+        uvicorn.run(
+            network.Guard(app, host, files, password),
+            host=host,
+            port=port,
+            log_level="warning",
+            ws="none",
+            limit_concurrency=network.CONNECTIONS,
+            timeout_graceful_shutdown=1,  # seconds; an open tab holds its connection for ever
+        )

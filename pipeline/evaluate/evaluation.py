@@ -1,5 +1,6 @@
 """Evaluation of a finished model: metrics on validation and test images, their plots, test-time augmentation."""
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,47 @@ def measure_test(model, dataset, test: np.ndarray) -> dict:
         "class_names": list(dataset.class_names),
         "confusion_matrix": matrix.tolist(),
     }
+
+
+def doubt(measured: dict, n_validation: int, n_test: int) -> str:
+    """One line where validation and test accuracy differ by more than chance, "" where they do not.
+
+    So it is where labels were shifted against their images, or the metrics of one part are those of another. The bound
+    is six standard errors of the difference of two fractions, and 0.1 at least.
+
+    Args:
+        measured: as measure() returns it.
+    """
+    validation, test = measured["validation_accuracy"], measured["test_accuracy"]
+    pooled = (validation * n_validation + test * n_test) / (n_validation + n_test)
+    error = np.sqrt(pooled * (1 - pooled) * (1 / n_validation + 1 / n_test))
+    if abs(validation - test) <= max(0.1, 6 * error):
+        return ""
+    return (
+        f"test accuracy {test:.3f} is far from validation accuracy {validation:.3f}; "
+        "look whether the labels of both parts belong to their images"
+    )
+
+
+def contradiction(metrics_file: Path, title: str, accuracy: float) -> str:
+    """One line where a model's metrics.json records another test accuracy than the one measured now; else "".
+
+    Args:
+        metrics_file: the file beside the model; missing, damaged or another model's, it says nothing.
+        title: of the model.
+        accuracy: on the test images.
+    """
+    try:
+        recorded = json.loads(metrics_file.read_text(encoding="utf-8"))
+        then = float(recorded["test_accuracy"]) if recorded["title"] == title else accuracy
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    if abs(then - accuracy) <= 0.01:  # other arithmetic changes a few images
+        return ""
+    return (
+        f"{metrics_file} records test accuracy {then:.3f}, and these test images give {accuracy:.3f}; "
+        "the data or their labels are others, or the file was changed"
+    )
 
 
 def milliseconds_per_sample(model, images: np.ndarray, batch_size: int) -> float:

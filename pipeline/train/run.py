@@ -1,6 +1,7 @@
 """A training run: its folder, its settings, its clock, its history, and everything it leaves behind."""
 
 import contextlib
+import sys
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -247,6 +248,9 @@ class Run:
         test = probabilities.on_test_images(saved, dataset)
         metrics = evaluation.measure(model, dataset, test)
         matrix = np.array(metrics["confusion_matrix"])
+        doubt = evaluation.doubt(metrics, len(dataset.y_validation), len(dataset.y_test))
+        if doubt:
+            print(f"warning: {doubt}", file=sys.stderr, flush=True)
         by_class = evaluation.by_class(matrix, dataset.class_names)
         atomic_io.write_csv(self.path("classification_report.csv"), by_class)
         from pipeline.evaluate import plots  # here: Matplotlib's import would delay the first epoch

@@ -76,12 +76,18 @@ def test_a_foreign_or_missing_model_gets_a_message_and_the_other_one_answers(cli
 @pytest.mark.parametrize("path", ["http://example.invalid/7.png", str(PROJECT / "README.md"), "/etc/hostname"])
 def test_nobodys_files_are_fetched_or_read(page, client, pictures, bars, path):
     # By hand: the client would upload the file.
-    call = f"{page[0]}/gradio_api/call/photo"
-    data = json.dumps({"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, *CHOSEN]}).encode()
-    with urllib.request.urlopen(urllib.request.Request(call, data, {"Content-Type": "application/json"})) as reply:
-        event = json.load(reply)["event_id"]
-    with urllib.request.urlopen(f"{call}/{event}", timeout=30) as reply:
-        assert reply.read().startswith(b"event: error")
+    visit = "nobodys-files"
+    config = json.loads(urllib.request.urlopen(f"{page[0]}/config").read())
+    photo = next(one["id"] for one in config["dependencies"] if one["api_name"] == "photo")
+    named = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    asked = json.dumps({"data": [named, *CHOSEN], "fn_index": photo, "session_hash": visit}).encode()
+    call = urllib.request.Request(f"{page[0]}/gradio_api/queue/join", asked, {"Content-Type": "application/json"})
+    with contextlib.suppress(urllib.error.HTTPError):  # refused at once, or when its turn comes
+        urllib.request.urlopen(call, timeout=30).close()
+        with urllib.request.urlopen(f"{page[0]}/gradio_api/queue/data?session_hash={visit}", timeout=60) as events:
+            said = [json.loads(line[6:]) for line in events.read().decode().splitlines() if line.startswith("data: ")]
+        (done,) = [one for one in said if one["msg"] == "process_completed"]
+        assert not done["success"]
     assert bars(client.predict(drawing(pictures[0]), *CHOSEN, api_name="/draw")[1])
 
 
