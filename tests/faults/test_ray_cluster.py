@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import PROJECT
+from processes import with_word
 
 STUB = str(PROJECT / "tests" / "plan" / "stub.py")
 DRIVER = """
@@ -32,16 +33,6 @@ def parents(pid):
     while pid > 1:
         pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
         yield pid
-
-
-def stubs(gate):
-    """Process IDs of the scripts that wait at a gate."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # ended meanwhile
-            if f"--gate={gate}".encode() in path.read_bytes().split(b"\0"):
-                found.append(int(path.parent.name))
-    return found
 
 
 @pytest.mark.skipif(not find_spec("ray"), reason='Ray is not installed: pip install -e ".[ray]"')
@@ -77,10 +68,10 @@ def test_a_run_survives_ctrl_c_and_the_death_of_its_node_beside_one_that_fails(t
             wait_for(lambda: checkpoint.exists() and checkpoint.read_text() == "2", process)
             process.send_signal(signal.SIGINT)
             out, _ = process.communicate(timeout=300)
-            assert process.returncode == 130 and not stubs(gate)
+            assert process.returncode == 130 and not with_word(f"--gate={gate}")
         with driver() as process:
-            wait_for(lambda: resumed() == ["0", "2"] and stubs(gate), process)
-            above = {pid for script in stubs(gate) for pid in parents(script)}
+            wait_for(lambda: resumed() == ["0", "2"] and with_word(f"--gate={gate}"), process)
+            above = {pid for script in with_word(f"--gate={gate}") for pid in parents(script)}
             (host,) = [node for node in nodes if node.all_processes["raylet"][0].process.pid in above]
             cluster.remove_node(host, allow_graceful=False)
             wait_for(lambda: resumed() == ["0", "2", "2"], process)
@@ -91,6 +82,6 @@ def test_a_run_survives_ctrl_c_and_the_death_of_its_node_beside_one_that_fails(t
     assert process.returncode == 1 and "1 of 2 tasks done" in out
     assert "failed: broken (exit code 1: error: it is broken)" in err and "whole" not in err
     assert {path.name for path in (tmp_path / "whole").iterdir()} == {"stub_model.h5", "stub_metrics.json"}
-    assert not stubs(gate)
+    assert not with_word(f"--gate={gate}")
     lost = 2 - int(resumed()[-1])
     tried("a run on a Ray cluster, stopped by Ctrl-C, then its node killed", times=1, epochs_lost=lost)
