@@ -12,6 +12,8 @@ from conftest import PROJECT
 
 SMALL = ("--dataset", "digits", "--limit", "256", "--filters", "2", "--batch-size", "32")
 NOBODY = 65534
+# Of a Ray cluster's first node: no processes that a test has no use for.
+HEAD = {"include_dashboard": False, "no_monitor": True, "include_log_monitor": False}
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 
 
@@ -45,7 +47,7 @@ def until(process, words):
 def finish(process):
     """(exit code, stdout, stderr); a process that hangs is killed, and its test fails."""
     try:
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=900)
     except subprocess.TimeoutExpired:
         process.kill()
         raise

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import PROJECT
-from processes import with_word
+from processes import HEAD, with_word
 
 STUB = str(PROJECT / "tests" / "plan" / "stub.py")
 DRIVER = """
@@ -41,7 +41,7 @@ def test_a_run_survives_ctrl_c_and_the_death_of_its_node_beside_one_that_fails(t
     from ray.cluster_utils import Cluster
 
     gate, checkpoint = tmp_path / "gate", tmp_path / "whole" / "stub_checkpoint.npz"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args=HEAD | {"num_cpus": 0})
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     command = [sys.executable, "-c", DRIVER, str(tmp_path), STUB, cluster.address]
 

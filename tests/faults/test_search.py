@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 from conftest import PROJECT
-from processes import finish, until, with_word
+from processes import HEAD, finish, until, with_word
 
 from plan.tasks import epochs_of
 
@@ -38,7 +38,7 @@ pytestmark = [
 def test_a_trial_that_falls_behind_is_stopped_and_an_interrupted_search_goes_on(tmp_path, tried):
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args=HEAD | {"num_cpus": 1})
     command = [sys.executable, "-c", DRIVER, str(tmp_path), STUB, cluster.address]
     environment = os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"}
     gate = f"--gate={tmp_path / 'gate'}"
