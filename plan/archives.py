@@ -28,14 +28,13 @@ class Archives:
         try:
             self.system, self.folder = fs.FileSystem.from_uri(address)
             self.system.create_dir(self.folder, recursive=True)
-            self.write(".writable", b"")
         except (OSError, ValueError) as error:
             raise UserError(f"--storage {address} cannot be written to ({error})") from error
         self.missing = fs.FileType.NotFound
 
     def read(self, name: str) -> bytes | None:
         """An archive; None where there is none of that name."""
-        if self.system.get_file_info(self._path(name)).type == self.missing:
+        if not self._exists(name):
             return None
         with self.system.open_input_stream(self._path(name)) as file:
             return file.read()
@@ -49,8 +48,11 @@ class Archives:
 
     def delete(self, name: str) -> None:
         """Remove an archive if it is there."""
-        if self.read(name) is not None:
+        if self._exists(name):
             self.system.delete_file(self._path(name))
+
+    def _exists(self, name: str) -> bool:
+        return self.system.get_file_info(self._path(name)).type != self.missing
 
     def _path(self, name: str) -> str:
         return f"{self.folder}/{name}.tar"

@@ -175,6 +175,8 @@ def read(script: str, words: list[str], seeds: str, number: int | None = None) -
         raise UserError(f"the grid has {len(settings) * len(sweep.seeds):,} runs; at most {MOST:,}")
     for setting in settings:
         parse(config_class, [*sweep.fixed, *_flags(setting)])
+    if number is not None and epochs(sweep) < 2:
+        raise UserError("--search stops runs after a part of their epochs; give --epochs 2 or more")
     return sweep
 
 

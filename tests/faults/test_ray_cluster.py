@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import PROJECT
-from processes import HEAD, with_word
+from processes import HEAD, finish, with_word
 
 STUB = str(PROJECT / "tests" / "plan" / "stub.py")
 DRIVER = """
@@ -26,6 +26,10 @@ plan = [broken, whole]
 record = tasks.Record(folder / "plan.json")
 sys.exit(errors.exit_code(lambda: execution.execute(plan, plan, record, address)))
 """
+pytestmark = [
+    pytest.mark.skipif(not find_spec("ray"), reason='Ray is not installed: pip install -e ".[ray]"'),
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc"),
+]
 
 
 def parents(pid):
@@ -35,8 +39,15 @@ def parents(pid):
         yield pid
 
 
-@pytest.mark.skipif(not find_spec("ray"), reason='Ray is not installed: pip install -e ".[ray]"')
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
+def node_of(nodes, scripts):
+    """The node that one of these scripts, IDs of processes, runs on; None where none does."""
+    above = {pid for script in scripts for pid in parents(script)}
+    for node in nodes:
+        if node.all_processes["raylet"][0].process.pid in above:
+            return node
+    return None
+
+
 def test_a_run_survives_ctrl_c_and_the_death_of_its_node_beside_one_that_fails(tmp_path, tried):
     from ray.cluster_utils import Cluster
 
@@ -71,9 +82,7 @@ def test_a_run_survives_ctrl_c_and_the_death_of_its_node_beside_one_that_fails(t
             assert process.returncode == 130 and not with_word(f"--gate={gate}")
         with driver() as process:
             wait_for(lambda: resumed() == ["0", "2"] and with_word(f"--gate={gate}"), process)
-            above = {pid for script in with_word(f"--gate={gate}") for pid in parents(script)}
-            (host,) = [node for node in nodes if node.all_processes["raylet"][0].process.pid in above]
-            cluster.remove_node(host, allow_graceful=False)
+            cluster.remove_node(node_of(nodes, with_word(f"--gate={gate}")), allow_graceful=False)
             wait_for(lambda: resumed() == ["0", "2", "2"], process)
             gate.touch()
             out, err = process.communicate(timeout=300)
@@ -85,3 +94,36 @@ def test_a_run_survives_ctrl_c_and_the_death_of_its_node_beside_one_that_fails(t
     assert not with_word(f"--gate={gate}")
     lost = 2 - int(resumed()[-1])
     tried("a run on a Ray cluster, stopped by Ctrl-C, then its node killed", times=1, epochs_lost=lost)
+
+
+@pytest.mark.long
+def test_a_sweep_on_two_nodes_loses_one_and_ends_with_all_runs_done(tmp_path, tried):
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args=HEAD | {"num_cpus": 0})
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    flags = ["--limit", "250", "--filters", "2", "--epochs", "3", "--dropout", "0,0.3", "--seeds", "0-1"]
+    script = ["sweep.py", "mnist_classification.py", "--dataset", "digits", *flags]
+    command = [sys.executable, *script, "--ray", cluster.address, "--output-dir", str(tmp_path)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=PROJECT, env=os.environ | {"PYTHONPATH": str(PROJECT)}, **pipes)
+    try:
+        while not any(tmp_path.glob("*/custom_cnn_history.csv")) or not (
+            node := node_of(nodes, with_word("mnist_classification.py"))
+        ):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.2)
+        cluster.remove_node(node, allow_graceful=False)
+        code, out, err = finish(process)
+    finally:
+        process.kill()
+        cluster.shutdown()
+    assert code == 0 and "4 of 4 tasks done" in out, err
+    assert (tmp_path / "sweep.png").exists() and len(list(tmp_path.glob("*/custom_cnn_model.h5"))) == 4
+    assert not list(tmp_path.glob("*/*checkpoint*.npz"))
+    logs = [path.read_text() for path in (tmp_path / "logs").glob("*.log")]
+    tried(
+        "a sweep of four training runs on two nodes of a Ray cluster, one of them killed",
+        times=1,
+        runs_that_went_on_elsewhere=sum("resuming after epoch" in log for log in logs),
+    )

@@ -118,6 +118,7 @@ def test_seeds_are_numbers_and_ranges():
         (f"{MNIST} --search 5", "--search needs a flag with a range or a list"),
         (f"{MNIST} --filters 2,4 --search 3", "only 2 settings"),
         (f"{MNIST} --filters 4:2 --search 3", "the range 4:2"),
+        (f"{MNIST} --filters 2:40 --epochs 1 --search 4", "--epochs 2 or more"),
         (f"{MNIST} --filters 0:4 --search 4", "--filters must be at least 1"),
         (f"{MNIST} --filters 2.5:4 --search 2", "invalid int value"),
         (f"{MNIST} --filters 2:40 --search 2 --seeds 0-1", "one seed"),
