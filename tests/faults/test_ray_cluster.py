@@ -34,9 +34,10 @@ pytestmark = [
 
 def parents(pid):
     """The processes above one."""
-    while pid > 1:
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-        yield pid
+    with contextlib.suppress(OSError):  # ended meanwhile
+        while pid > 1:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+            yield pid
 
 
 def node_of(nodes, scripts):
