@@ -15,6 +15,7 @@ from conftest import PROJECT
 from processes import SMALL, finish, history, is_root, until
 
 FLAGS = (*SMALL, "--limit", "250", "--epochs", "4", "--precision", "float32", "--dropout", "0")
+JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
 pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(not find_spec("jax"), reason="jax is not installed: pip install jax"),
@@ -23,7 +24,7 @@ pytestmark = [
 
 def start(folder, *more, prefix=()):
     environment = {name: value for name, value in os.environ.items() if name != "DATA_DIR"}
-    environment |= {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    environment |= JAX
     script = [sys.executable, str(PROJECT / "mnist_classification.py"), *FLAGS]
     command = [*prefix, *script, "--output-dir", str(folder), *more]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -94,6 +95,26 @@ def test_two_hosts_give_the_loss_curve_of_one_and_the_first_alone_writes(tmp_pat
         times=1,
         largest_difference_of_a_loss=float(f"{difference:.1e}"),
     )
+
+
+MEETING = """
+import sys
+from pipeline.train import hosts
+joined = hosts.join("10.99.0.1,10.99.0.2", int(sys.argv[1]))
+print("host 0 says", joined.share({"host": joined.index}, [], None)["host"])
+"""
+
+
+@pytest.mark.skipif(not is_root(), reason="network namespaces need root")
+def test_machines_whose_name_points_to_loopback_meet_at_their_addresses(namespaces):
+    environment = os.environ | JAX
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = []
+    for host, name in enumerate(namespaces):
+        command = ["ip", "netns", "exec", name, sys.executable, "-c", MEETING, str(host)]
+        processes.append(subprocess.Popen(command, cwd=PROJECT, env=environment, **pipes))
+    for code, out, err in map(finish, processes):
+        assert code == 0 and "host 0 says 0" in out, err
 
 
 @pytest.mark.skipif(not is_root(), reason="network namespaces need root")
