@@ -27,7 +27,9 @@ class Config:
     dry_run: bool = flag(False, "show the commands and do nothing")
     weights: str = flag("imagenet", "of ResNet50, as resnet50_transfer_learning.py takes them")
     ray: str | None = flag(None, "auto, or the address of a Ray cluster's head node: run there, see docs/clusters.md")
-    storage: str | None = flag(None, "with --ray: folder that all its machines share, for checkpoints")
+    storage: str | None = flag(
+        None, "with --ray: folder or address (s3://...) that its machines share, for checkpoints"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,5 +4,17 @@ import lazy_loader
 
 # A module is loaded when it is first used: a script's --help needs none of them.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submodules={"cluster", "execution", "local", "node", "product", "sweep", "sweep_plot", "tasks"}
+    __name__,
+    submodules={
+        "archives",
+        "cluster",
+        "execution",
+        "local",
+        "node",
+        "product",
+        "search",
+        "sweep",
+        "sweep_plot",
+        "tasks",
+    },
 )

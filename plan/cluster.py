@@ -13,18 +13,20 @@ import sys
 import tarfile
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import PROJECT, atomic_io
 from pipeline.data import registry, sources
 from pipeline.errors import UserError
-from plan import node
+from plan import archives, node
 from plan.tasks import Record, Task
 
 SHIPPED = 300_000_000  # bytes of the data sets, or of a file or folder that a flag names, that travel with the code
 LARGEST = 500_000_000  # bytes of all that travels; Ray takes 500 MiB
 RETRIES = 5  # of a task whose node died
 FAREWELL = 120  # seconds that running tasks have to save their checkpoints when the plan is interrupted
+COORDINATOR = "coordinator"  # name of the actor
 INPUTS = "inputs"  # folder of the shipped files that commands name
 
 
@@ -107,23 +109,45 @@ class Coordinator:
         self.stopped = True
 
 
-def work(tasks: list[Task], record: Record, address: str, storage: Path | None) -> dict[str, str]:
-    """Do tasks that read nothing but data on a cluster, as many at a time as its resources allow.
+@dataclass(frozen=True)
+class Cluster:
+    """A Ray cluster that has the tasks' code and data.
+
+    coordinator: handle of the Coordinator; logs: its folder of logs; where: further arguments of plan.node.Job.
+    nodes: number of machines; most: "CPU", "GPU" and "memory" (bytes) of the machine that has most of it.
+    """
+
+    coordinator: object
+    logs: Path
+    where: dict
+    nodes: int
+    most: dict[str, float]
+
+    def needs(self, task: Task) -> dict[str, float]:
+        """CPUs, GPUs and bytes of memory that a task asks for; where no machine has that much, what there is."""
+        return {
+            "CPU": min(task.cores, self.most["CPU"]),
+            "GPU": int(task.gpu and self.most["GPU"] > 0),
+            "memory": int(min(task.memory_gb * 1e9, self.most["memory"])),
+        }
+
+
+@contextlib.contextmanager
+def connect(tasks: list[Task], record: Record, address: str, storage: str | None):
+    """A block with a Cluster.
 
     Args:
-        address: "auto", or host:port of the head node.
-        storage: folder on all machines for the checkpoints; None: they are sent to this machine.
-    Returns:
-        task name -> why it failed, for those that did.
+        address: "auto", host:port of the head node, or "local" for one of this machine alone.
+        storage: for the checkpoints, see plan.node.Job.
     Raises:
-        UserError: Ray is not installed, or there is no cluster at that address.
+        UserError: Ray is not installed, there is no cluster at that address, or the storage cannot be written to.
     """
-    if not tasks:
-        return {}
     try:
         import ray
     except ImportError as error:
-        raise UserError("--ray needs Ray; install it with: pip install ray") from error
+        raise UserError('--ray needs Ray; install it with: pip install -e ".[ray]"') from error
+    if archives.is_address(storage):
+        archives.Archives(storage)
     with tempfile.TemporaryDirectory() as folder:
         shipped = stage(tasks, Path(folder))
         # Ray would warn about its own environment variable for GPUs, whose new value is what is wanted here.
@@ -134,9 +158,38 @@ def work(tasks: list[Task], record: Record, address: str, storage: Path | None) 
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(f"no Ray cluster at {address} ({reason}); start one with: ray start --head") from error
         try:
-            return _submit(ray, tasks, record, storage, shipped)
+            data_dir = None if shipped else os.environ.get("DATA_DIR")
+            where = {"shipped_data": shipped, "data_dir": data_dir, "storage": storage}
+            yield _cluster(ray, tasks, record, where)
         finally:
             ray.shutdown()
+
+
+def _cluster(ray, tasks: list[Task], record: Record, where: dict) -> Cluster:
+    """The cluster that Ray is connected to, with a Coordinator on this machine."""
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
+    places = {task.name: (str(task.folder.resolve()), task.files) for task in tasks}
+    logs = record.path.parent.resolve() / "logs"
+    actor = ray.remote(Coordinator).options(name=COORDINATOR, num_cpus=0, scheduling_strategy=here)
+    nodes = [entry["Resources"] for entry in ray.nodes() if entry["Alive"]]
+    most = {name: max(resources.get(name, 0) for resources in nodes) for name in ("CPU", "GPU", "memory")}
+    return Cluster(actor.remote(places, str(logs)), logs, where, len(nodes), most)
+
+
+def work(tasks: list[Task], record: Record, address: str, storage: str | None) -> dict[str, str]:
+    """Do tasks that read nothing but data on a cluster, as many at a time as its resources allow.
+
+    Args and errors are those of connect().
+
+    Returns:
+        task name -> why it failed, for those that did.
+    """
+    if not tasks:
+        return {}
+    with connect(tasks, record, address, storage) as cluster:
+        return _submit(cluster, tasks, record)
 
 
 def stage(tasks: list[Task], folder: Path) -> bool:
@@ -209,36 +262,25 @@ def command_there(task: Task) -> list[str]:
     return [shipped.get(word, word) for word in words]
 
 
-def _submit(ray, tasks: list[Task], record: Record, storage: Path | None, shipped: bool) -> dict[str, str]:
+def _submit(cluster: Cluster, tasks: list[Task], record: Record) -> dict[str, str]:
     """Hand all tasks to Ray, which runs them as there is room, and wait."""
-    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-        ray.get_runtime_context().get_node_id(), soft=False
-    )
-    places = {task.name: (str(task.folder.resolve()), task.files) for task in tasks}
-    logs = record.path.parent.resolve() / "logs"
-    coordinator = ray.remote(Coordinator).options(num_cpus=0, scheduling_strategy=here).remote(places, str(logs))
-    nodes = [entry["Resources"] for entry in ray.nodes() if entry["Alive"]]
-    most = {name: max(resources.get(name, 0) for resources in nodes) for name in ("CPU", "GPU", "memory")}
+    import ray
+
     remote, anywhere = ray.remote(node.run), {"max_retries": RETRIES, "scheduling_strategy": "SPREAD"}
     waiting = {}
     for task in tasks:
-        needs = {
-            "num_cpus": min(task.cores, most["CPU"]),
-            "num_gpus": int(task.gpu and most["GPU"] > 0),
-            "memory": int(min(task.memory_gb * 1e9, most["memory"])),
-        }
-        data_dir = None if shipped else os.environ.get("DATA_DIR")
-        environment = {"shipped_data": shipped, "data_dir": data_dir, "storage": str(storage) if storage else None}
-        reference = remote.options(**needs, **anywhere, name=task.name).remote(
-            task.name, command_there(task), task.files, coordinator, **environment
+        needs = cluster.needs(task)
+        resources = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"], "memory": needs["memory"]}
+        reference = remote.options(**resources, **anywhere, name=task.name).remote(
+            task.name, command_there(task), task.files, cluster.coordinator, **cluster.where
         )
         waiting[reference] = task
-    print(f"{len(tasks)} tasks on {len(nodes)} nodes; logs in {logs}", flush=True)
+    print(f"{len(tasks)} tasks on {cluster.nodes} nodes; logs in {cluster.logs}", flush=True)
     try:
-        return _gather(ray, waiting, coordinator, record)
+        return _gather(ray, waiting, cluster.coordinator, record)
     except (KeyboardInterrupt, SystemExit):
         print("\nstopping; the runs save their checkpoints", file=sys.stderr)
-        ray.get(coordinator.stop.remote())
+        ray.get(cluster.coordinator.stop.remote())
         ray.wait(list(waiting), num_returns=len(waiting), timeout=FAREWELL)
         raise
 

@@ -12,8 +12,9 @@ import threading
 import time
 from pathlib import Path
 
-from pipeline import atomic_io
+from pipeline import PROJECT, atomic_io
 from pipeline.errors import UserError
+from plan import archives
 
 PAUSE = 10  # times as long as the last sending took, until the next one: a tenth of the network's time at most
 LOCKED = 90  # seconds to wait for a run whose node has died and that still saves its checkpoint
@@ -38,17 +39,8 @@ class Log:
         return "".join(self.unsent.popleft() for _ in range(len(self.unsent)))
 
 
-def run(
-    name: str,
-    command: list[str],
-    files: str,
-    coordinator,
-    *,
-    shipped_data: bool,
-    data_dir: str | None,
-    storage: str | None,
-) -> tuple[int, str]:
-    """Run a task's command on this machine, from its last checkpoint on.
+class Job:
+    """A task's script in a process of this machine, from its last checkpoint on; log and files are sent meanwhile.
 
     Args:
         name: of the task; command: script and flags, without a folder for the results.
@@ -56,67 +48,140 @@ def run(
         coordinator: handle of the plan.cluster.Coordinator.
         shipped_data: whether the data sets came along in data/.
         data_dir: $DATA_DIR of the driver, used where this machine has it as well.
-        storage: folder that all machines share; None: checkpoints are sent to the coordinator.
-    Returns:
-        exit code, last line of the output.
+        storage: for the checkpoints, a folder that all machines share or an address that plan.archives takes; None:
+            they are sent to the coordinator.
+    Attributes:
+        process: of the script; None until start().
+        last: last line that it printed.
     """
-    import ray
 
-    from plan import cluster
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        files: str,
+        coordinator,
+        *,
+        shipped_data: bool,
+        data_dir: str | None,
+        storage: str | None,
+    ):
+        self.name, self.command, self.files, self.coordinator = name, command, files, coordinator
+        self.environment = environment(shipped_data, data_dir)
+        self.archives = archives.Archives(storage) if archives.is_address(storage) else None
+        self.shared = storage is not None and self.archives is None
+        self.folder = Path(storage, name) if self.shared else Path(tempfile.mkdtemp(prefix="plan-"))
+        self.process, self.log, self.last = None, None, ""
+        self.sent, self.next_time = 0.0, 0.0
 
-    begun = ray.get(coordinator.begin.remote(name, platform.node()))
-    if begun is None:
-        return 143, "stopped before it began"
-    folder = Path(storage, name) if storage else Path(tempfile.mkdtemp(prefix="plan-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        if not any(folder.glob(files)):
-            cluster.unpack(begun, folder, files)
-        wait_for_locks(folder)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "plan.watched", *command, "--output-dir", str(folder)],
+    def begin(self) -> bool:
+        """Fetch what there is of the task so far; False where the plan was stopped."""
+        import ray
+
+        from plan import cluster
+
+        begun = ray.get(self.coordinator.begin.remote(self.name, platform.node()))
+        if begun is None:
+            return False
+        if self.archives:
+            begun = self.archives.read(self.name) or begun
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not any(self.folder.glob(self.files)):
+            cluster.unpack(begun, self.folder, self.files)
+        wait_for_locks(self.folder)
+        self.sent = newest(self.folder, self.files)
+        return True
+
+    def start(self) -> None:
+        """Start the script."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "plan.watched", *self.command, "--output-dir", str(self.folder)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=environment(shipped_data, data_dir),
+            env=self.environment,
+            cwd=PROJECT,
         )
-        last = attend(process, name, folder, files, coordinator, send=storage is None)
-        ray.get(coordinator.keep.remote(name, cluster.pack(folder, files)))
-    finally:
-        if storage is None:
-            shutil.rmtree(folder, ignore_errors=True)
-    if storage and process.returncode == 0:
-        shutil.rmtree(folder, ignore_errors=True)
-    ray.get(coordinator.end.remote(name))
-    return process.returncode, last
+        self.log = Log(self.process)
+
+    def goes_on(self) -> bool:
+        """Let a second pass, send what is new, and end the script if the plan was stopped; whether it still runs."""
+        time.sleep(1)
+        if not self._report():
+            self._terminate()
+        now = newest(self.folder, self.files)
+        if not self.shared and now != self.sent and time.monotonic() >= self.next_time:
+            started = time.monotonic()
+            self._keep()
+            self.sent, self.next_time = now, time.monotonic() + PAUSE * (time.monotonic() - started)
+        return self.process.poll() is None
+
+    def end(self) -> None:
+        """End the script if it still runs, send all that it wrote to the coordinator, and clear this machine."""
+        import ray
+
+        from plan import cluster
+
+        finished = False
+        try:
+            if self.process:
+                self._terminate()
+                self.log.thread.join(timeout=10)
+                self._report()
+                finished = self.process.returncode == 0
+                ray.get(self.coordinator.keep.remote(self.name, cluster.pack(self.folder, self.files)))
+                if self.archives and finished:
+                    self.archives.delete(self.name)
+                elif self.archives:
+                    self._keep()
+        finally:
+            if finished or not self.shared:
+                shutil.rmtree(self.folder, ignore_errors=True)
+        ray.get(self.coordinator.end.remote(self.name))
+
+    def _terminate(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.wait()
+
+    def _report(self) -> bool:
+        """Send the next part of the log; whether the plan goes on."""
+        import ray
+
+        goes_on = ray.get(self.coordinator.report.remote(self.name, platform.node(), self.log.take()))
+        self.last = self.log.last
+        return goes_on
+
+    def _keep(self) -> None:
+        """Send the files to where another machine would take them up."""
+        import ray
+
+        from plan import cluster
+
+        packed = cluster.pack(self.folder, self.files)
+        if self.archives:
+            self.archives.write(self.name, packed)
+        else:
+            ray.get(self.coordinator.keep.remote(self.name, packed))
 
 
-def attend(process, name: str, folder: Path, files: str, coordinator, send: bool) -> str:
-    """Send a process' log and, if asked, its new files, until it ends or the plan is stopped; its last line."""
-    import ray
+def run(name: str, command: list[str], files: str, coordinator, **where) -> tuple[int, str]:
+    """Run a task's command on this machine, from its last checkpoint on; the arguments are those of Job.
 
-    from plan import cluster
-
-    log, machine, sent, next_time = Log(process), platform.node(), newest(folder, files), 0.0
+    Returns:
+        exit code, last line of the output.
+    """
+    job = Job(name, command, files, coordinator, **where)
     try:
-        while process.poll() is None:
-            time.sleep(1)
-            if not ray.get(coordinator.report.remote(name, machine, log.take())):
-                process.terminate()
-                process.wait()
-            now = newest(folder, files)
-            if send and now != sent and time.monotonic() >= next_time:
-                started = time.monotonic()
-                ray.get(coordinator.keep.remote(name, cluster.pack(folder, files)))
-                sent, next_time = now, time.monotonic() + PAUSE * (time.monotonic() - started)
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    log.thread.join(timeout=10)
-    ray.get(coordinator.report.remote(name, machine, log.take()))
-    return log.last
+        if not job.begin():
+            return 143, "stopped before it began"
+        job.start()
+        while job.goes_on():
+            pass
+    finally:
+        job.end()
+    return job.process.returncode, job.last
 
 
 def newest(folder: Path, files: str) -> float:

@@ -1,10 +1,12 @@
-"""A grid of settings of a training script: its runs, the table of their validation accuracies, and the plot."""
+"""Settings of a training script, a grid or drawn at random: their runs, the table of accuracies, and the plot."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
 import itertools
+import math
+import random
 import re
 import sys
 from dataclasses import dataclass
@@ -14,27 +16,62 @@ from pipeline import PROJECT, atomic_io
 from pipeline.config import RunConfig, parse
 from pipeline.errors import UserError
 from pipeline.train import identity
-from plan.tasks import Task, metrics_of
+from plan.tasks import Task, epochs_of, metrics_of
 
 MOST = 10_000  # runs of a sweep
+DRAWS = 20  # for each setting of a search, until it is taken that there are no more
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values from low to high: log-uniform, uniform where low is 0; whole numbers where both ends are typed so."""
+
+    low: float
+    high: float
+    whole: bool
+
+    def choose(self, source: random.Random) -> str:
+        """A random value, to three digits."""
+        if self.whole:
+            first = max(self.low, 0.5)  # 0 has no logarithm
+            return str(min(int(first * ((self.high + 1) / first) ** source.random()), int(self.high)))
+        if self.low == 0:
+            return f"{self.high * source.random():.3g}"
+        return f"{self.low * (self.high / self.low) ** source.random():.3g}"
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A grid.
+    """A grid, or settings drawn from it.
 
     script: path of a training script, from the project; fixed: flags of every run.
-    axes: flag -> values as they are typed, in the order of the command line; seeds: of every setting.
+    axes: flag -> values as they are typed, or their range, in the order of the command line.
+    seeds: of every setting.
+    number: of settings of a search, which are drawn at random; None: all of the grid.
     """
 
     script: str
     fixed: tuple[str, ...]
-    axes: dict[str, tuple[str, ...]]
+    axes: dict[str, tuple[str, ...] | Range]
     seeds: tuple[int, ...]
+    number: int | None = None
 
     def settings(self) -> list[dict[str, str]]:
-        """Flag -> value, of every point of the grid."""
-        return [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())]
+        """Flag -> value, of every point of the grid, or of the search; a longer search begins with the shorter one's.
+
+        Raises:
+            UserError: there are not so many.
+        """
+        if self.number is None:
+            return [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())]
+        source, found = random.Random(0), []
+        for _ in range(DRAWS * self.number):
+            setting = {flag: _choose(values, source) for flag, values in self.axes.items()}
+            if setting not in found:
+                found.append(setting)
+            if len(found) == self.number:
+                return found
+        raise UserError(f"--search {self.number}: there are only {len(found)} settings; leave it out to try them all")
 
     def folder(self) -> Path:
         """Folder of its results, the same for a larger grid of the same fixed flags."""
@@ -43,6 +80,10 @@ class Sweep:
         if len(name) > identity.LONGEST:
             name = name[:40] + "-" + hashlib.sha256(fixed.encode()).hexdigest()[:12]
         return identity.OUTPUT / "runs" / name
+
+
+def _choose(values: tuple[str, ...] | Range, source: random.Random) -> str:
+    return values.choose(source) if isinstance(values, Range) else source.choice(values)
 
 
 def label(setting: dict[str, str]) -> str:
@@ -84,11 +125,24 @@ def seeds_of(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def read(script: str, words: list[str], seeds: str) -> Sweep:
-    """A sweep from a script's flags, of which each value may be a list with commas.
+def range_of(text: str) -> Range | None:
+    """A range from "0.02:0.3"; None where it is none, and UserError where it has nothing in it."""
+    low, _, high = text.partition(":")
+    try:
+        found = Range(float(low), float(high), whole=low.isdecimal() and high.isdecimal())
+    except ValueError:
+        return None
+    if not 0 <= found.low < found.high < math.inf:
+        raise UserError(f"the range {text} goes from a number of at least 0 to a larger one, as 0.02:0.3")
+    return found
+
+
+def read(script: str, words: list[str], seeds: str, number: int | None = None) -> Sweep:
+    """A sweep from a script's flags, of which each value may be a list with commas, or a range with a colon.
 
     Args:
         words: "--learning-rate", "0.1,0.2", "--tta", ...; a value that names a file or folder is never a list.
+        number: of settings to draw at random; None: all of the grid.
     Raises:
         UserError: a flag or value that the script does not take, or one that the sweep itself sets.
     """
@@ -102,19 +156,44 @@ def read(script: str, words: list[str], seeds: str) -> Sweep:
         if flag in ("--seed", "--output-dir", "--resume", "--no-resume"):
             raise UserError(f"{flag} is set by the sweep; seeds are given as --seeds 0-2")
         values = [value] if Path(value).exists() else value.split(",")
+        span = range_of(value) if equals else None
+        if span and number is None:
+            raise UserError(f"{flag} {value} is a range, from which --search 20 would draw; or give a list with commas")
         if not equals:
             fixed.append(flag)
+        elif span:
+            axes[flag] = span
         elif len(values) == 1:
             fixed += [flag, value]
         else:
             axes[flag] = tuple(dict.fromkeys(values))
-    sweep = Sweep(script, tuple(fixed), axes, seeds_of(seeds))
+    sweep = Sweep(script, tuple(fixed), axes, seeds_of(seeds), number)
+    if number is not None:
+        _check_search(sweep)
     settings = sweep.settings()
     if len(settings) * len(sweep.seeds) > MOST:
         raise UserError(f"the grid has {len(settings) * len(sweep.seeds):,} runs; at most {MOST:,}")
     for setting in settings:
         parse(config_class, [*sweep.fixed, *_flags(setting)])
+    if number is not None and epochs(sweep) < 2:
+        raise UserError("--search stops runs after a part of their epochs; give --epochs 2 or more")
     return sweep
+
+
+def _check_search(sweep: Sweep) -> None:
+    """UserError where there is nothing to search."""
+    if not sweep.axes:
+        raise UserError("--search needs a flag with a range or a list, as --learning-rate 0.02:0.3")
+    if len(sweep.seeds) > 1:
+        raise UserError("--search compares settings by one seed; try the best of them with several afterwards")
+    if sweep.number > MOST:
+        raise UserError(f"--search {sweep.number}: that is more than {MOST:,}")
+
+
+def epochs(sweep: Sweep) -> int:
+    """Epochs of a run, of the longest where they differ."""
+    config_class = script_config(sweep.script)
+    return max(parse(config_class, [*sweep.fixed, *_flags(setting)]).epochs for setting in sweep.settings())
 
 
 def _flags(setting: dict[str, str]) -> list[str]:
@@ -126,41 +205,68 @@ def tasks(sweep: Sweep, folder: Path) -> list[tuple[dict[str, str], int, Task]]:
     datasets = sweep.axes.get("--dataset", (script_config(sweep.script).dataset,))
     if "--dataset" in sweep.fixed:
         datasets = (sweep.fixed[sweep.fixed.index("--dataset") + 1],)
-    found = []
+    kind = "run" if sweep.number is None else "trial"
+    found, settings = [], sweep.settings()
     for seed in sweep.seeds:
-        for setting in sweep.settings():
+        for setting in settings:
             name = re.sub(r"[^\w.=-]", "_", f"{label(setting)}-seed{seed}".replace(", ", "-"))
             flags = [*sweep.fixed, *_flags(setting), "--seed", str(seed), "--resume"]
             command = (sweep.script, *flags, "--output-dir", str(folder / name))
-            found.append((setting, seed, Task(name, command, "run", folder / name, datasets=datasets)))
+            found.append((setting, seed, Task(name, command, kind, folder / name, datasets=datasets)))
     return found
 
 
 def results(runs: list[tuple[dict[str, str], int, Task]]) -> list[dict]:
-    """For each setting with a finished run: "setting", "label", validation accuracy "mean", "std", "n", and "runs"."""
+    """The settings with finished runs, and the trials of a search that were stopped early; the best first, these last.
+
+    Returns:
+        For each setting "setting", "label", validation accuracy "mean", "std", "n", "stopped_after" (epochs; None:
+        not stopped), and "runs".
+    """
     from pipeline.evaluate import metrics  # here: scikit-learn takes a second
 
     groups: dict[str, dict] = {}
     for setting, seed, task in runs:
-        path = metrics_of(task)
-        if path is None:
+        found = _result(task)
+        if found is None:
             continue
-        found = atomic_io.read_json(path)
-        group = groups.setdefault(label(setting), {"setting": setting, "label": label(setting), "runs": []})
-        kept = {name: found[name] for name in ("validation_accuracy", "wall_seconds")}
-        group["runs"].append({"seed": seed, **kept, "folder": task.folder.name})
+        stopped_after = found.pop("stopped_after")
+        group = {"setting": setting, "label": label(setting), "stopped_after": stopped_after, "runs": []}
+        group = groups.setdefault(label(setting), group)
+        group["runs"].append({"seed": seed, **found, "folder": task.folder.name})
     for group in groups.values():
         group |= metrics.over_seeds([run["validation_accuracy"] for run in group["runs"]])
-    return sorted(groups.values(), key=lambda group: -group["mean"])
+
+    def rank(group):
+        return group["stopped_after"] is not None, -(group["stopped_after"] or 0), -group["mean"]
+
+    return sorted(groups.values(), key=rank)
+
+
+def _result(task: Task) -> dict | None:
+    """Validation accuracy and time of a run that is finished, or a trial that was stopped; None for others."""
+    path = metrics_of(task.folder)
+    if path:
+        found = atomic_io.read_json(path)
+        return {name: found[name] for name in ("validation_accuracy", "wall_seconds")} | {"stopped_after": None}
+    done = epochs_of(task.folder) if task.kind == "trial" else []
+    if not done:
+        return None
+    seconds = round(sum(float(epoch["seconds"]) for epoch in done), 1)
+    accuracy = float(done[-1]["val_accuracy"])
+    return {"validation_accuracy": accuracy, "wall_seconds": seconds, "stopped_after": len(done)}
 
 
 def table(groups: list[dict]) -> str:
-    """Settings with mean and standard deviation of the validation accuracy, the best first."""
+    """Settings with mean and standard deviation of the validation accuracy, in their order."""
     width = max(len("setting"), *(len(group["label"]) for group in groups))
     lines = [f"{'setting':<{width}}  validation accuracy    std  n"]
     for group in groups:
         deviation = "-" if group["std"] is None else f"{group['std']:.4f}"
-        lines.append(f"{group['label']:<{width}}  {group['mean']:19.4f}  {deviation:>5}  {group['n']}".rstrip())
+        line = f"{group['label']:<{width}}  {group['mean']:19.4f}  {deviation:>5}  {group['n']}"
+        if group["stopped_after"] is not None:
+            line += f"  stopped after epoch {group['stopped_after']}"
+        lines.append(line)
     return "\n".join(lines)
 
 
@@ -170,7 +276,10 @@ def write(sweep: Sweep, groups: list[dict], folder: Path) -> None:
 
     from plan import sweep_plot
 
-    rows = [{**group["setting"], **{name: group[name] for name in ("mean", "std", "n")}} for group in groups]
+    names = ["mean", "std", "n"]
+    if sweep.number is not None:
+        names.append("stopped_after")
+    rows = [{**group["setting"], **{name: group[name] for name in names}} for group in groups]
     rows = [{name.strip("-").replace("-", "_"): value for name, value in row.items()} for row in rows]
     atomic_io.write_csv(folder / "sweep.csv", pd.DataFrame(rows))
     about = {"schema": 1, "script": sweep.script, "fixed": list(sweep.fixed), "seeds": list(sweep.seeds)}

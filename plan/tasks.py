@@ -1,5 +1,6 @@
 """Tasks of a plan: what each needs and reads, whether it is done, how long it took, and the table of them all."""
 
+import csv
 import fnmatch
 import time
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ class Task:
     """A training run, a study or a report.
 
     name: unique in its plan; command: a script and its flags, as they follow `python`.
-    kind: "run" and "study" need nothing but data, so any machine can do them; a "report" reads output/ or times this
-        machine.
+    kind: "run" and "study" need nothing but data, so any machine can do them, and so does a "trial", a run of a search,
+        which is done when it was stopped early, too; a "report" reads output/ or times this machine.
     folder: where its results go; files: pattern of their names there.
     after: patterns of the names of tasks whose results it reads.
     datasets: named data sets that it reads; cores: that it makes use of; memory_gb: that it needs at most.
@@ -63,7 +64,7 @@ class Record:
     def finished(self, task: Task) -> float | None:
         """When it was done, in seconds since 1970; None where it is not."""
         if task.kind == "run":
-            metrics = metrics_of(task)
+            metrics = metrics_of(task.folder)
             return metrics.stat().st_mtime if metrics else None
         entry = self.entries.get(task.name)
         if entry and entry["command"] == list(task.command):
@@ -79,7 +80,7 @@ class Record:
 
     def seconds(self, task: Task) -> float | None:
         """How long it took last time; None where nobody knows."""
-        if task.kind == "run" and (metrics := metrics_of(task)):
+        if task.kind == "run" and (metrics := metrics_of(task.folder)):
             found = atomic_io.read_json(metrics)
             return found.get("wall_seconds", 0) + found.get("tta", {}).get("seconds", 0)
         if task.name in self.entries:
@@ -87,13 +88,22 @@ class Record:
         return self.earlier_seconds.get(task.name)
 
 
-def metrics_of(task: Task) -> Path | None:
+def metrics_of(folder: Path) -> Path | None:
     """The metrics.json of a finished training run; None where the run is not finished."""
-    found = list(task.folder.glob("*_metrics.json"))
-    unfinished = any(task.folder.glob("*checkpoint*.npz"))
-    if not found or unfinished or not any(task.folder.glob("*.h5")):
+    found = list(folder.glob("*_metrics.json"))
+    unfinished = any(folder.glob("*checkpoint*.npz"))
+    if not found or unfinished or not any(folder.glob("*.h5")):
         return None
     return found[0]
+
+
+def epochs_of(folder: Path) -> list[dict[str, str]]:
+    """The epochs that a training run has done, rows of its history.csv."""
+    rows = []
+    for path in folder.glob("*_history.csv"):
+        with open(path, newline="", encoding="utf-8") as file:
+            rows += csv.DictReader(file)
+    return rows
 
 
 def needed(task: Task, plan: list[Task]) -> list[Task]:

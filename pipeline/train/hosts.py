@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import json
 import os
+import socket
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -130,6 +132,7 @@ def join(addresses: str | None, index: int) -> Hosts:
     import jax
 
     first = names[0] if ":" in names[0] else f"{names[0]}:{PORT}"
+    listen_at(own_address(names[0] if index else names[1]))
     try:
         jax.distributed.initialize(
             first,
@@ -142,6 +145,32 @@ def join(addresses: str | None, index: int) -> Hosts:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"the {len(names)} hosts did not meet at {first} ({reason})") from error
     return Hosts(len(names), index, tempfile.TemporaryDirectory() if index else None)
+
+
+def own_address(other: str) -> str:
+    """The IP address by which another host, named as in --hosts, can reach this one; nothing is sent.
+
+    Raises:
+        UserError: there is no way to the other host.
+    """
+    name, _, port = other.partition(":")
+    with socket.socket(type=socket.SOCK_DGRAM) as way:
+        try:
+            way.connect((name, int(port or PORT)))
+        except (OSError, ValueError) as error:
+            raise UserError(f"--hosts: {other} cannot be reached ({error}); see that it is right and up") from error
+        return way.getsockname()[0]
+
+
+def listen_at(address: str) -> None:
+    """Let the other hosts find JAX' CPU collectives at an address of this machine.
+
+    They would listen where this machine's name points to, by the hosts file of many systems 127.0.1.1, where no other
+    machine gets through. JAX takes no setting for it (jax._src.xla_bridge.make_cpu_client).
+    """
+    from jaxlib import _jax
+
+    _jax.make_gloo_tcp_collectives = functools.partial(_jax.make_gloo_tcp_collectives, hostname=address)
 
 
 def part_of(batches, hosts: Hosts):

@@ -1,15 +1,19 @@
 """A small training run as a process, for tests that do things to it."""
 
+import contextlib
 import csv
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 from conftest import PROJECT
 
 SMALL = ("--dataset", "digits", "--limit", "256", "--filters", "2", "--batch-size", "32")
 NOBODY = 65534
+# Of a Ray cluster's first node: no processes that a test has no use for.
+HEAD = {"include_dashboard": False, "no_monitor": True, "include_log_monitor": False}
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 
 
@@ -43,11 +47,21 @@ def until(process, words):
 def finish(process):
     """(exit code, stdout, stderr); a process that hangs is killed, and its test fails."""
     try:
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=900)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
     return process.returncode, out, err
+
+
+def with_word(word):
+    """IDs of the processes that have this word in their command lines."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            if word.encode() in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return found
 
 
 def model_digest(folder):

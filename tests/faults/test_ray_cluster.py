@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import PROJECT
+from processes import HEAD, finish, with_word
 
 STUB = str(PROJECT / "tests" / "plan" / "stub.py")
 DRIVER = """
@@ -25,32 +26,34 @@ plan = [broken, whole]
 record = tasks.Record(folder / "plan.json")
 sys.exit(errors.exit_code(lambda: execution.execute(plan, plan, record, address)))
 """
+pytestmark = [
+    pytest.mark.skipif(not find_spec("ray"), reason='Ray is not installed: pip install -e ".[ray]"'),
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc"),
+]
 
 
 def parents(pid):
     """The processes above one."""
-    while pid > 1:
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-        yield pid
+    with contextlib.suppress(OSError):  # ended meanwhile
+        while pid > 1:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+            yield pid
 
 
-def stubs(gate):
-    """Process IDs of the scripts that wait at a gate."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # ended meanwhile
-            if f"--gate={gate}".encode() in path.read_bytes().split(b"\0"):
-                found.append(int(path.parent.name))
-    return found
+def node_of(nodes, scripts):
+    """The node that one of these scripts, IDs of processes, runs on; None where none does."""
+    above = {pid for script in scripts for pid in parents(script)}
+    for node in nodes:
+        if node.all_processes["raylet"][0].process.pid in above:
+            return node
+    return None
 
 
-@pytest.mark.skipif(not find_spec("ray"), reason='Ray is not installed: pip install -e ".[ray]"')
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
 def test_a_run_survives_ctrl_c_and_the_death_of_its_node_beside_one_that_fails(tmp_path, tried):
     from ray.cluster_utils import Cluster
 
     gate, checkpoint = tmp_path / "gate", tmp_path / "whole" / "stub_checkpoint.npz"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args=HEAD | {"num_cpus": 0})
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     command = [sys.executable, "-c", DRIVER, str(tmp_path), STUB, cluster.address]
 
@@ -77,12 +80,10 @@ def test_a_run_survives_ctrl_c_and_the_death_of_its_node_beside_one_that_fails(t
             wait_for(lambda: checkpoint.exists() and checkpoint.read_text() == "2", process)
             process.send_signal(signal.SIGINT)
             out, _ = process.communicate(timeout=300)
-            assert process.returncode == 130 and not stubs(gate)
+            assert process.returncode == 130 and not with_word(f"--gate={gate}")
         with driver() as process:
-            wait_for(lambda: resumed() == ["0", "2"] and stubs(gate), process)
-            above = {pid for script in stubs(gate) for pid in parents(script)}
-            (host,) = [node for node in nodes if node.all_processes["raylet"][0].process.pid in above]
-            cluster.remove_node(host, allow_graceful=False)
+            wait_for(lambda: resumed() == ["0", "2"] and with_word(f"--gate={gate}"), process)
+            cluster.remove_node(node_of(nodes, with_word(f"--gate={gate}")), allow_graceful=False)
             wait_for(lambda: resumed() == ["0", "2", "2"], process)
             gate.touch()
             out, err = process.communicate(timeout=300)
@@ -91,6 +92,39 @@ def test_a_run_survives_ctrl_c_and_the_death_of_its_node_beside_one_that_fails(t
     assert process.returncode == 1 and "1 of 2 tasks done" in out
     assert "failed: broken (exit code 1: error: it is broken)" in err and "whole" not in err
     assert {path.name for path in (tmp_path / "whole").iterdir()} == {"stub_model.h5", "stub_metrics.json"}
-    assert not stubs(gate)
+    assert not with_word(f"--gate={gate}")
     lost = 2 - int(resumed()[-1])
     tried("a run on a Ray cluster, stopped by Ctrl-C, then its node killed", times=1, epochs_lost=lost)
+
+
+@pytest.mark.long
+def test_a_sweep_on_two_nodes_loses_one_and_ends_with_all_runs_done(tmp_path, tried):
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args=HEAD | {"num_cpus": 0})
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    flags = ["--limit", "250", "--filters", "2", "--epochs", "3", "--dropout", "0,0.3", "--seeds", "0-1"]
+    script = ["sweep.py", "mnist_classification.py", "--dataset", "digits", *flags]
+    command = [sys.executable, *script, "--ray", cluster.address, "--output-dir", str(tmp_path)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=PROJECT, env=os.environ | {"PYTHONPATH": str(PROJECT)}, **pipes)
+    try:
+        while not any(tmp_path.glob("*/custom_cnn_history.csv")) or not (
+            node := node_of(nodes, with_word("mnist_classification.py"))
+        ):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.2)
+        cluster.remove_node(node, allow_graceful=False)
+        code, out, err = finish(process)
+    finally:
+        process.kill()
+        cluster.shutdown()
+    assert code == 0 and "4 of 4 tasks done" in out, err
+    assert (tmp_path / "sweep.png").exists() and len(list(tmp_path.glob("*/custom_cnn_model.h5"))) == 4
+    assert not list(tmp_path.glob("*/*checkpoint*.npz"))
+    logs = [path.read_text() for path in (tmp_path / "logs").glob("*.log")]
+    tried(
+        "a sweep of four training runs on two nodes of a Ray cluster, one of them killed",
+        times=1,
+        runs_that_went_on_elsewhere=sum("resuming after epoch" in log for log in logs),
+    )

@@ -1,5 +1,6 @@
-"""A run on two hosts, processes on loopback: the loss curve of one machine; either may be killed."""
+"""A run on two hosts, processes on loopback or in network namespaces of their own: the loss curve of one machine."""
 
+import contextlib
 import json
 import os
 import signal
@@ -11,29 +12,58 @@ from importlib.util import find_spec
 
 import pytest
 from conftest import PROJECT
-from processes import SMALL, finish, history, until
+from processes import SMALL, finish, history, is_root, until
 
 FLAGS = (*SMALL, "--limit", "250", "--epochs", "4", "--precision", "float32", "--dropout", "0")
+JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
 pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(not find_spec("jax"), reason="jax is not installed: pip install jax"),
 ]
 
 
-def start(folder, *more):
+def start(folder, *more, prefix=()):
     environment = {name: value for name, value in os.environ.items() if name != "DATA_DIR"}
-    environment |= {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, str(PROJECT / "mnist_classification.py"), *FLAGS, "--output-dir", str(folder), *more]
+    environment |= JAX
+    script = [sys.executable, str(PROJECT / "mnist_classification.py"), *FLAGS]
+    command = [*prefix, *script, "--output-dir", str(folder), *more]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env=environment, **pipes)
 
 
-def start_two(folder, *more):
+def on_loopback():
+    """The addresses of two hosts on this machine, the first with a port that is free."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    addresses = f"127.0.0.1:{port},127.0.0.1"
+        return f"127.0.0.1:{free.getsockname()[1]},127.0.0.1"
+
+
+def start_two(folder, *more):
+    addresses = on_loopback()
     return [start(folder / str(host), "--hosts", addresses, "--host", str(host), *more) for host in (0, 1)]
+
+
+def ip(words):
+    return subprocess.run(["ip", *words.split()], check=True, capture_output=True)
+
+
+@pytest.fixture
+def namespaces():
+    """The names of two network namespaces, 10.99.0.1 and 10.99.0.2, joined by a cable; this machine is in neither."""
+    names = [f"host{host}-{os.getpid()}" for host in (0, 1)]
+    with contextlib.ExitStack() as stack:
+        try:
+            for name in names:
+                ip(f"netns add {name}")
+                stack.callback(ip, f"netns delete {name}")
+            ip(f"link add eth1 netns {names[0]} type veth peer name eth1 netns {names[1]}")
+            for host, name in enumerate(names, 1):
+                ip(f"-n {name} address add 10.99.0.{host}/24 dev eth1")
+                for device in ("lo", "eth1"):
+                    ip(f"-n {name} link set {device} up")
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"network namespaces cannot be made here ({getattr(error, 'stderr', None) or error})")
+        yield names
 
 
 def largest_difference(one, other):
@@ -42,11 +72,19 @@ def largest_difference(one, other):
     )
 
 
-def test_two_hosts_give_the_loss_curve_of_one_and_the_first_alone_writes(tmp_path, tried):
-    assert finish(start(tmp_path / "one"))[0] == 0
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The history of the run on one host."""
+    folder = tmp_path_factory.mktemp("alone")
+    code, _, err = finish(start(folder))
+    assert code == 0, err
+    return history(folder)
+
+
+def test_two_hosts_give_the_loss_curve_of_one_and_the_first_alone_writes(tmp_path, tried, alone):
     for code, _, err in map(finish, start_two(tmp_path)):
         assert code == 0, err
-    difference = largest_difference(history(tmp_path / "one"), history(tmp_path / "0"))
+    difference = largest_difference(alone, history(tmp_path / "0"))
     assert difference < 1e-3
     assert not (tmp_path / "1").exists()
     result = json.loads((tmp_path / "0" / "custom_cnn_metrics.json").read_text())
@@ -59,9 +97,40 @@ def test_two_hosts_give_the_loss_curve_of_one_and_the_first_alone_writes(tmp_pat
     )
 
 
+MEETING = """
+import sys
+from pipeline.train import hosts
+joined = hosts.join("10.99.0.1,10.99.0.2", int(sys.argv[1]))
+print("host 0 says", joined.share({"host": joined.index}, [], None)["host"])
+"""
+
+
+@pytest.mark.skipif(not is_root(), reason="network namespaces need root")
+def test_machines_whose_name_points_to_loopback_meet_at_their_addresses(namespaces):
+    environment = os.environ | JAX
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = []
+    for host, name in enumerate(namespaces):
+        command = ["ip", "netns", "exec", name, sys.executable, "-c", MEETING, str(host)]
+        processes.append(subprocess.Popen(command, cwd=PROJECT, env=environment, **pipes))
+    for code, out, err in map(finish, processes):
+        assert code == 0 and "host 0 says 0" in out, err
+
+
+@pytest.mark.skipif(not is_root(), reason="network namespaces need root")
+def test_two_machines_with_addresses_of_their_own_train_together(tmp_path, tried, alone, namespaces):
+    hosts = []
+    for host, name in enumerate(namespaces):
+        flags = ("--hosts", "10.99.0.1,10.99.0.2", "--host", str(host))
+        hosts.append(start(tmp_path / str(host), *flags, prefix=("ip", "netns", "exec", name)))
+    for code, _, err in map(finish, hosts):
+        assert code == 0, err
+    assert largest_difference(alone, history(tmp_path / "0")) < 1e-3
+    tried("a run on two hosts (JAX, network namespaces joined by a veth pair)", times=1)
+
+
 @pytest.mark.parametrize("killed", [0, 1])
-def test_a_host_that_is_killed_ends_the_other_in_one_line_and_one_machine_goes_on(tmp_path, tried, killed):
-    assert finish(start(tmp_path / "one"))[0] == 0
+def test_a_host_that_is_killed_ends_the_other_in_one_line_and_the_run_goes_on(tmp_path, tried, alone, killed):
     processes = start_two(tmp_path)
     until(processes[0], "2/4")  # the first epoch is saved
     processes[killed].send_signal(signal.SIGKILL)
@@ -72,16 +141,29 @@ def test_a_host_that_is_killed_ends_the_other_in_one_line_and_one_machine_goes_o
     if killed == 1:  # beside the first host's death JAX has a message of its own, and may be quicker
         assert code == 2 and err.splitlines()[-1].startswith("error: another host has ended"), err
     finish(processes[killed])
-    code, out, err = finish(start(tmp_path / "0", "--resume"))
-    assert code == 0 and "resuming after epoch" in out, err
-    assert largest_difference(history(tmp_path / "one"), history(tmp_path / "0")) < 1e-3
-    tried("SIGKILL of one of two hosts (JAX), then --resume on one", times=1)
+    if killed == 1:
+        going_on, number = [start(tmp_path / "0", "--resume")], 1
+    else:
+        going_on, number = start_two(tmp_path, "--resume"), 2
+    for code, out, err in map(finish, going_on):
+        assert code == 0 and "resuming after epoch" in out, err
+    assert largest_difference(alone, history(tmp_path / "0")) < 1e-3
+    tried(f"SIGKILL of host {killed} of two (JAX), then --resume on {number}", times=1)
+
+
+def test_a_run_of_one_machine_goes_on_with_two(tmp_path, tried, alone):
+    process = start(tmp_path / "0")
+    until(process, "2/4")
+    process.send_signal(signal.SIGTERM)
+    assert finish(process)[0] == 143
+    for code, out, err in map(finish, start_two(tmp_path, "--resume")):
+        assert code == 0 and "resuming after epoch" in out, err
+    assert largest_difference(alone, history(tmp_path / "0")) < 1e-3
+    tried("SIGTERM of a run on one machine (JAX), then --resume on two hosts", times=1)
 
 
 def test_hosts_with_other_settings_are_refused(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        addresses = f"127.0.0.1:{free.getsockname()[1]},127.0.0.1"
+    addresses = on_loopback()
     first = start(tmp_path / "0", "--hosts", addresses, "--host", "0")
     other = start(tmp_path / "1", "--hosts", addresses, "--host", "1", "--seed", "9")
     code, _, err = finish(other)

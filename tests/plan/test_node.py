@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import PROJECT
 
-from plan import cluster, node
+from plan import archives, cluster, node
 
 STUB = str(Path(__file__).with_name("stub.py"))
 
@@ -62,19 +62,34 @@ def epoch_of(folder):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGTERM ends a process at once there")
-@pytest.mark.parametrize("shared", [False, True])
-def test_a_task_that_is_stopped_saves_and_goes_on_elsewhere(start, tmp_path, shared):
-    kept, storage = tmp_path / "one", tmp_path / "shared" if shared else None
-    seen = storage / "one" if shared else kept
-    code, last, calls, coordinator = start(lambda: epoch_of(seen) == "2", storage)
+@pytest.mark.parametrize("kind", ["none", "folder", "address"])
+def test_a_task_that_is_stopped_saves_and_goes_on_elsewhere(start, tmp_path, kind):
+    kept, shared = tmp_path / "one", tmp_path / "shared"
+    storage = {"none": None, "folder": shared, "address": shared.as_uri()}[kind]
+    if kind == "address":
+        pytest.importorskip("pyarrow")
+
+    def epoch():
+        if kind == "none":
+            return epoch_of(kept)
+        if kind == "folder":
+            return epoch_of(shared / "one")
+        packed = archives.Archives(storage).read("one")
+        if packed:
+            cluster.unpack(packed, tmp_path / "seen", "*")
+        return epoch_of(tmp_path / "seen")
+
+    code, last, calls, coordinator = start(lambda: epoch() == "2", storage)
     assert (code, last) == (143, "resuming after epoch 0") and epoch_of(kept) == "2"
-    assert coordinator.state() == {} and (calls.count("keep") == 1) is shared
+    assert coordinator.state() == {} and (calls.count("keep") == 1) is (storage is not None)
+    if kind == "address":
+        (kept / "stub_checkpoint.npz").unlink()  # the storage has it
     (tmp_path / "gate").touch()
     code, _, calls, _ = start(lambda: False, storage)
     assert code == 0 and {path.name for path in kept.iterdir()} == {"stub_model.h5", "stub_metrics.json"}
     log = (tmp_path / "logs" / "one.log").read_text().splitlines()
     assert log == ["resuming after epoch 0", "resuming after epoch 2"]
-    assert not shared or not seen.exists()
+    assert not (shared / "one").exists() and not (shared / "one.tar").exists()
 
 
 def test_a_task_of_a_stopped_plan_does_not_begin(start, tmp_path):

@@ -1,13 +1,16 @@
 """A sweep: which runs it has, what of them is told, and what on its command line is refused."""
 
 import json
+import sys
 
 import pytest
 
 import sweep
 from pipeline import errors
 from plan import execution
+from plan import sweep as sweep_module
 from plan.sweep import label, read, results, seeds_of, tasks
+from plan.tasks import Record
 
 MNIST = "mnist_classification.py"
 
@@ -33,6 +36,56 @@ def test_a_larger_grid_of_the_same_flags_shares_the_folder_and_other_flags_have_
     folder = read(MNIST, ["--filters", "2,4", "--epochs", "1"], "0").folder()
     assert read(MNIST, ["--filters", "2,4,8", "--epochs", "1"], "0-5").folder() == folder
     assert read(MNIST, ["--filters", "2,4", "--epochs", "2"], "0").folder() != folder
+
+
+def test_a_search_draws_from_ranges_and_lists_and_a_longer_one_begins_with_the_shorter_ones():
+    words = ["--learning-rate", "0.001:0.1", "--filters", "2:64", "--dropout", "0:0.5", "--ensemble", "1,2"]
+    found = read(MNIST, words, "0", 200)
+    settings = found.settings()
+    assert read(MNIST, words, "0", 20).settings() == settings[:20]
+    drawn = {flag: [float(setting[flag]) for setting in settings] for flag in found.axes}
+    for flag, low, middle, high in (("--learning-rate", 1e-3, 1e-2, 0.1), ("--dropout", 0, 0.25, 0.5)):
+        assert low <= min(drawn[flag]) and max(drawn[flag]) <= high
+        assert 70 < sum(value < middle for value in drawn[flag]) < 130, "the median is the middle of the distribution"
+    assert min(drawn["--filters"]) == 2 and max(drawn["--filters"]) > 50
+    assert 70 < sum(value < 11 for value in drawn["--filters"]) < 130
+    assert set(drawn["--ensemble"]) == {1, 2}
+    assert len({label(setting) for setting in settings}) == 200
+
+
+def test_trials_that_were_stopped_come_last_and_say_so(tmp_path):
+    found = read(MNIST, ["--filters", "2:64", "--epochs", "9"], "0", 3)
+    runs = tasks(found, tmp_path)
+    assert {task.kind for *_, task in runs} == {"trial"} and sweep_module.epochs(found) == 9
+    for (*_, task), epochs in zip(runs, (1, 3, 9), strict=True):
+        task.folder.mkdir(parents=True)
+        rows = "".join(f"{epoch},0.{epoch},2\n" for epoch in range(1, epochs + 1))
+        (task.folder / "custom_cnn_history.csv").write_text(f"epoch,val_accuracy,seconds\n{rows}")
+    finished_run(runs[2][2].folder, 0.05)
+    groups = results(runs)
+    assert [group["stopped_after"] for group in groups] == [None, 3, 1]
+    assert [group["mean"] for group in groups] == [0.05, 0.3, 0.1]
+    assert sweep_module.table(groups).splitlines()[2].endswith("stopped after epoch 3")
+    sweep_module.write(found, groups, tmp_path)
+    assert (tmp_path / "sweep.csv").read_text().splitlines()[0] == "filters,mean,std,n,stopped_after"
+    record = Record(tmp_path / "plan.json")
+    assert not record.done(runs[0][2], [])
+    record.add(runs[0][2], 2.0)
+    assert record.done(runs[0][2], []) and not record.done(runs[1][2], [])
+
+
+def finished_run(folder, accuracy):
+    metrics = {"validation_accuracy": accuracy, "test_accuracy": 0.1, "wall_seconds": 3.0}
+    (folder / "custom_cnn_model.h5").touch()
+    (folder / "custom_cnn_metrics.json").write_text(json.dumps(metrics))
+
+
+def test_without_ray_tune_a_search_says_in_one_line_what_to_install(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "plan.search", None)
+    flags = [MNIST, "--filters", "2:64", "--search", "2", "--output-dir", str(tmp_path)]
+    assert errors.exit_code(lambda: sweep.main(flags)) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: --search needs Ray Tune") and '".[ray]"' in err and len(err.splitlines()) == 1
 
 
 def test_a_value_that_names_a_file_is_no_list(tmp_path):
@@ -61,6 +114,14 @@ def test_seeds_are_numbers_and_ranges():
         (f"{MNIST} --seeds 0-99999", "more than"),
         (f"{MNIST} --filters 2,4 --seeds 0-9999", "at most"),
         (f"{MNIST} --storage /tmp", "needs --ray"),
+        (f"{MNIST} --dropout 0:0.5", "--search 20"),
+        (f"{MNIST} --search 5", "--search needs a flag with a range or a list"),
+        (f"{MNIST} --filters 2,4 --search 3", "only 2 settings"),
+        (f"{MNIST} --filters 4:2 --search 3", "the range 4:2"),
+        (f"{MNIST} --filters 2:40 --epochs 1 --search 4", "--epochs 2 or more"),
+        (f"{MNIST} --filters 0:4 --search 4", "--filters must be at least 1"),
+        (f"{MNIST} --filters 2.5:4 --search 2", "invalid int value"),
+        (f"{MNIST} --filters 2:40 --search 2 --seeds 0-1", "one seed"),
     ],
 )
 def test_what_cannot_be_run_is_one_line_and_nothing_is_begun(line, words, tmp_path, monkeypatch, capsys):
@@ -78,9 +139,7 @@ def test_the_table_and_the_files_have_mean_and_deviation_of_the_validation_accur
             if task.name == "filters=8-seed1":
                 continue
             task.folder.mkdir(parents=True)
-            (task.folder / "custom_cnn_model.h5").touch()
-            metrics = {"validation_accuracy": 0.5 + number / 100, "test_accuracy": 0.1, "wall_seconds": 3.0}
-            (task.folder / "custom_cnn_metrics.json").write_text(json.dumps(metrics))
+            finished_run(task.folder, 0.5 + number / 100)
         return 1
 
     monkeypatch.setattr(execution, "execute", execute)

@@ -51,6 +51,22 @@ def test_another_backend_is_refused():
         hosts.join("10.0.0.1,10.0.0.2", 0)
 
 
+def test_a_host_listens_where_the_others_reach_it_not_where_its_name_points_to(monkeypatch):
+    _jax = pytest.importorskip("jaxlib._jax")
+    asked = []
+    monkeypatch.setattr(_jax, "make_gloo_tcp_collectives", lambda **settings: asked.append(settings))
+    assert hosts.own_address("127.0.0.1:9000") == "127.0.0.1"
+    hosts.listen_at("10.0.0.2")
+    _jax.make_gloo_tcp_collectives(distributed_client=None)
+    assert asked == [{"distributed_client": None, "hostname": "10.0.0.2"}]
+
+
+@pytest.mark.parametrize("name", ["nowhere.invalid", "127.0.0.1:port"])
+def test_a_host_that_cannot_be_found_is_one_line(name):
+    with pytest.raises(UserError, match="cannot be reached"):
+        hosts.own_address(name)
+
+
 def test_one_machine_is_left_alone():
     alone = hosts.join(None, 0)
     assert alone.first and alone.share({"a": 1}, [], None) == {"a": 1}
