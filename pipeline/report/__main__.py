@@ -1,15 +1,10 @@
-"""Put measured numbers into README.md, README.tr.md, technical_report.md and docs/, and write the model cards.
+"""Put tables of measured numbers into the README, technical_report.md and docs/, and write the model cards.
 
     python -m pipeline.report
 
-Works on the folder it is started in: its documents and its output/. A number in a document stands between two
-comments that name its source, and is replaced in place:
-
-    <!-- cifar100_metrics.json test_accuracy .4f -->0.1234<!-- / -->
-
-The first word is a file in output/, the second a path of keys into it (in a list of results, of a recipe's name),
-the third a Python format. A whole table stands between <!-- table NAME --> and <!-- /table -->; NAME is a function
-of pipeline.report.tables. The cards, output/<prefix>_model_card.md, are by pipeline.report.cards.
+Works on the folder it is started in: its documents and its output/. A table in a document stands between
+<!-- table NAME --> and <!-- /table --> and is replaced in place; NAME is a function of pipeline.report.tables. The
+cards, output/<prefix>_model_card.md, are by pipeline.report.cards.
 """
 
 import re
@@ -17,14 +12,11 @@ import sys
 from pathlib import Path
 
 from pipeline import atomic_io
-from pipeline.console import clock
 from pipeline.errors import UserError, exit_code
 from pipeline.report.cards import cards
-from pipeline.report.markdown import read, result_of
 from pipeline.report.tables import TABLES
 
 DOCUMENTS = ("README.md", "README.tr.md", "technical_report.md")  # and those of docs/
-NUMBER = re.compile(r"<!-- (\S+\.json) (\S+) (\S+) -->(.*?)<!-- / -->", re.DOTALL)
 TABLE = re.compile(r"<!-- table (\w+) -->\n(.*?)<!-- /table -->", re.DOTALL)
 
 
@@ -34,27 +26,8 @@ def documents(folder: Path = Path()) -> list[Path]:
     return [path for path in named if path.exists()] + sorted(folder.glob("docs/*.md"))
 
 
-def number(name: str, keys: str, form: str) -> str:
-    """A number from a result file; form is a Python format, or "clock" for seconds as h:mm:ss."""
-    value = read(name)
-    try:
-        for key in keys.split("."):
-            value = _inside(value, key)
-    except (IndexError, KeyError) as error:
-        raise UserError(f"output/{name} has no {keys}, which a document shows; run its script again") from error
-    return clock(value) if form == "clock" else format(value, form)
-
-
-def _inside(value: dict | list, key: str):
-    """One step into a result file: a key, a place in a list, or in a list of results a recipe's name."""
-    if isinstance(value, dict):
-        return value[key]
-    return value[int(key)] if key.isdigit() else result_of(value, key)
-
-
 def render(text: str) -> str:
-    """The text with every marked number and table made again from output/."""
-    text = NUMBER.sub(lambda m: f"<!-- {m[1]} {m[2]} {m[3]} -->{number(m[1], m[2], m[3])}<!-- / -->", text)
+    """The text with every table made again from output/."""
     return TABLE.sub(lambda m: f"<!-- table {m[1]} -->\n{made(m[1])}\n<!-- /table -->", text)
 
 

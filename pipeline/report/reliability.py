@@ -114,7 +114,8 @@ def faithfulness_in_brief() -> str:
     rows[0] += ("rank correlation with random weights",)
     for row in _best_layers():
         if row["method"] in BRIEF:
-            rows.append((row["model"], BRIEF[row["method"]], *_areas(row), _likeness(row)))
+            network = MODELS[row["model"]].network
+            rows.append((network, BRIEF[row["method"]], *_areas(row), _likeness(row)))
     return table(rows, left=2)
 
 

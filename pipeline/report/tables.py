@@ -395,6 +395,7 @@ TABLES = {
         speed.comparison,
         speed.differences,
         speed.exports,
+        speed.kernels,
         speed.answering,
         speed.start_up,
         speed.page,

@@ -1,7 +1,5 @@
 """The documents carry the numbers of the result files in output/, and no others."""
 
-import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +10,7 @@ from conftest import PROJECT
 from pipeline.errors import UserError
 from pipeline.models.saved_model import MODELS
 from pipeline.report import __main__ as report
-from pipeline.report import reliability, speed, tables
+from pipeline.report import markdown, reliability, speed, tables
 
 DOCUMENTS = [path.relative_to(PROJECT).as_posix() for path in report.documents(PROJECT)]
 
@@ -28,38 +26,18 @@ def test_committed_texts_agree_with_the_result_files(name):
     assert report.render(text) == text, "run: python -m pipeline.report"
 
 
-def test_a_figure_is_replaced_by_the_measured_one():
-    accuracy = tables.read("custom_cnn_metrics.json")["test_accuracy"]
-    stale = "reached <!-- custom_cnn_metrics.json test_accuracy .4f -->0.1234<!-- / --> here"
-    assert f"-->{accuracy:.4f}<!--" in report.render(stale)
-    assert report.render(report.render(stale)) == report.render(stale)
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("<!-- nowhere.json a .4f -->1<!-- / -->", "nowhere.json is missing"),
-        ("<!-- custom_cnn_metrics.json none.such .4f -->1<!-- / -->", "has no none.such"),
-        ("<!-- custom_cnn_results.json results.none.runs .4f -->1<!-- / -->", "has no results.none.runs"),
-        (
-            "<!-- custom_cnn_results.json results.default.runs.99.seed d -->1<!-- / -->",
-            "has no results.default.runs.99",
-        ),
-    ],
-)
-def test_a_figure_without_a_source_is_named(text, says):
-    with pytest.raises(UserError, match=says):
-        report.render(text)
-
-
-def test_a_number_of_a_recipe_is_that_of_its_own_settings(tmp_path, monkeypatch):
-    (tmp_path / "output").mkdir()
+def test_a_table_without_its_file_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    recipes = [("fast", {"labels": "fine"}, 7), ("best", {}, 8), ("fast", {}, 9)]
-    results = [{"recipe": recipe, "settings": settings, "runs": [{"seed": seed}]} for recipe, settings, seed in recipes]
-    Path("output", "x_results.json").write_text(json.dumps({"schema": 1, "results": results}))
-    marked = "a <!-- x_results.json results.fast.runs.0.seed d -->1<!-- / -->"
-    assert "-->9<!--" in report.render(marked)
+    with pytest.raises(UserError, match=r"novelty.json is missing"):
+        report.render("<!-- table novelty -->\n<!-- /table -->")
+
+
+def test_a_result_of_a_recipe_is_that_of_its_own_settings():
+    recipes = [("fast", {"labels": "fine"}), ("best", {}), ("fast", {})]
+    results = [{"recipe": recipe, "settings": settings} for recipe, settings in recipes]
+    assert markdown.result_of(results, "fast") is results[2]
+    with pytest.raises(KeyError, match="none"):
+        markdown.result_of(results, "none")
 
 
 def test_a_folder_that_is_not_the_projects_is_bad_input(tmp_path, monkeypatch):
@@ -70,12 +48,14 @@ def test_a_folder_that_is_not_the_projects_is_bad_input(tmp_path, monkeypatch):
 
 def test_the_documents_of_the_working_folder_are_written_and_no_others(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    Path("output").mkdir()
-    Path("output", "a.json").write_text('{"b": 3}')
-    Path("README.md").write_text("it is <!-- a.json b d -->2<!-- / -->")
+    monkeypatch.setitem(report.TABLES, "a", lambda: "3")
+    for name in ("README.md", "docs/b.md", "other.md"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("it is\n<!-- table a -->\n2\n<!-- /table -->")
     report.main()
-    assert capsys.readouterr().out == "rewritten: README.md\n"
-    assert Path("README.md").read_text() == "it is <!-- a.json b d -->3<!-- / -->"
+    assert capsys.readouterr().out == "rewritten: README.md, docs/b.md\n"
+    assert Path("docs/b.md").read_text() == "it is\n<!-- table a -->\n3\n<!-- /table -->"
+    assert "2" in Path("other.md").read_text()
 
 
 def test_every_document_of_the_folder_is_covered():
@@ -103,13 +83,6 @@ def test_a_table_is_replaced_and_names_every_run():
     assert "old" not in rendered
     for prefix in MODELS:
         assert f"{tables.read(f'{prefix}_metrics.json')['test_accuracy']:.4f}" in rendered
-
-
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_no_line_begins_with_a_figure(name):
-    # A comment at the start of a line begins a block of HTML (CommonMark 4.6), which cuts the paragraph in two.
-    text = (PROJECT / name).read_text(encoding="utf-8")
-    assert not re.search(r"^<!-- \S+\.json", text, flags=re.MULTILINE)
 
 
 def test_the_baselines_table_says_where_it_was_best_and_when_the_rate_fell(monkeypatch):
