@@ -28,9 +28,9 @@ test: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-# Runs that are killed, disks that fill up, files that mean harm: about 20 minutes on two cores.
+# Runs that are killed, disks that fill up, files that mean harm, and the notebook: about 20 minutes on two cores.
 faults: .venv/installed-dev
-	$(BIN)/python -m pytest tests/faults -m "" --record output/faults.json
+	$(BIN)/python -m pytest tests/faults tests/test_notebook.py -m "" --record output/faults.json
 	$(MAKE) report
 
 # Everything on real data, but for make faults, benchmarks/explanation_cost.py and benchmarks/page.py: plan/product.py.

@@ -2,6 +2,7 @@
 
 import re
 
+import nbclient
 import nbformat
 import pytest
 from conftest import PROJECT
@@ -36,8 +37,8 @@ def clone(tmp_path):
     return tmp_path
 
 
+@pytest.mark.long
 def test_every_cell_runs_and_the_drawn_four_is_read(notebook, clone):
-    nbclient = pytest.importorskip("nbclient")
     for cell in code(notebook):
         cell.source = cell.source.replace("--epochs 10", "--epochs 1")
     client = nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(clone)}})
