@@ -5,7 +5,8 @@
     python error_analysis.py my_model.h5 other.h5       # these: results beside each
 
 Writes, with each model's prefix: reliability.png; for more than ten classes confused_pairs.png, for CIFAR-100
-fine_accuracy.png and .csv; for up to ten classes every_wrong.png; and errors.json with the metrics behind them. Of two
+fine_accuracy.png and .csv; for up to ten classes every_wrong.png; and errors.json with the metrics behind them. Draws
+a training run's confusion_matrix.png, examples.png and network.png again, from the model and its predictions. Of two
 models of one data set: <data set>_both_wrong.json, and .png with the test images that both get wrong.
 """
 
@@ -87,6 +88,8 @@ def analyze(path: Path, config: Config) -> Analyzed:
     if contradiction:
         print(f"warning: {contradiction}", file=sys.stderr)
     matrix = metrics.confusion_matrix(y_true, predicted, len(names))
+    evaluate.evaluation.draw(dataset, probabilities, matrix, title, file("confusion_matrix.png"), file("examples.png"))
+    models.network_plot.draw(saved.model, title, file("network.png"))
     pairs = metrics.confused_pairs(matrix, config.pairs)
     error = metrics.expected_calibration_error(probabilities, y_true)
     count, _, accuracy = metrics.reliability(probabilities, y_true)

@@ -389,8 +389,9 @@ def confused_pairs(images, y_true, predicted, pairs, class_names, provenance: st
     figure = Figure(figsize=(13, 1.1 * len(pairs) + 1), layout="constrained")
     (a, b), errors = pairs[0], np.sum(y_true != predicted)
     most = np.sum((y_true == a) & (predicted == b)) + np.sum((y_true == b) & (predicted == a))
-    finding = f"{class_names[a]} and {class_names[b]} are confused most often: {most:,} of {errors:,} wrong test images"
-    heading(figure, finding, f"{provenance}; of each pair the first such test images")
+    pair = f"{class_names[a]} and {class_names[b]}"
+    finding = f"{pair} are confused most often: {most:,} of {errors:,} wrong test images"
+    heading(figure, finding[0].upper() + finding[1:], f"{provenance}; of each pair the first such test images")
     widths = [2.6, *[1] * shown, 2.6, *[1] * shown]
     grid = figure.subplots(len(pairs), 2 + 2 * shown, squeeze=False, gridspec_kw={"width_ratios": widths})
     for axes in grid.flat:
@@ -445,7 +446,7 @@ def reliability(count, accuracy, error: float, provenance: str, path: Path) -> N
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     edges = np.linspace(0, 1, len(count) + 1)
     bars = {"width": np.diff(edges), "align": "edge", "edgecolor": "white"}
-    few = count < FEW
+    few = (count > 0) & (count < FEW)
     upper.bar(edges[:-1], np.where(few, 0, accuracy), color=BLUE, label="accuracy", **bars)
     hollow = bars | {"color": "white", "edgecolor": BLUE, "ls": "--"}
     upper.bar(edges[:-1][few], accuracy[few], label=f"fewer than {FEW} images", **hollow | {"width": 1 / len(count)})

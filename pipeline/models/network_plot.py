@@ -21,6 +21,7 @@ MEMBER = re.compile(r"kernel\d+_")
 WIDE, NAMES = 10.5, 1.15  # inches: of the figure, and of the names of its rows
 MAPS, LINE, BAR = 1.75, 0.17, 0.42  # inches: height of the feature maps, of a line of text, of a row of bars
 SIDE, DEPTH = 1.05, 0.045  # inches: side of the largest map, and depth for each doubling of the channels
+HEAD = "layers:\nkernel, filters\n(repetitions)"
 TITLES = {
     "MaxPooling2D": "max pooling",
     "AveragePooling2D": "average pooling",
@@ -91,14 +92,14 @@ def block(name: str, part: list) -> Block:
         multiply_adds = None
     parameters = sum(layer.count_params() for layer in part)
     counts = Counter(text for text in map(line_of, part) if text)
-    lines = [f"{count} × {text}" if count > 1 else text for text, count in counts.items()]
+    lines = [f"{text} (×{count})" if count > 1 else text for text, count in counts.items()]
     return Block(name, tuple(part[-1].output.shape[1:]), lines, parameters, multiply_adds)
 
 
 def line_of(layer) -> str:
     """A layer in a few words; "" for those that are not drawn."""
     if isinstance(layer, layers.Conv2D):
-        return f"{'×'.join(map(str, layer.kernel_size))}, {layer.filters} filters"
+        return f"{'×'.join(map(str, layer.kernel_size))}, {layer.filters}"
     if isinstance(layer, layers.Dense):
         return f"dense, {layer.units}"
     return TITLES.get(type(layer).__name__, "")
@@ -147,6 +148,8 @@ def draw_member(axes, member: list[Block], row: float, lines: int, bars: dict[st
     middle = row - 0.3 - MAPS / 2
     below = middle - MAPS / 2 - 0.45
     edge = None  # right edge of the maps before
+    axes.text(0.1, below + 0.38, "feature maps", va="top", fontsize=SMALL, color=GREY)
+    axes.text(0.1, below + 0.1, HEAD, va="top", linespacing=1.25, fontsize=SMALL, color=GREY)
     for place, one in enumerate(member):
         left = NAMES + place * column
         center = left + column / 2 - 0.1

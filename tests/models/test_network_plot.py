@@ -21,8 +21,8 @@ def test_blocks_are_told_by_the_names_of_the_layers_and_nothing_is_left_out(fast
     assert blocks[0].shape == (32, 32, 3) and blocks[2].shape[-1] == 8 and blocks[-1].shape == (20,)
     assert sum(block.parameters for block in blocks) == fast.count_params()
     assert sum(block.multiply_adds for block in blocks) == macs.multiply_accumulates(fast)
-    assert blocks[1].lines == ["2×2, 24 filters"]
-    assert blocks[3].lines == ["2 × 3×3, 16 filters", "max pooling", "3×3, 8 filters", "shortcut"]
+    assert blocks[1].lines == ["2×2, 24"]
+    assert blocks[3].lines == ["3×3, 16 (×2)", "max pooling", "3×3, 8", "shortcut"]
 
 
 def test_a_network_of_other_names_is_told_by_the_size_of_its_maps():
@@ -44,9 +44,9 @@ def test_the_members_of_an_ensemble_are_networks_of_their_own():
         ["image", "block1", "block2", "block3", "classifier"]
     ] * 3
     assert [member[1].lines[0] for member in found] == [
-        "2 × 3×3, 4 filters",
-        "2 × 5×5, 4 filters",
-        "2 × 7×7, 4 filters",
+        "3×3, 4 (×2)",
+        "5×5, 4 (×2)",
+        "7×7, 4 (×2)",
     ]
 
 
