@@ -147,7 +147,7 @@ def work(tasks: list[Task], record: Record, epochs: int, address: str, storage: 
     """
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # DeferredSignals takes its place
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the Watcher tells of what fails
     # Those that came furthest are told first, so that what was stopped before falls behind them again.
     tasks = sorted(tasks, key=lambda task: -len(epochs_of(task.folder)))
     first, last = rungs(epochs)
@@ -168,6 +168,7 @@ def work(tasks: list[Task], record: Record, epochs: int, address: str, storage: 
                 callbacks=[watcher],
                 stop=Stopper(deferred, there.coordinator),
                 failure_config=tune.FailureConfig(max_failures=cluster.RETRIES),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the scripts have their own
             ),
         )
         print(f"{len(tasks)} trials on {there.nodes} nodes; logs in {there.logs}", flush=True)
