@@ -239,7 +239,7 @@ def draw_overview(paths: list[Path], config: Config, plot: Path) -> None:
     by_data = {}
     for path in paths:
         by_data.setdefault(models.saved_model.metadata(path)["dataset"], path)
-    examples, titles, fractions = [], [], []
+    examples, titles = [], []
     for name, path in by_data.items():
         explained = Explained(path, config)
         dataset = data.datasets.load(name, config.data_dir, explained.model.input_shape[1:])
@@ -250,15 +250,13 @@ def draw_overview(paths: list[Path], config: Config, plot: Path) -> None:
         maps = explained.main_maps(images, predicted[chosen])[explained.methods[-1]]
         titles.append(explained.about["title"])
         for image, index, heat in zip(images, chosen, maps, strict=True):
-            answer = f"{names[predicted[index]]}, {percent(probabilities[index].max(), 0)}"
+            answer = f"answer: {names[predicted[index]]}, {percent(probabilities[index].max(), 0)}"
             truth = fine_class(dataset, index) or names[dataset.y_test[index]]
             examples.append((image, answer, f"image: {truth}", heat))
-            fractions.append(len(explain.verdict.half_of_the_evidence(heat)) / heat.size)
     if not examples:
         return
-    extent = percent(float(np.mean(fractions)), 0)
-    finding = f"What the models answer, and why: half of the evidence lies on {extent} of the image"
-    which = f"{explained.heads[-1]}; of the most confused classes the first test image that is right"
+    finding = f"{len(examples)} right answers, and the part of each image that they rest on"
+    which = f"{explained.what}; of the most confused classes the first test image that is right"
     explain.plots.overview(examples, finding, f"{which}; {'; '.join(titles)}", plot)
     print(plot)
 
