@@ -186,7 +186,7 @@ def parse(config_class, argv: Sequence[str] | None = None, *, about: str | None 
     given = vars(_parser(config_class, about).parse_intermixed_args(argv))
     given.pop("debug", None)  # errors.exit_code looks for it
     replayed = given.pop("config", None)
-    recorded = _settings_in(Path(replayed), fields) if replayed else {}
+    recorded = _settings_in(Path(replayed), config_class) if replayed else {}
     chosen = {**recorded, **given}
     usual = {}
     if recipes:
@@ -243,8 +243,9 @@ def _add_flag(group, field: dataclasses.Field, annotation) -> None:
         )
 
 
-def _settings_in(path: Path, fields: tuple[dataclasses.Field, ...]) -> dict:
+def _settings_in(path: Path, config_class) -> dict:
     """The settings that a run's metrics.json records; UserError where it is none, or another script's."""
+    fields, hints = settings_of(config_class), typing.get_type_hints(config_class)
     try:
         recorded = json.loads(path.read_text(encoding="utf-8"))["config"]
         unknown = sorted(recorded.keys() - {field.name for field in fields})
@@ -252,7 +253,22 @@ def _settings_in(path: Path, fields: tuple[dataclasses.Field, ...]) -> dict:
         raise UserError(f"{path} is no metrics.json of a run; name one, as output/cifar100_metrics.json") from error
     if unknown:
         raise UserError(f"{path} is of another script, with settings that this one lacks: {', '.join(unknown)}")
+    for field in fields:
+        if field.name in recorded and not _fits(recorded[field.name], field, hints[field.name]):
+            raise UserError(f"{path} is damaged: {field.name} cannot be {recorded[field.name]!r}")
     return recorded
+
+
+def _fits(value, field: dataclasses.Field, annotation) -> bool:
+    """Whether a recorded value is one that the field's flag could have given."""
+    if value is None:
+        return field.default is None
+    choices, kind = field.metadata["choices"], _value_type(annotation)
+    if choices and value not in choices:
+        return False
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
 
 
 def _refuse_beside_start_from(config_class, given: dict) -> None:

@@ -75,7 +75,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             found = {key: archive[key] for key in wanted if key in archive.files}
             if not {"x_train", "y_train"} <= found.keys() or ("x_test" in found) != ("y_test" in found):
                 raise ValueError("it needs the arrays x_train, y_train, x_test and y_test")
-    except DAMAGE as error:
+    except (*DAMAGE, OSError) as error:  # the latter of an archive whose places lie before its beginning
         raise UserError(f"{path} is damaged or no .npz file of images ({reason(error)}); replace it") from error
     return found
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,6 +138,8 @@ def _decode(name: str, places: tuple[Path, ...], shape: tuple[int, int, int | No
             found, files = sources.read(name, places)
     x_train, y_train, x_test, y_test = found
     digest = sources.digest({"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test})
+    if name in SOURCES and SOURCES[name].sha256 not in ("", digest):
+        print(f"warning: these are not the images and labels of {SOURCES[name].title} as published", file=sys.stderr)
     if shape:
         x_train, x_test = arrays.fit(x_train, shape), arrays.fit(x_test, shape)
     for array in (x_train, y_train, x_test, y_test):

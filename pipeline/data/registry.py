@@ -76,6 +76,7 @@ _ALL = (
                 "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
             ),
         ),
+        sha256="adb624c53e1300c061cc0ff28d479edf910986cb6dae1c4eaa27fa2a9293349a",
         shape="(n, 32, 32, 3)",
         layout="red, green, blue",
         about="CIFAR-100 (Krizhevsky 2009) with its 20 coarse labels: small color photographs of one thing each",

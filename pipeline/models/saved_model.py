@@ -65,9 +65,13 @@ def open_model(path: str | Path) -> SavedModel:
         UserError: as metadata() and load() do.
     """
     path = Path(path)
-    metadata(path)  # refuses what is no file of this project before Keras is imported
-    status = path.stat()
-    return _opened(path, status.st_mtime_ns, status.st_size)
+    while True:
+        metadata(path)  # refuses what is no file of this project before Keras is imported
+        before = path.stat()
+        found = _opened(path, before.st_mtime_ns, before.st_size)
+        after = path.stat()
+        if (after.st_mtime_ns, after.st_size) == (before.st_mtime_ns, before.st_size):
+            return found  # else a training replaced the file meanwhile, and it may be half of one and half of the other
 
 
 @functools.lru_cache(MODELS_KEPT)

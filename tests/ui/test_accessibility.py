@@ -1,0 +1,47 @@
+"""The page by axe-core's rules, in light and dark, on a phone and on a desk; and no request leaves the machine."""
+
+import pytest
+
+pytest.importorskip("gradio", reason='optional: pip install -e ".[ui]"')
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason='optional: pip install -e ".[dev]"')
+from ui import screenshots  # noqa: E402, after what it needs
+
+SIZES = {"phone": {"width": 360, "height": 780}, "desk": {"width": 1280, "height": 900}}
+
+
+def findings(tab) -> list[str]:
+    """What axe-core calls serious or critical: rule, where, and why."""
+    found = []
+    for rule in axe.Axe().run(tab).response["violations"]:
+        if rule["impact"] in ("serious", "critical"):
+            for node in rule["nodes"]:
+                found.append(f"{rule['id']}: {node['target']}: {node['failureSummary']}: {node['html'][:200]}")
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_no_tab_of_the_page_has_a_serious_finding_and_the_browser_asks_nobody_else(page, open_tab, size, scheme, tried):
+    tab = open_tab(viewport=SIZES[size], color_scheme=scheme)
+    asked = set()
+    tab.on("request", lambda request: asked.add(request.url))
+    tab.reload()
+    tab.locator("#draw canvas[data-ready]").wait_for()
+    found = {"before a drawing": findings(tab)}
+    screenshots.draw(tab)
+    tab.locator("#answer2 figure").first.wait_for()
+    found["with an answer"] = findings(tab)
+    for name in ("Camera", "Photo", "Test image"):
+        tab.get_by_role("tab", name=name).click()
+        found[name] = findings(tab)
+    tab.get_by_role("tab", name="Where is it wrong?").click()
+    tab.locator("#matrix td button").first.wait_for()
+    tab.locator("#matrix td button").first.click()
+    tab.locator("#cell :is(figure, p)").first.wait_for()
+    found["confusion matrix"] = findings(tab)
+    tab.get_by_role("tab", name="How good are the models?").click()
+    tab.get_by_role("heading", name="Confusion matrix").wait_for()
+    found["plots"] = findings(tab)
+    assert len(asked) > 10 and all(url.startswith((page[0], "data:", "blob:")) for url in asked), asked
+    assert not any(found.values()), "\n".join(line for lines in found.values() for line in lines)
+    tried("axe-core's rules on a view of the page", times=len(found), serious_findings=0)
