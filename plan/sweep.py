@@ -248,7 +248,8 @@ def _result(task: Task) -> dict | None:
     path = metrics_of(task.folder)
     if path:
         found = atomic_io.read_json(path)
-        return {name: found[name] for name in ("validation_accuracy", "wall_seconds")} | {"stopped_after": None}
+        accuracy, seconds = found["validation_accuracy"], found["wall_seconds"]
+        return {"validation_accuracy": accuracy, "wall_seconds": seconds, "stopped_after": None}
     done = epochs_of(task.folder) if task.kind == "trial" else []
     if not done:
         return None
@@ -283,5 +284,5 @@ def write(sweep: Sweep, groups: list[dict], folder: Path) -> None:
     rows = [{name.strip("-").replace("-", "_"): value for name, value in row.items()} for row in rows]
     atomic_io.write_csv(folder / "sweep.csv", pd.DataFrame(rows))
     about = {"schema": 1, "script": sweep.script, "fixed": list(sweep.fixed), "seeds": list(sweep.seeds)}
-    atomic_io.write_json(folder / "sweep.json", {**about, "settings": groups})
+    atomic_io.write_json(folder / "sweep.json", {**about, "search": sweep.number, "settings": groups})
     sweep_plot.draw(groups, " ".join([sweep.script, *sweep.fixed]), folder / "sweep.png")

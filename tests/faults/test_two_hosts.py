@@ -98,23 +98,44 @@ def test_two_hosts_give_the_loss_curve_of_one_and_the_first_alone_writes(tmp_pat
 
 
 MEETING = """
-import sys
+import sys, time
+from pipeline import errors
 from pipeline.train import hosts
-joined = hosts.join("10.99.0.1,10.99.0.2", int(sys.argv[1]))
-print("host 0 says", joined.share({"host": joined.index}, [], None)["host"])
+
+def main():
+    joined = hosts.join("10.99.0.1,10.99.0.2", int(sys.argv[1]))
+    with joined.all_there():
+        while True:
+            print("host 0 says", joined.share({"host": joined.index}, [], None)["host"], flush=True)
+            time.sleep(0.5)
+
+sys.exit(errors.exit_code(main))
 """
 
 
 @pytest.mark.skipif(not is_root(), reason="network namespaces need root")
-def test_machines_whose_name_points_to_loopback_meet_at_their_addresses(namespaces):
-    environment = os.environ | JAX
+@pytest.mark.parametrize("fate", ["killed", "unplugged"])
+def test_machines_whose_name_points_to_loopback_meet_and_miss_one_that_goes(tried, namespaces, fate):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     processes = []
     for host, name in enumerate(namespaces):
         command = ["ip", "netns", "exec", name, sys.executable, "-c", MEETING, str(host)]
-        processes.append(subprocess.Popen(command, cwd=PROJECT, env=environment, **pipes))
-    for code, out, err in map(finish, processes):
-        assert code == 0 and "host 0 says 0" in out, err
+        processes.append(subprocess.Popen(command, cwd=PROJECT, env=os.environ | JAX, **pipes))
+    for process in processes:
+        until(process, "host 0 says 0")
+    began = time.monotonic()
+    if fate == "killed":
+        processes[1].kill()
+    else:
+        ip(f"-n {namespaces[1]} link set eth1 down")
+    code, _, err = finish(processes[0])
+    seconds = time.monotonic() - began
+    assert code != 0 and seconds < 60
+    if fate == "killed":  # else JAX may have a message of its own
+        assert code == 2 and err.splitlines()[-1].startswith("error: another host has ended"), err
+    processes[1].kill()
+    processes[1].communicate()
+    tried(f"one of two hosts (JAX, network namespaces) is {fate}", times=1, seconds=round(seconds, 1))
 
 
 @pytest.mark.skipif(not is_root(), reason="network namespaces need root")
