@@ -64,14 +64,14 @@ class Config(RunConfig):
     )
     head_epochs: int = flag(10, "passes of the new head over the frozen features", minimum=1)
     head_learning_rate: float = flag(2e-3, "Adam's rate for the head alone", minimum=0)
-    epochs: int = flag(6, "passes of fine-tuning", minimum=1)
+    epochs: int = flag(8, "passes of fine-tuning", minimum=1)
     upper_epochs: int = flag(2, "of these, the first ones, with conv1 to conv3 still frozen", minimum=0)
     fresh_stages: bool = flag(
         True, "keep the stages that the weights file lacks, randomly initialized; for few images better without"
     )
     batch_size: int = flag(
-        512, "images per training step", minimum=1
-    )  # Adam over 23.6 M weights costs as much as 128 images do: fewer steps
+        256, "images per training step", minimum=1
+    )  # Adam over 23.6 M weights costs as much as 128 images do: no smaller
     learning_rate: float = flag(5e-4, "peak rate of fine-tuning (Adam, one cycle per phase)", minimum=0)
     warm_up: float = flag(0.1, "fraction of a phase's steps until the peak", minimum=0, maximum=0.95)
     dropout: float = flag(0.2, "fraction of the features dropped before the classifier", minimum=0, maximum=0.95)
@@ -152,13 +152,20 @@ def augmentation(config: Config) -> train.loop.Augment:
 def train_from_random(run: train.run.Run, model: keras.Model, dataset: data.datasets.Dataset) -> None:
     """All layers at once, BatchNorm with them; each residual branch begins at 0 (Goyal et al. 2017, 5.1)."""
     print("no pretrained weights: all layers learn from a random initialization")
+    train_batch_norm(model)
     for layer in model.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = 0.9  # of the stock 0.99 half the statistics would be from a hundred steps ago
-            if layer.name.endswith("_3_bn"):
-                layer.gamma.assign(np.zeros(layer.gamma.shape))
+        if layer.name.endswith("_3_bn"):
+            layer.gamma.assign(np.zeros(layer.gamma.shape))
     compile_one_cycle(model, run.config, run.config.epochs * train.recipe.steps_per_epoch(dataset, run.config))
     train.loop.fit(run, model, dataset, epochs=run.config.epochs, augment=augmentation(run.config))
+
+
+def train_batch_norm(model: keras.Model) -> None:
+    """BatchNorm learns, too: scale, shift and the running statistics of these images."""
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.trainable = True
+            layer.momentum = 0.9  # of the stock 0.99 half the statistics would be from a hundred steps ago
 
 
 def compile_with(model: keras.Model, rate) -> None:
@@ -166,9 +173,13 @@ def compile_with(model: keras.Model, rate) -> None:
     train.recipe.compile_model(model, keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
 
 
-def compile_fine_tuning(model: keras.Model, config: Config, steps: int, frozen: tuple[str, ...] = ()) -> None:
-    """Every layer learns but those of frozen stages and BatchNorm, which keeps the statistics that it started with."""
+def compile_fine_tuning(
+    model: keras.Model, config: Config, steps: int, frozen: tuple[str, ...] = (), batch_norm: bool = False
+) -> None:
+    """Every layer learns but those of frozen stages; BatchNorm keeps the statistics that it started with, or learns."""
     train.fine_tuning.unfreeze(model, frozen)
+    if batch_norm:
+        train_batch_norm(model)
     compile_one_cycle(model, config, steps)
 
 
@@ -181,7 +192,7 @@ def fine_tune(run: train.run.Run, model: keras.Model, dataset: data.datasets.Dat
     """Phases two and three, gradual unfreezing (Howard and Ruder 2018, arXiv 1801.06146, 3.3).
 
     conv4 and conv5 learn first, so that what the randomly initialized layers get wrong does not reach the early
-    stages.
+    stages. BatchNorm learns in the last phase, but not from the few images of recipe photos.
     """
     config = run.config
     names = [layer.name for layer in model.layers]
@@ -197,12 +208,14 @@ def fine_tune(run: train.run.Run, model: keras.Model, dataset: data.datasets.Dat
     if upper == config.epochs:
         return
     print(f"phase {3 if upper else 2}: fine-tuning all stages")
-    fine_tune_phase(run, model, dataset, config.epochs - upper, "checkpoint", "all stages")
+    fine_tune_phase(
+        run, model, dataset, config.epochs - upper, "checkpoint", "all stages", batch_norm=config.fresh_stages
+    )
 
 
-def fine_tune_phase(run, model, dataset, epochs: int, name: str, phase: str, frozen: tuple[str, ...] = ()) -> None:
-    """One phase of fine-tuning, with a learning-rate cycle of its own."""
-    compile_fine_tuning(model, run.config, epochs * train.recipe.steps_per_epoch(dataset, run.config), frozen)
+def fine_tune_phase(run, model, dataset, epochs: int, name: str, phase: str, **what) -> None:
+    """One phase of fine-tuning, with a learning-rate cycle of its own; what learns: see compile_fine_tuning."""
+    compile_fine_tuning(model, run.config, epochs * train.recipe.steps_per_epoch(dataset, run.config), **what)
     train.loop.fit(run, model, dataset, epochs=epochs, augment=augmentation(run.config), name=name, phase=phase)
 
 

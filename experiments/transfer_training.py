@@ -72,7 +72,7 @@ def fine_tune(row: Row, x, y, file: Path, all_images: int) -> keras.Model:
     fit(head, features, y, batch, steps, row.seed)
     upper = row.steps * config.upper_epochs // config.epochs
     for phase, (steps, frozen) in enumerate(((upper, resnet.EARLY), (row.steps - upper, ()))):
-        resnet.compile_fine_tuning(model, config, steps, frozen)
+        resnet.compile_fine_tuning(model, config, steps, frozen, batch_norm=not frozen)
         fit(model, x, y, row.batch_size, steps, row.seed, distort, phase)
     return model
 

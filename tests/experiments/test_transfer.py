@@ -82,13 +82,19 @@ def test_every_setup_has_every_set_and_the_small_ones_three_times():
 
 
 def test_no_row_has_less_than_a_quarter_of_its_recipes_steps_and_all_images_have_the_recipes_own():
-    custom = mnist.Config().epochs * (54_000 // 256)
-    whole = {"custom CNN": custom, "frozen": 10 * (54_000 // 512), "tuned": 6 * (54_000 // 512)}
+    custom, config = mnist.Config(), resnet.Config()
+    passes = 54_000 // config.batch_size
+    whole = {
+        "custom CNN": custom.epochs * (54_000 // custom.batch_size),
+        "frozen": config.head_epochs * passes,
+        "tuned": config.epochs * passes,
+    }
     for row in transfer_setups.plan(54_000):
         steps = whole.get(row.setup, whole["frozen" if row.setup.startswith("frozen") else "tuned"])
         assert row.steps >= round(steps / 4) and row.batch_size <= row.images
         if row.images == 54_000:
-            assert row.steps == steps and row.batch_size == (256 if row.setup == "custom CNN" else 512)
+            recipe = custom if row.setup == "custom CNN" else config
+            assert row.steps == steps and row.batch_size == recipe.batch_size
         if row.images == 100:
             assert row.batch_size == 64
 
