@@ -168,7 +168,6 @@ def step_times() -> str:
     rows = [
         ("a training step of `fast`", "relative time", "measured by"),
         ("as it is", "1.00", ""),
-        ("with `--deterministic`", f"{kernels['deterministic_over_usual']:.2f}", "`python benchmarks/kernels.py`"),
         ("without oneDNN's kernels", f"{kernels['without_onednn_over_usual']:.2f}", "`python benchmarks/kernels.py`"),
         (
             "with Keras' own batch normalization",
