@@ -235,32 +235,41 @@ def draw_sheet(explained: Explained, dataset, probabilities: np.ndarray, title: 
 
 
 def draw_overview(paths: list[Path], config: Config, plot: Path) -> None:
-    """Large examples of a model of each data set: of the most confused classes the first image that is right."""
+    """Large examples that a model of each data set gets right; no plot where none gets any right."""
     by_data = {}
     for path in paths:
         by_data.setdefault(models.saved_model.metadata(path)["dataset"], path)
-    examples, titles, fractions = [], [], []
-    for name, path in by_data.items():
+    examples, titles = [], []
+    for path in by_data.values():
         explained = Explained(path, config)
-        dataset = data.datasets.load(name, config.data_dir, explained.model.input_shape[1:])
-        probabilities = models.probabilities.on_test_images(explained.saved, dataset)
-        predicted, names = probabilities.argmax(axis=1), explained.names
-        chosen = confused_examples(dataset.y_test, predicted, len(names))[::2][: OVERVIEW // len(by_data)]
-        images = dataset.x_test[chosen]
-        maps = explained.main_maps(images, predicted[chosen])[explained.methods[-1]]
+        examples += right_examples(explained, OVERVIEW // len(by_data))
         titles.append(explained.about["title"])
-        for image, index, heat in zip(images, chosen, maps, strict=True):
-            answer = f"{names[predicted[index]]}, {percent(probabilities[index].max(), 0)}"
-            truth = fine_class(dataset, index) or names[dataset.y_test[index]]
-            examples.append((image, answer, f"image: {truth}", heat))
-            fractions.append(len(explain.verdict.half_of_the_evidence(heat)) / heat.size)
     if not examples:
         return
-    extent = percent(float(np.mean(fractions)), 0)
-    finding = f"What the models answer, and why: half of the evidence lies on {extent} of the image"
-    which = f"{explained.heads[-1]}; of the most confused classes the first test image that is right"
+    finding = f"{len(examples)} right answers, and the part of each image that they rest on"
+    which = f"{explained.what}; of the most confused classes the first test image that is right"
     explain.plots.overview(examples, finding, f"{which}; {'; '.join(titles)}", plot)
     print(plot)
+
+
+def right_examples(explained: Explained, count: int) -> list:
+    """Of each of the most confused classes the first test image that is right, with answer, truth and heat map."""
+    names, shape = explained.names, explained.model.input_shape[1:]
+    dataset = data.datasets.load(explained.about["dataset"], explained.config.data_dir, shape)
+    probabilities = models.probabilities.on_test_images(explained.saved, dataset)
+    labels, predicted = dataset.y_test, probabilities.argmax(axis=1)
+    chosen = confused_examples(labels, predicted, len(names))[::2]  # without the wrong ones
+    chosen = chosen or list(first_of_each_class(labels, predicted == labels).values())
+    chosen = chosen[:count]
+    if not chosen:
+        return []
+    maps = explained.main_maps(dataset.x_test[chosen], predicted[chosen])[explained.methods[-1]]
+    examples = []
+    for index, heat in zip(chosen, maps, strict=True):
+        answer = f"answer: {names[predicted[index]]}, {percent(probabilities[index].max(), 0)}"
+        truth = fine_class(dataset, index) or names[labels[index]]
+        examples.append((dataset.x_test[index], answer, f"image: {truth}", heat))
+    return examples
 
 
 def explain_pictures(path: Path, config: Config) -> int:
@@ -300,16 +309,17 @@ def main(argv: list[str] | None = None) -> int:
         return 1 if explain_pictures(Path(config.model), config) else 0
     folder = Path(config.output_dir or "output")
     paths = [Path(config.model)] if config.model else models.saved_model.finished(folder)
-    failed = []
+    explained, failed = [], []
     for path in paths:
         try:
             explain_test_images(path, config)
+            explained.append(path)
         except UserError as error:  # one that nothing explains, a vote for example, does not stop the others
             failed.append(error)
     if len(failed) == len(paths):
         raise failed[0]
     if not config.model and folder_for(paths[0], config) == folder:
-        draw_overview(paths, config, folder / "gradcam_overview.png")
+        draw_overview(explained, config, folder / "gradcam_overview.png")
     for error in failed:
         print(f"error: {error}", file=sys.stderr)
     return 1 if failed else 0

@@ -42,8 +42,8 @@ PANELS = {
     },
 }
 STYLES = {series: style for panel in PANELS.values() for series, style in panel.items()}
-GAP = 46  # points between two labels
-LABELS, COLUMNS = 1.95, 24  # inches beside a panel for its labels, and letters in one of their lines
+GAP = 50  # points between the middles of two labels, of four lines at most
+LABELS, COLUMNS = 2.1, 27  # inches beside a panel for its labels, and letters in one of their lines
 
 
 def draw(table: pd.DataFrame, data: str, path: Path) -> None:
@@ -61,7 +61,7 @@ def draw(table: pd.DataFrame, data: str, path: Path) -> None:
     weights = sorted(set(table["weights"]) - {"none"})
     provenance = f"{data}; {bars}accuracy and time: of training on all images; weights: {', '.join(weights)}; "
     provenance += " / ".join(machines)
-    wide, tall = 11.4, 5.4
+    wide, tall = 11.7, 5.4
     top, bottom = margins(finding(table), provenance, wide)
     figure = Figure(figsize=(wide, tall))
     heading(figure, finding(table), provenance)
@@ -112,7 +112,8 @@ def _line(axes, rows: pd.DataFrame, style: tuple[str, str, str], aside: float) -
     )
     last = rows[rows["images"] == rows["images"].max()]
     took = duration(last["training_seconds"].mean())
-    label = f"{fill(rows['label'].iloc[0], COLUMNS)}\n{percent(last['test_accuracy'].mean(), 2)}, {took}"
+    name = fill(rows["label"].iloc[0], COLUMNS, break_on_hyphens=False)
+    label = f"{name}\n{percent(last['test_accuracy'].mean(), 2)}, {took}"
     if all(lacks_bfloat16(row) for row in last.to_dict("records")):
         label += "\nwithout bfloat16"
     return x[-1], mean.iloc[-1], label, color

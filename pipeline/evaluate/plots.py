@@ -328,9 +328,8 @@ def confusion_finding(matrix: np.ndarray, class_names) -> str:
             finding += f", from {percent(recall[worst])} ({class_names[worst]})"
             finding += f" to {percent(recall[best])} ({class_names[best]})"
     for a, b in metrics.confused_pairs(matrix, 1):
-        finding += (
-            f"; most often confused: {class_names[a]} and {class_names[b]}, {matrix[a, b] + matrix[b, a]:,} times"
-        )
+        times = matrix[a, b] + matrix[b, a]
+        finding += f"; most often confused: {class_names[a]} and {class_names[b]}, {times:,} times"
     return finding
 
 

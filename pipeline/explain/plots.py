@@ -148,7 +148,7 @@ def overview(examples: list[Answered], finding: str, provenance: str, path: Path
     """
     columns = min(3, len(examples))
     rows = -(-len(examples) // columns)
-    side, gap, caption = 1.7, 0.35, 0.8  # inches
+    side, gap, caption = 1.7, 0.35, 0.72  # inches
     wide = 0.15 + columns * (2 * side + gap)
     top, bottom = margins(finding, provenance, wide)
     tall = top + bottom + rows * (side + caption)
@@ -158,7 +158,7 @@ def overview(examples: list[Answered], finding: str, provenance: str, path: Path
         line, column = divmod(index, columns)
         left, below = 0.12 + column * (2 * side + gap), tall - top - (line + 1) * (side + caption) + 0.08
         answered = {"fontsize": TITLE, "va": "bottom", "parse_math": False}
-        figure.text(left / wide, (below + side + 0.42) / tall, answer, **answered)
+        figure.text(left / wide, (below + side + 0.3) / tall, answer, **answered)
         pictures = {truth: smoothly(image), "where the model looked": overlay(image, heat)}
         for place, (head, picture) in enumerate(pictures.items()):
             corner = (left + place * side) / wide, below / tall
@@ -221,7 +221,7 @@ def more_faithful(rows: list[dict], places: list[tuple[str, str]]) -> str:
         if row["method"] == rows[0]["method"]:
             compared += len(names)
     first, *others = sorted(won, key=won.get, reverse=True)
-    text = f"{first} beats controls that know nothing in {won[first]} of {compared} comparisons"
+    text = f"{first.capitalize()} beats controls that know nothing in {won[first]} of {compared} comparisons"
     return ", ".join([text, *(f"{method} in {won[method]}" for method in others)])
 
 

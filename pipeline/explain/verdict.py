@@ -15,7 +15,9 @@ def where(heat: np.ndarray) -> str:
     """
     if not heat.any():
         return "none"
-    half = half_of_the_evidence(heat)
+    order = np.argsort(-heat, axis=None, kind="stable")
+    cumulative = np.cumsum(heat.ravel()[order])
+    half = order[: np.searchsorted(cumulative, cumulative[-1] / 2) + 1]
     fraction = len(half) / heat.size
     if fraction > WIDE:
         return f"spread out, half of it on {fraction:.0%} of the image"
@@ -28,10 +30,3 @@ def where(heat: np.ndarray) -> str:
     if abs(horizontal) > OFF_CENTER:
         names.append("left" if horizontal < 0 else "right")
     return f"{' '.join(names) or 'center'}, half of it on {fraction:.0%} of the image"
-
-
-def half_of_the_evidence(heat: np.ndarray) -> np.ndarray:
-    """Flat indices of the fewest pixels that hold half of the sum of a heat map (h, w) >= 0, largest first."""
-    order = np.argsort(-heat, axis=None, kind="stable")
-    cumulative = np.cumsum(heat.ravel()[order])
-    return order[: np.searchsorted(cumulative, cumulative[-1] / 2) + 1]

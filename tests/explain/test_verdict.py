@@ -28,8 +28,3 @@ def test_the_extent_is_that_of_the_fewest_pixels_with_half_the_sum():
 
 def test_a_map_of_zeros_has_no_place():
     assert verdict.where(np.zeros((4, 4))) == "none"
-
-
-def test_half_of_the_evidence_are_the_fewest_pixels_that_hold_it():
-    assert verdict.half_of_the_evidence(np.array([[1.0, 5.0], [2.0, 2.0]])).tolist() == [1]
-    assert len(verdict.half_of_the_evidence(np.ones((4, 4)))) in (8, 9)

@@ -1,5 +1,6 @@
 """gradcam.py: which questions it answers, and what it draws for them."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +23,7 @@ def test_a_model_that_cannot_be_explained_does_not_stop_the_others(folder, tmp_p
     assert gradcam.main(["--output-dir", str(tmp_path)]) == 1
     assert "vote does not end in a softmax layer" in capsys.readouterr().err
     assert (tmp_path / "custom_gradcam.png").exists() and (tmp_path / "custom_gradcam_all.png").exists()
+    assert (tmp_path / "gradcam_overview.png").exists(), "of those that can be explained"
     saved_model.save(vote, tmp_path / "custom_cnn_model.h5", image_shape=(28, 28, 1), prefix="custom", **about)
     with pytest.raises(UserError, match="vote"):
         gradcam.main(["--output-dir", str(tmp_path)])
@@ -78,7 +80,7 @@ def test_the_page_is_full_at_eight_images():
 @pytest.fixture
 def drawn(monkeypatch):
     """Arguments of what is drawn, by the plot's name; the model's answers stand for themselves."""
-    plots_drawn = {"sheet": [], "page": []}
+    plots_drawn = {"sheet": [], "page": [], "overview": []}
     for name, calls in plots_drawn.items():
         monkeypatch.setattr(plots, name, lambda *arguments, calls=calls: calls.append(arguments))
     monkeypatch.setattr(
@@ -90,6 +92,18 @@ def drawn(monkeypatch):
         lambda self, images, classes, against=None: dict.fromkeys(self.methods, np.ones((len(images), 28, 28))),
     )
     return plots_drawn
+
+
+def test_the_overview_has_right_answers_of_a_model_of_each_data_set_and_no_wrong_one(folder, tmp_path, drawn):
+    shutil.copy(folder / "first.h5", tmp_path / "custom_cnn_model.h5")
+    gradcam.main(["--output-dir", str(tmp_path)])
+    ((examples, finding, *_),) = drawn["overview"]
+    assert len(examples) == 6 and finding.startswith("6 right answers")
+    for image, answer, truth, heat in examples:
+        assert answer.removeprefix("answer: ").split(",")[0] == truth.removeprefix("image: ")
+        assert image.shape == (28, 28, 1) and heat.shape == (28, 28)
+    gradcam.main([str(tmp_path / "custom_cnn_model.h5")])
+    assert len(drawn["overview"]) == 1, "of one model that is named there is none"
 
 
 @pytest.mark.parametrize(("method", "most", "heads"), [("eigen-cam", 1, 1), ("layer-cam", 2, 2)])
