@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# Builds the image with a real engine, and runs make demo in it as user 1000 with the results in a mounted folder:
+# Builds the image with a real engine, then runs make demo in it as user 1000, with the results in a mounted folder:
 #
-#     tests/container.sh /tmp/results                                               # as root; an hour on two cores
-#     tests/container.sh /tmp/results --volume /etc/pip.conf:/etc/pip.conf:ro       # with options of buildah
+#     tests/container.sh /tmp/results
+#     tests/container.sh /tmp/results --volume /etc/pip.conf:/etc/pip.conf:ro    # with options for the engine
 #
-# Needs buildah and debootstrap (apt-get install buildah debootstrap), but no daemon and no registry of images: the
-# base is a Debian with its own Python, under the name that the Dockerfile begins with.
+# As root. Needs buildah and debootstrap (apt-get install buildah debootstrap), but no daemon and no registry of images:
+# the base is a Debian with its own Python, under the name that the Dockerfile begins with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 for program in buildah debootstrap; do
-  command -v "$program" >/dev/null || { echo "error: $program is not installed; apt-get install $program" >&2; exit 2; }
+  if ! command -v "$program" >/dev/null; then
+    echo "error: $program is not installed; apt-get install $program" >&2
+    exit 2
+  fi
 done
-results=${1:?"error: name a folder for the results"}
+results=${1:?"name a folder for the results"}
 shift
 export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs
 base=$(sed -n 's/^FROM \(.*\) AS product$/\1/p' Dockerfile)
@@ -21,8 +24,8 @@ trap 'rm -rf "$root"' EXIT
 debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv bookworm "$root"
 container=$(buildah from scratch)
 buildah add --quiet "$container" "$root" /
+buildah config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
 buildah commit --quiet --rm "$container" "docker.io/library/$base"
-rm -rf "$root"
 
 buildah build --pull=never --target product --tag small-image-classifiers "$@" .
 mkdir -p "$results"
@@ -32,6 +35,8 @@ buildah run --user 1000:1000 --volume "$(realpath "$results"):/app/output" "$@" 
 buildah rm "$container" >/dev/null
 
 table=$results/demo/model_comparison.csv
-[ "$(stat -c %u "$table")" = 1000 ]
-grep -c resnet50_model "$table" >/dev/null
+if [ "$(stat -c %u "$table")" != 1000 ] || ! grep -q resnet50_model "$table"; then
+  echo "error: $table is not what user 1000 should have left" >&2
+  exit 1
+fi
 echo "make demo in the container: its results are in $results/demo/"
