@@ -60,7 +60,7 @@ def test_classes_of_equal_size_are_one_line_and_no_bars(synthetic, drawn, tmp_pa
     data_overview.draw(equal, cifar100_cnn, tmp_path / "no.png")
     (figure,) = drawn
     assert len(figure.axes) == 1 and not figure.axes[0].patches
-    assert "98 training, 2 validation and 20 test images" in " ".join(figure.get_suptitle().split())
+    assert "90 training, 10 validation and 20 test images" in " ".join(figure.get_suptitle().split())
 
 
 def test_samples_are_the_first_training_images_of_their_class(synthetic, drawn, tmp_path):
