@@ -137,8 +137,8 @@ def first_of_each_class(labels: np.ndarray, fits: np.ndarray) -> dict[int, int]:
     return dict(zip(classes.tolist(), np.flatnonzero(fits)[first].tolist(), strict=True))
 
 
-def confused_examples(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> list[int]:
-    """Indices of a page's images, eight at most, right and wrong ones in turn.
+def confused_examples(labels: np.ndarray, predicted: np.ndarray, n_classes: int, most: int = PAGE) -> list[int]:
+    """Indices of a page's images, at most so many, right and wrong ones in turn.
 
     For each of the most frequent confusions of a class with another: the first image of the class that is right, and
     the first one that is taken for the other. A class appears once.
@@ -150,7 +150,7 @@ def confused_examples(labels: np.ndarray, predicted: np.ndarray, n_classes: int)
         truth, other = divmod(int(place), n_classes)
         right = np.flatnonzero((labels == truth) & (predicted == truth))
         wrong = np.flatnonzero((labels == truth) & (predicted == other))
-        if not confusions[truth, other] or len(chosen) == PAGE:
+        if not confusions[truth, other] or len(chosen) == most:
             break
         if truth not in seen and len(right):
             seen.add(truth)
@@ -258,9 +258,8 @@ def right_examples(explained: Explained, count: int) -> list:
     dataset = data.datasets.load(explained.about["dataset"], explained.config.data_dir, shape)
     probabilities = models.probabilities.on_test_images(explained.saved, dataset)
     labels, predicted = dataset.y_test, probabilities.argmax(axis=1)
-    chosen = confused_examples(labels, predicted, len(names))[::2]  # without the wrong ones
-    chosen = chosen or list(first_of_each_class(labels, predicted == labels).values())
-    chosen = chosen[:count]
+    chosen = confused_examples(labels, predicted, len(names), 2 * count)[::2]  # without the wrong ones
+    chosen = chosen or list(first_of_each_class(labels, predicted == labels).values())[:count]
     if not chosen:
         return []
     maps = explained.main_maps(dataset.x_test[chosen], predicted[chosen])[explained.methods[-1]]

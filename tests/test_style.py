@@ -174,7 +174,10 @@ DRAWINGS = {
         ["grad-cam", "expected-gradients"], [example(2 * HEAT[:1]), example(2 * HEAT[1:])], "Evidence", TITLE, path
     ),
     "overview of heat maps": lambda path: explain_plots.overview(
-        [(IMAGES[0], "household electrical devices, 100 %", "image: lawn mower", HEAT[1])] * 6, "A finding", TITLE, path
+        [(IMAGES[0], "answer: large omnivores and herbivores, 100 %", "image: lawn mower", HEAT[1])] * 6,
+        "A finding",
+        TITLE,
+        path,
     ),
     "network": lambda path: network_plot.draw_blocks(network(), TITLE, path),
     "robustness": lambda path: robustness_plot.draw(robustness(), path),

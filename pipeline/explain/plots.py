@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pipeline.explain.faithfulness import CONTROLS, REMOVALS
-from pipeline.style import BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE, SMALL, TEXT, TITLE, heading, margins, save, show
+from pipeline.style import BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE, SMALL, TEXT, heading, margins, save, show
 
 # An example on a sheet: raw image (h, w, c), caption, and its heat maps (h, w) in [0, 1].
 Example = tuple[np.ndarray, str, list[np.ndarray]]
@@ -148,7 +148,7 @@ def overview(examples: list[Answered], finding: str, provenance: str, path: Path
     """
     columns = min(3, len(examples))
     rows = -(-len(examples) // columns)
-    side, gap, caption = 1.7, 0.35, 0.72  # inches
+    side, gap, caption = 1.8, 0.35, 0.65  # inches
     wide = 0.15 + columns * (2 * side + gap)
     top, bottom = margins(finding, provenance, wide)
     tall = top + bottom + rows * (side + caption)
@@ -157,14 +157,14 @@ def overview(examples: list[Answered], finding: str, provenance: str, path: Path
     for index, (image, answer, truth, heat) in enumerate(examples):
         line, column = divmod(index, columns)
         left, below = 0.12 + column * (2 * side + gap), tall - top - (line + 1) * (side + caption) + 0.08
-        answered = {"fontsize": TITLE, "va": "bottom", "parse_math": False}
-        figure.text(left / wide, (below + side + 0.3) / tall, answer, **answered)
+        answered = {"fontsize": TEXT, "weight": "bold", "va": "bottom", "parse_math": False}
+        figure.text(left / wide, (below + side + 0.25) / tall, answer, **answered)
         pictures = {truth: smoothly(image), "where the model looked": overlay(image, heat)}
         for place, (head, picture) in enumerate(pictures.items()):
             corner = (left + place * side) / wide, below / tall
             axes = figure.add_axes((*corner, 0.97 * side / wide, 0.97 * side / tall), anchor="SW")
             show(axes, picture)
-            axes.set_title(head, fontsize=TEXT, color=GREY, loc="left", pad=4)
+            axes.set_title(head, fontsize=SMALL, color=GREY, loc="left", pad=4)
     save(figure, path)
 
 

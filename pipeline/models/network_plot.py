@@ -115,7 +115,7 @@ def draw(model, provenance: str, path: Path) -> None:
 
 
 def draw_blocks(members: list[list[Block]], provenance: str, path: Path) -> None:
-    """The same from the blocks of each member of an ensemble, a row for each; most networks have one member."""
+    """Diagram of the blocks of each member of an ensemble, a row for each; most networks have one member."""
     every = [one for member in members for one in member]
     parameters = sum(one.parameters for one in every)
     is_counted = all(one.multiply_adds is not None for one in every)
