@@ -7,16 +7,16 @@ DEMO := --output-dir output/demo
 
 # Three models on data that need no download, what they look at, and which is fast: 4 minutes on two cores.
 demo: .venv/installed-export
-	$(BIN)/python cifar100_cnn.py --dataset synthetic --recipe sprint --epochs 4 --batch-size 64 $(DEMO)
+	$(BIN)/python cifar100_cnn.py --dataset synthetic --recipe sprint --epochs 3 --batch-size 64 $(DEMO)
 	$(BIN)/python mnist_classification.py --dataset digits --epochs 10 --batch-size 64 $(DEMO)
 	$(BIN)/python resnet50_transfer_learning.py --dataset digits --weights none --epochs 5 $(DEMO)
-	$(BIN)/python gradcam.py $(DEMO)
+	$(BIN)/python gradcam.py output/demo/cifar100_cnn_scratch.h5
 	$(BIN)/python export_model.py output/demo/custom_cnn_model.h5 --format onnx
 	$(BIN)/python model_comparison.py --rounds 1 $(DEMO)
 	@echo "Trained: the models of the table. Open first, in output/demo/:"
-	@echo "  cifar100_gradcam.png          what the network looks at, right and wrong"
-	@echo "  custom_cnn_gradcam_all.png    which strokes make a digit"
-	@echo "  model_comparison.png          which model is fast, and in which runtime"
+	@echo "  cifar100_gradcam.png             what the network looks at, where it is right and where it is wrong"
+	@echo "  cifar100_confusion_matrix.png    which shapes it takes for each other"
+	@echo "  model_comparison.png             which model is fast, and in which runtime"
 
 # The page to try the models on: http://127.0.0.1:7860
 ui: .venv/installed-ui
