@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -62,6 +63,8 @@ def answers(address: str) -> bool:
     """Whether a page is there."""
     try:
         urllib.request.urlopen(address, timeout=5).close()
+    except urllib.error.HTTPError:  # it asks for a password
+        return True
     except OSError:
         return False
     return True
