@@ -175,17 +175,6 @@ def step_times() -> str:
     return table(rows, left=2)
 
 
-def kernels() -> str:
-    """What deterministic operations cost, and whether repeated processes end with the same weights."""
-    result = read("benchmark_kernels.json")
-    usual = result["seconds_per_step"]["usual"]
-    rows = [("operations", "seconds a step", "relative time", "processes", "different sets of weights")]
-    for kind, seconds in result["seconds_per_step"].items():
-        differ = str(result["different_weights"][kind])
-        rows.append((kind, f"{seconds:.2f}", f"{seconds / usual:.2f}", str(result["config"]["rounds"]), differ))
-    return table(rows, left=1)
-
-
 def answering() -> str:
     """How fast saved models answer in each runtime, beside the machine's matrix product."""
     head = ("model", "runtime", "1 image (ms)", "256 images (ms)", "of the float32 matrix product")

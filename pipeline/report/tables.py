@@ -395,7 +395,6 @@ TABLES = {
         speed.comparison,
         speed.differences,
         speed.exports,
-        speed.kernels,
         speed.answering,
         speed.start_up,
         speed.page,
