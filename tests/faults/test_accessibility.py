@@ -8,6 +8,7 @@ from pipeline.data import datasets  # noqa: E402, after what may be missing
 from pipeline.models import probabilities, saved_model  # noqa: E402
 from ui import screenshots  # noqa: E402
 
+pytestmark = pytest.mark.long
 SIZES = {"phone": {"width": 360, "height": 780}, "desk": {"width": 1280, "height": 900}}
 
 
