@@ -1,4 +1,4 @@
-# To begin with: make demo, make test. Without make: see README.md.
+# To begin with: make demo, make test. Without make: see docs/platforms.md.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := --output-dir output/demo
