@@ -61,6 +61,8 @@ class Page:
         look = {"css": css, "theme": gr.themes.Default(primary_hue="blue"), "footer_links": []}
         limits = {"max_file_size": UPLOAD, "ssr_mode": False, "run_history": False, "show_error": False}
         app = gr.mount_gradio_app(FastAPI(openapi_url=None), self.blocks, "/", **look, **limits)
+        # Else Gradio would not look whether a file that a request names is an upload (its _check_allowed).
+        self.blocks.has_launched = True
         print(f"http://{host}:{port} (Ctrl-C ends it)", flush=True)
         uvicorn.run(
             network.Guard(app, host, files, password),

@@ -76,7 +76,7 @@ def test_a_foreign_or_missing_model_gets_a_message_and_the_other_one_answers(cli
 @pytest.mark.parametrize("path", ["http://example.invalid/7.png", str(PROJECT / "README.md"), "/etc/hostname"])
 def test_nobodys_files_are_fetched_or_read(page, client, pictures, bars, path):
     # By hand: the client would upload the file.
-    visit = "nobodys-files"
+    visit = f"visit{abs(hash(path))}"
     config = json.loads(urllib.request.urlopen(f"{page[0]}/config").read())
     photo = next(one["id"] for one in config["dependencies"] if one["api_name"] == "photo")
     named = {"path": path, "meta": {"_type": "gradio.FileData"}}
