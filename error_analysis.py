@@ -84,7 +84,8 @@ def analyze(path: Path, config: Config) -> Analyzed:
         return folder / f"{saved.metadata['prefix']}_{name}"
 
     recorded = path.parent / f"{saved.metadata['prefix']}_metrics.json"
-    contradiction = evaluate.evaluation.contradiction(recorded, title, metrics.accuracy(probabilities, y_true))
+    measured = metrics.accuracy(probabilities, y_true)
+    contradiction = evaluate.evaluation.contradiction(recorded, title, measured, len(y_true))
     if contradiction:
         print(f"warning: {contradiction}", file=sys.stderr)
     matrix = metrics.confusion_matrix(y_true, predicted, len(names))

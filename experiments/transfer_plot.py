@@ -85,6 +85,8 @@ def finding(table: pd.DataFrame) -> str:
     fewest = mean.iloc[0]
     names = {CUSTOM: "the custom CNN", PRETRAINED: "ResNet50 with ImageNet weights", RANDOM: "without"}
     reached = [f"{name} {percent(fewest[setup])}" for setup, name in names.items() if setup in mean]
+    if not reached:  # an interrupted experiment
+        return "What ImageNet weights bring; the networks that are trained as a whole are still missing"
     text = f"{mean.index[0]:,} training images: {', '.join(reached)}"
     if {CUSTOM, PRETRAINED} <= set(mean) and (mean[CUSTOM] > mean[PRETRAINED]).all():
         text = f"The custom CNN beats ResNet50 at every number of training images; with {text}"
@@ -98,7 +100,8 @@ def _panel(axes, table: pd.DataFrame, groups: dict) -> None:
         aside = 1.035 ** (place - (len(groups) - 1) / 2)  # side by side, so that no bar hides another
         ends.append(_line(axes, rows, STYLES[series], aside))
     _axes(axes, table)
-    _label(axes, ends)
+    if ends:
+        _label(axes, ends)
 
 
 def _line(axes, rows: pd.DataFrame, style: tuple[str, str, str], aside: float) -> tuple[float, float, str, str]:

@@ -94,7 +94,8 @@ def ablation():
 def swept():
     runs = [{"validation_accuracy": 0.7}, {"validation_accuracy": 0.71}]
     several = {"label": "learning_rate=0.1, epochs=5", "runs": runs, "mean": 0.705, "std": 0.007, "n": 2}
-    return [several, {"label": "learning_rate=0.2, epochs=5", "runs": runs[:1], "mean": 0.7, "std": None, "n": 1}]
+    one = {"label": "learning_rate=0.2, epochs=5", "runs": runs[:1], "mean": 0.7, "std": None, "n": 1}
+    return [{**several, "stopped_after": None}, {**one, "stopped_after": 3}]
 
 
 def faithfulness():

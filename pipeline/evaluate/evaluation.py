@@ -66,17 +66,21 @@ def doubt(measured: dict, n_validation: int, n_test: int) -> str:
     )
 
 
-def contradiction(metrics_file: Path, title: str, accuracy: float) -> str:
+def contradiction(metrics_file: Path, title: str, accuracy: float, images: int) -> str:
     """One line where a model's metrics.json records another test accuracy than the one measured now; else "".
 
     Args:
-        metrics_file: the file beside the model; missing, damaged or another model's, it says nothing.
+        metrics_file: the file beside the model; missing, damaged, or of another model or another number of test
+            images (a dry run), it says nothing.
         title: of the model.
         accuracy: on the test images.
+        images: how many they are.
     """
     try:
         recorded = json.loads(metrics_file.read_text(encoding="utf-8"))
-        then = float(recorded["test_accuracy"]) if recorded["title"] == title else accuracy
+        if (recorded["title"], recorded["n_test"]) != (title, images):
+            return ""
+        then = float(recorded["test_accuracy"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
     if abs(then - accuracy) <= 0.01:  # other arithmetic changes a few images

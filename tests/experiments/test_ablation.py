@@ -277,7 +277,7 @@ def test_the_plot_names_every_variant_its_points_and_the_band(tmp_path, monkeypa
     texts = {text.get_text() for text in axes.texts}
     assert {"+1.3", "−25.0", "2.5", "1.0"} <= texts
     # Student's t for two degrees of freedom is 4.303; the deviation is one point.
-    assert any("± 5.0 points, from 3 seeds" in text for text in texts)
+    assert any("± 5.0 points" in text for text in texts)
     band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
     assert (band.x0, band.x1) == (pytest.approx(-4.969, abs=1e-3), pytest.approx(4.969, abs=1e-3))
-    assert axes.get_xlim()[0] > -10, "what lies far below is drawn at the edge"
+    assert axes.get_xlim()[0] > -20, "what lies far below is drawn at the edge"

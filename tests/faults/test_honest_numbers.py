@@ -95,17 +95,22 @@ def test_a_metric_of_the_wrong_split_in_metrics_json_is_noticed(folder, tmp_path
     found = probabilities.on_test_images(saved, dataset)
     accuracy = float(np.mean(found.argmax(axis=1) == dataset.y_test))
     for recorded, is_noticed in ((accuracy, False), (accuracy - 0.05, True)):
-        metrics = {"title": saved.metadata["title"], "test_accuracy": recorded}
+        metrics = {"title": saved.metadata["title"], "test_accuracy": recorded, "n_test": len(dataset.y_test)}
         (tmp_path / "custom_cnn_metrics.json").write_text(json.dumps(metrics))
         error_analysis.main([str(tmp_path / "model.h5")])
         assert ("custom_cnn_metrics.json records test accuracy" in capsys.readouterr().err) is is_noticed
     tried("a metric of the wrong split in metrics.json", times=1, noticed=1)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"title": "t", "test_accuracy": "x"}', '{"title": "other"}'])
+DRY_RUN = '{"title": "t", "test_accuracy": 0.1, "n_test": 3}'
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"title": "t", "test_accuracy": "x"}', '{"title": "other"}', DRY_RUN]
+)
 def test_a_metrics_json_that_says_nothing_of_the_model_contradicts_nothing(tmp_path, content):
     (tmp_path / "metrics.json").write_text(content)
-    assert evaluation.contradiction(tmp_path / "metrics.json", "t", 0.5) == ""
+    assert evaluation.contradiction(tmp_path / "metrics.json", "t", 0.5, 10) == ""
 
 
 def test_training_has_no_use_for_test_images_and_a_run_reads_them_once(tmp_path, eagerly, monkeypatch, tried):

@@ -223,7 +223,7 @@ def test_importing_the_scripts_writes_nothing_and_prints_nothing(tmp_path):
     [
         ({}, {"24 → 32 pixels": 11}),
         ({"epochs": 1}, {}),
-        ({"cutmix": 0.5, "small_epochs": 0}, {"CutMix ends": 12}),
+        ({"cutmix": 0.5, "small_epochs": 0}, {"CutMix ends": 19}),
         ({"recipe": "baseline", "cutmix": 0.5}, {}),
         ({"start_from": "a.h5", "cutmix": 0.5}, {}),
     ],
