@@ -32,10 +32,13 @@ VERSION = 1  # of the decoded copy: to be raised where pictures are decoded othe
 
 @dataclass(frozen=True)
 class Found:
-    """The files of a folder by class: of each part {class name: files}; test is None where there is no such part."""
+    """The files of a folder by class: of each part {class name: paths}; test is None where there is no such part.
 
-    train: dict[str, list[Path]]
-    test: dict[str, list[Path]] | None
+    Paths are strings: millions of Path objects would take gigabytes.
+    """
+
+    train: dict[str, list[str]]
+    test: dict[str, list[str]] | None
     notes: dict
 
 
@@ -73,18 +76,22 @@ def _folders(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
 
 
-def _classes(folder: Path) -> dict[str, list[Path]]:
+def _classes(folder: Path) -> dict[str, list[str]]:
     """Class name -> its files in natural order of name; folders without a file that may be a picture are no classes."""
     classes = {}
     for path in sorted(_folders(folder), key=pictures.natural_order):
-        files = [file for file in path.iterdir() if file.is_file() and not _is_litter(file)]
-        if any(file.suffix.lower() in pictures.SUFFIXES for file in files):
+        files = [file.path for file in os.scandir(path) if file.is_file() and not _is_litter(file.name)]
+        if any(_suffix(file) in pictures.SUFFIXES for file in files):
             classes[path.name] = sorted(files, key=pictures.natural_order)
     return classes
 
 
-def _is_litter(file: Path) -> bool:
-    return file.name.startswith(".") or file.name.lower() in LITTER
+def _is_litter(name: str) -> bool:
+    return name.startswith(".") or name.lower() in LITTER
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
 
 
 def read(folder: Path, files: Found, shape: tuple[int, int, int | None] | None) -> Parts:
@@ -98,15 +105,19 @@ def read(folder: Path, files: Found, shape: tuple[int, int, int | None] | None) 
     """
     height, width, channels = shape or (SIDE, SIDE, None)
     names = tuple(files.train)
-    listed = [(file, 0, k) for k, name in enumerate(names) for file in files.train[name]]
-    listed += [(file, 1, k) for k, name in enumerate(names) for file in (files.test or {}).get(name, [])]
-    every = [file for file, _, _ in listed]
+    every, part, label = [], [], []
+    for number, of_part in enumerate((files.train, files.test or {})):
+        for k, name in enumerate(names):
+            paths = of_part.get(name, [])
+            every += paths
+            part.append(np.full(len(paths), number))
+            label.append(np.full(len(paths), k))
+    part, label = np.concatenate(part), np.concatenate(label)
     images, errors = _decoded(folder, every, (height, width))
     good = np.ones(len(every), bool)
     good[[int(place) for place in errors]] = False
     _say_skipped(errors, every)
-    _say_odd([file for file, readable in zip(every, good, strict=True) if readable])
-    part, label = np.array([(part, label) for _, part, label in listed], np.int64).T
+    _say_odd([every[k] for k in np.flatnonzero(good)])
     for k in np.setdiff1d(np.arange(len(names)), label[good & (part == 0)]):
         raise UserError(f"no picture of {names[k]} in {folder} can be read")
     is_gray = channels == 1 or (channels is None and _all_gray(take(images, np.flatnonzero(good))))
@@ -123,26 +134,33 @@ def read(folder: Path, files: Found, shape: tuple[int, int, int | None] | None) 
     return parts
 
 
-def _say_skipped(errors: dict[str, str], files: list[Path]) -> None:
+def _say_skipped(errors: dict[str, str], files: list[str]) -> None:
     if not errors:
         return
     places = [int(place) for place in errors]
-    named = ", ".join(f"{files[k].parent.name}/{files[k].name}" for k in places[:NAMED])
+    named = _named_files([files[k] for k in places])
     more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
     print(f"warning: {len(places):,} files cannot be read and are skipped: {named}{more}", file=sys.stderr)
-    remedies = {errors[str(k)] for k in places if files[k].suffix.lower() in pictures.HEIF}
+    remedies = {errors[str(k)] for k in places if _suffix(files[k]) in pictures.HEIF}
     for remedy in sorted(remedies):
         print(f"warning: {remedy}", file=sys.stderr)
 
 
-def _say_odd(files: list[Path]) -> None:
+def _named_files(paths: list[str]) -> str:
+    """The first few files with the folders that they lie in."""
+    return ", ".join("/".join(Path(path).parts[-2:]) for path in paths[:NAMED])
+
+
+def _say_odd(files: list[str]) -> None:
     """Name the files of another format where nearly all are of one: they are often no pictures of the class."""
-    suffixes = [file.suffix.lower().replace("jpeg", "jpg") for file in files]
+    suffixes = [_suffix(file).replace("jpeg", "jpg") for file in files]
     usual, count = Counter(suffixes).most_common(1)[0]
     odd = [file for file, suffix in zip(files, suffixes, strict=True) if suffix != usual]
     if odd and count >= USUAL * len(files):
-        named = ", ".join(f"{file.parent.name}/{file.name}" for file in odd[:NAMED])
-        print(f"{count:,} of {len(files):,} pictures are {usual} files; look whether the others belong there: {named}")
+        print(
+            f"{count:,} of {len(files):,} pictures are {usual} files; "
+            f"look whether the others belong there: {_named_files(odd)}"
+        )
 
 
 def _all_gray(images) -> bool:
@@ -158,7 +176,7 @@ def _gray(images: np.ndarray) -> np.ndarray:
     return gray
 
 
-def _decoded(folder: Path, files: list[Path], size: tuple[int, int]) -> tuple[np.ndarray | Rows, dict[str, str]]:
+def _decoded(folder: Path, files: list[str], size: tuple[int, int]) -> tuple[np.ndarray | Rows, dict[str, str]]:
     """Images (n, height, width, 3) uint8, and {place: reason} of those that cannot be read, from the cache if it can.
 
     Where a file cannot be read, its image is black.
@@ -177,7 +195,7 @@ def _decoded(folder: Path, files: list[Path], size: tuple[int, int]) -> tuple[np
     return images, errors
 
 
-def _decoded_on_disk(copy: Path, files: list[Path], shape: tuple[int, ...]) -> tuple[Rows, dict[str, str]]:
+def _decoded_on_disk(copy: Path, files: list[str], shape: tuple[int, ...]) -> tuple[Rows, dict[str, str]]:
     """The same of pictures that would fill the memory: they go to a file one by one, and stay there.
 
     Raises:
@@ -209,7 +227,7 @@ def _decoded_on_disk(copy: Path, files: list[Path], shape: tuple[int, ...]) -> t
     return images, errors
 
 
-def _decode(files: list[Path], size: tuple[int, int], store: Callable[[int, np.ndarray], None]) -> dict[str, str]:
+def _decode(files: list[str], size: tuple[int, int], store: Callable[[int, np.ndarray], None]) -> dict[str, str]:
     """Decode pictures on all cores and give each to `store` with its place; {place: reason} of the unreadable ones."""
     errors = {}
     pictures.formats()  # once, before the threads
@@ -221,11 +239,12 @@ def _decode(files: list[Path], size: tuple[int, int], store: Callable[[int, np.n
         except UserError as error:
             errors[str(place)] = str(error)
 
-    step = max(1, len(files) // 10)
+    portion = min(10_000, max(1, len(files) // 10))  # the pool keeps a kilobyte for each picture that it was given
     with ThreadPoolExecutor(system.cores()) as pool:  # Pillow decodes and scales without Python's lock
-        for done, _ in enumerate(pool.map(decode, range(len(files))), 1):
-            if done % step == 0 or done == len(files):
-                console.counter(done, len(files), "pictures decoded")
+        for first in range(0, len(files), portion):
+            end = min(first + portion, len(files))
+            list(pool.map(decode, range(first, end)))
+            console.counter(end, len(files), "pictures decoded")
     return dict(sorted(errors.items(), key=lambda entry: int(entry[0])))
 
 
@@ -234,13 +253,14 @@ def _cache_folder() -> Path:
     return Path(base) / "small-image-classifiers"
 
 
-def _key(folder: Path, files: list[Path], size: tuple[int, int]) -> str:
+def _key(folder: Path, files: list[str], size: tuple[int, int]) -> str:
     """Hex digest of what a decoded copy depends on: names, sizes and times of the files, image size, readers."""
-    told = [VERSION, *size, pictures.formats()]
+    digest = hashlib.sha256(json.dumps([VERSION, *size, pictures.formats()]).encode())
     for file in files:
-        status = file.stat()
-        told.append((file.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns))
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+        status = os.stat(file)
+        told = (os.path.relpath(file, folder), status.st_size, status.st_mtime_ns)
+        digest.update(json.dumps(told).encode())
+    return digest.hexdigest()[:32]
 
 
 def _kept(copy: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, dict[str, str]] | None:

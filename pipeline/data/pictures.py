@@ -123,7 +123,7 @@ def _fitting(place: str) -> list[Path]:
     return fitting or [Path(place)]
 
 
-def natural_order(path: Path) -> tuple:
+def natural_order(path: str | Path) -> tuple:
     """A sort key by which digit2.png comes before digit10.png."""
     parts = re.split(r"(\d+)", str(path))
     parts[1::2] = map(int, parts[1::2])  # what the group matched is at the odd places
