@@ -17,6 +17,15 @@ def test_input_alone_delivers_every_batch_at_the_recipe_s_sizes():
     assert input_pipeline.input_rate(config)["images_per_second"] > 0
 
 
+def test_images_from_the_disk_come_with_their_labels(tmp_path):
+    config = input_pipeline.Config(dataset="synthetic", disk_images=20_000, pixels=str(tmp_path / "images.pixels"))
+    input_pipeline.write_pixels(config, tmp_path / "images.pixels")
+    batches = input_pipeline.batches(config, 2)
+    known = input_pipeline.training_images(config)
+    label_of = {image.tobytes(): label for image, label in zip(known.x_train, known.y_train, strict=True)}
+    assert [label_of[image.tobytes()] for image in batches.images] == batches.labels.tolist()
+
+
 def test_a_script_s_start_is_timed_to_its_first_step():
     flags = ["--toy", "--script", "mnist_classification", "--begun", "0"]
     assert measured_in_another("start", start_up.__file__, flags)["seconds"] > 0
