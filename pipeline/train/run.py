@@ -234,16 +234,16 @@ class Run:
             tta: test-time augmentations to choose from, reported beside the single pass; see evaluation.choose_tta.
             extra: further plain entries of metrics.json.
         """
-        with self.holding_folder():
+        # A variable made while devices are shared would wait for the other hosts, who do not come here.
+        with self.holding_folder(), backend.without_distribution():
             result = self._finish(model, tta, extra) if self.hosts.first else {}
         self.lock.release()
         return result
 
     def _finish(self, model, tta: dict | None, extra: dict) -> dict:
-        with backend.without_distribution():
-            self.save(model)
-            novelty.add(self.model_path, self.dataset)
-            saved = saved_model.open_model(self.model_path)
+        self.save(model)
+        novelty.add(self.model_path, self.dataset)
+        saved = saved_model.open_model(self.model_path)
         dataset, model = self.dataset, saved.model
         test = probabilities.on_test_images(saved, dataset)
         metrics = evaluation.measure(model, dataset, test)
