@@ -63,6 +63,7 @@ const run = async () => {
     grab();
     try {
       const answer = await ask();
+      if (answer === undefined) return stop(props.settings.texts.lost);
       if (stream === mine) show(answer);
     } catch {
       return stop(props.settings.texts.lost);

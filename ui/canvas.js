@@ -28,7 +28,11 @@ const look = async () => {
   while (changed && strokes.length) {
     changed = false;
     const { model, language } = props.settings;
-    const answer = await server.glance({ picture: canvas.toDataURL(), model, language }).catch(() => '');
+    const answer = await server.glance({ picture: canvas.toDataURL(), model, language }).catch(() => undefined);
+    if (answer === undefined) {
+      glance.textContent = props.settings.texts.lost;
+      break;
+    }
     // Half a 7 is a bar, and no digit: what was seen before stays until the pen is lifted.
     if (answer || pointer === null) glance.innerHTML = strokes.length ? answer : '';
   }

@@ -21,7 +21,8 @@ UPLOAD, FILE = "/gradio_api/upload", "/gradio_api/file="
 # All that the page asks for; Gradio serves more: its API, its documentation, monitoring, a proxy, recordings, editors.
 ADDRESSES = re.compile(
     r"/|/theme\.css|/favicon\.ico|/assets/.+|/static/.+"
-    r"|/gradio_api/(queue/join|queue/data|upload|upload_progress|component_server/|heartbeat/[\w-]+|file=.+)"
+    # app_id: an open page asks for it until the page is there again after a crash, and then loads itself once more.
+    r"|/gradio_api/(queue/join|queue/data|upload|upload_progress|component_server/|app_id|heartbeat/[\w-]+|file=.+)"
     r"|/config|/gradio_api/info"  # Gradio's client for Python, which the benchmarks use
 )
 # Nothing is loaded from elsewhere, and no other page shows this one in a frame. Gradio builds functions from texts.

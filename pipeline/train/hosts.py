@@ -65,6 +65,14 @@ class Hosts:
                 (folder / name).write_bytes(received)
         return content
 
+    def who(self, is_one: bool) -> list[int]:
+        """The hosts that said True, on every host."""
+        if self.number == 1:
+            return [0] if is_one else []
+        from jax.experimental import multihost_utils
+
+        return np.flatnonzero(multihost_utils.process_allgather(np.array([is_one]))).tolist()
+
     @contextlib.contextmanager
     def all_there(self):
         """A block that computes together with the other hosts, who need not wait for this one if it ends here.

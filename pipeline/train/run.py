@@ -186,9 +186,12 @@ class Run:
             files = sorted(self.folder.glob(f"{self.prefix}_*checkpoint*.npz"))
         found = self.hosts.share({"finished": finished, "identity": self.identity}, files, self.folder)
         changed = identity.differences(found["identity"], self.identity)
+        odd = self.hosts.who(bool(changed))  # all end together: one that waited for another would end in a crash of JAX
         if changed:
             listed = ", ".join(f"{name} {how}" for name, how in changed.items())
             raise UserError(f"host {self.hosts.index} was started with other settings than the first: {listed}")
+        if odd:
+            raise UserError(f"host {odd[0]} was started with other settings than this one, and says which")
         return found["finished"]
 
     def checkpoints(self) -> set[Path]:

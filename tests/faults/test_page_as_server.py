@@ -5,6 +5,8 @@ import io
 import json
 import re
 import socket
+import subprocess
+import sys
 import time
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +37,7 @@ NEEDED = {
     "/assets/{path:path}",
     "/config",
     "/favicon.ico",
+    "/gradio_api/app_id",
     "/gradio_api/component_server/",
     "/gradio_api/file={path_or_url:path}",
     "/gradio_api/heartbeat/{session_hash}",
@@ -234,3 +237,43 @@ def test_3000_connections_are_too_many_and_the_page_is_there_afterwards(page, tr
     answered = said.count(200)
     assert answered > 100 and alive(page)
     tried("3,000 connections, 600 at once", times=3000, answered=answered, turned_away=3000 - answered)
+
+
+@pytest.mark.long
+def test_a_page_whose_server_is_killed_says_so_and_answers_again_once_it_is_back(folder, browser, says, tried):
+    from ui import screenshots
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, str(PROJECT / "ui" / "app.py"), "--output-dir", str(folder), "--port", str(port)]
+
+    def started():
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not screenshots.answers(address):
+            assert process.poll() is None
+            time.sleep(0.2)
+        return process
+
+    server = started()
+    try:
+        tab = browser.new_page()
+        tab.set_default_timeout(120_000)
+        tab.goto(address)
+        tab.locator("#draw canvas[data-ready]").wait_for()
+        server.kill()
+        server.wait()
+        screenshots.draw(tab)
+        tab.locator("#draw .glance", has_text="no longer answers").wait_for()
+        tab.get_by_text("Connection to the server was lost").first.wait_for()
+        with tab.expect_navigation():  # by itself
+            server = started()
+        tab.locator("#draw canvas[data-ready]").wait_for()
+        screenshots.draw(tab)
+        says(tab, "answer1", "7")
+        tab.close()
+    finally:
+        server.kill()
+        server.wait()
+    tried("kill -9 of the page's server while a visitor draws, then its start", times=1, answered_again=1)

@@ -5,6 +5,7 @@ import base64
 import os
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -32,7 +33,9 @@ def ask(tmp_path):
         headers = {**HOME, **{name.replace("_", "-"): value for name, value in headers.items()}}
         pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
         scope = {"type": "http", "method": method, "path": path, "headers": pairs}
-        asyncio.run(network.Guard(gradio, listens, tmp_path, password)(scope, None, send))
+        guard = network.Guard(gradio, listens, tmp_path, password)
+        with ThreadPoolExecutor(1) as pool:  # an open browser of another test has an event loop in this thread
+            pool.submit(lambda: asyncio.run(guard(scope, None, send))).result()
         start, body = said
         return start["status"], dict(start["headers"]), body["body"]
 
