@@ -1,7 +1,10 @@
 """The tab "How good are the models?": the plots that the scripts left in a model's folder."""
 
+import base64
+import html
+from pathlib import Path
+
 import gradio as gr
-from PIL import Image
 
 from ui import models, texts
 from ui.shared import QUIETLY, Shared
@@ -22,8 +25,7 @@ class PlotsTab:
         model = shared.model_menu("model", shared.first)
         parts = []
         for _ in PLOTS:
-            parts.append(gr.Markdown())
-            parts.append(gr.Image(format="png", show_label=False, buttons=["fullscreen"], interactive=False))
+            parts += [gr.Markdown(), gr.HTML(elem_classes="plot")]
         changed = [blocks.load, model.change, shared.language.change]
         gr.on(changed, self.plots, [model, shared.language], parts, **QUIETLY)
 
@@ -31,7 +33,15 @@ class PlotsTab:
         path, updates = self.shared.models[model], []
         for key, name in PLOTS.items():
             plot = path.parent / name.format(prefix=models.about(path).get("prefix"))
-            there = plot.is_file()
-            updates.append(texts.say(key if there else "no_plot", language))
-            updates.append(gr.update(value=Image.open(plot) if there else None, visible=there))
+            if plot.is_file():
+                said = texts.say(key, language)
+                updates += [said, image(plot, alt=said.splitlines()[0].lstrip("# "))]
+            else:
+                updates += [texts.say("no_plot", language), ""]
         return updates
+
+
+def image(path: Path, alt: str) -> str:
+    """A PNG file as an HTML image. gr.Image would be a button without a name for a screen reader."""
+    content = base64.b64encode(path.read_bytes()).decode()
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{content}">'
