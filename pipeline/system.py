@@ -71,6 +71,7 @@ def measured_in_another(what: str, script: str, flags: list[str], environment: d
     return json.loads(done.stdout.splitlines()[-1])
 
 
+WITH_BFLOAT16 = ("BF16", "FP16", "AMX", "AVX10", "DEFAULT", "ALL")  # in oneDNN's names of instruction sets
 BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16", "bf16")  # that multiply bfloat16 matrices, x86's and Arm's
 
 
@@ -81,7 +82,13 @@ def processor_name() -> str:
 
 
 def cpu_has_bfloat16() -> bool:
-    """Whether it multiplies bfloat16 matrices in hardware: AVX-512 BF16, AMX, Arm's BF16; known on Linux alone."""
+    """Whether it multiplies bfloat16 matrices in hardware: AVX-512 BF16, AMX, Arm's BF16; known on Linux alone.
+
+    Where ONEDNN_MAX_CPU_ISA keeps oneDNN from these instructions, TensorFlow's bfloat16 kernels fail.
+    """
+    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
+    if not any(name in allowed for name in WITH_BFLOAT16):
+        return False
     info = _cpuinfo()
     features = info.get("flags", info.get("Features", "")).split()
     return any(unit in features for unit in BFLOAT16_UNITS)
