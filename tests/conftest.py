@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -95,33 +94,51 @@ KERNEL = np.random.default_rng(0).normal(0, 0.1, (7, 7, 3, 64))
 STEM = {"conv1_conv": {"kernel": KERNEL, "bias": np.full(64, 2.0)}, "conv1_bn": batch_norm(64)}
 
 
-TRIED = pytest.StashKey[list]()
+PARTS = pytest.StashKey[dict]()
 
 
 def pytest_addoption(parser):
-    parser.addoption("--record", metavar="FILE", help="write what tests/faults tried, and what came of it, as JSON")
+    parser.addoption(
+        "--record",
+        metavar="FILE",
+        help="write what tests/faults tried, and what came of it, by test file, as JSON",
+    )
 
 
 def pytest_configure(config):
-    config.stash[TRIED] = []
-    config.started = time.monotonic()
+    config.stash[PARTS] = {}
+
+
+def part_of(item) -> dict:
+    """The record of a test's file."""
+    empty = {"tried": [], "failed": 0, "skipped": [], "seconds": 0.0}
+    return item.config.stash[PARTS].setdefault(item.path.name, empty)
 
 
 @pytest.fixture
 def tried(request):
     """For tests/faults: note what was done, how often, and counts of what came of it, once all is asserted."""
-    return lambda what, **counts: request.config.stash[TRIED].append({"what": what, "counts": counts})
+    return lambda what, **counts: part_of(request.node)["tried"].append({"what": what, "counts": counts})
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    part = part_of(item)
+    part["seconds"] = round(part["seconds"] + report.duration, 1)
+    part["failed"] += report.failed
+    if report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        part["skipped"] = sorted({*part["skipped"], reason})
+    return report
 
 
 def pytest_sessionfinish(session):
     path = session.config.getoption("--record")
     if path:
-        reports = session.config.pluginmanager.get_plugin("terminalreporter").stats.get("skipped", [])
-        record = {
-            "tried": session.config.stash[TRIED],
-            "failed": session.testsfailed,
-            "skipped": sorted({report.longrepr[2].removeprefix("Skipped: ") for report in reports}),
-            "seconds": round(time.monotonic() - session.config.started, 1),
-            **backend.provenance(),
-        }
-        Path(path).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        path = Path(path)
+        record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        made = {name: part | backend.provenance() for name, part in session.config.stash[PARTS].items()}
+        # The parts that did not run now keep the record of when they did.
+        record = {"schema": 2, "parts": dict(sorted({**record.get("parts", {}), **made}.items()))}
+        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

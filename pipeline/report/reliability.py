@@ -170,9 +170,9 @@ def faults() -> str:
     """What `make faults` did, how often, and what came of it; made from its record, if there is one."""
     if not (OUTPUT / "faults.json").exists():
         return "not run yet"
-    record = read("faults.json")
+    parts = read("faults.json")["parts"].values()
     rows, done = [("what was done", "how often", "what came of it")], {}
-    for entry in record["tried"]:
+    for entry in (entry for part in parts for entry in part["tried"]):
         counts = done.setdefault(entry["what"], {})  # a short and a long test of the same thing count together
         for name, n in entry["counts"].items():
             extreme = name.startswith(("slowest", "peak", "largest"))
@@ -180,6 +180,8 @@ def faults() -> str:
     for what, counts in done.items():
         times, *outcomes = (f"{name.replace('_', ' ')}: {n:,}" for name, n in counts.items())
         rows.append((what, times.removeprefix("times: "), ", ".join(outcomes)))
-    where = f"{record['hardware']['cores']} cores ({record['hardware']['processor']})"
-    end = f"{record['failed']} tests failed; {clock(record['seconds'])} on {where}."
-    return "\n".join([table(rows, left=3), "", end, *(f"Skipped: {reason}." for reason in record["skipped"])])
+    failed, seconds = (sum(part[name] for part in parts) for name in ("failed", "seconds"))
+    machines = sorted({f"{part['hardware']['cores']} cores ({part['hardware']['processor']})" for part in parts})
+    end = f"{failed} tests failed; {clock(seconds)} on {', '.join(machines)}."
+    skipped = sorted({reason for part in parts for reason in part["skipped"]})
+    return "\n".join([table(rows, left=3), "", end, *(f"Skipped: {reason}." for reason in skipped)])
