@@ -20,7 +20,7 @@ Answered = tuple[np.ndarray, str, str, np.ndarray]
 CELL, CAPTION = 1.35, 0.4  # inches: side of an image, height of the caption above it
 HEADS = 0.5  # inches: height of a sheet's column heads
 ROWS_PER_PAGE = 5
-LARGE, LARGE_CAPTION = 1.75, 0.85  # inches: the same of a page's examples
+LARGE, LINE = 1.75, 0.18  # inches: side of an image on a page, height of a line of the caption above it
 SHARPNESS = 8  # pixels of an overlay per pixel of the image
 STYLES = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (BLACK, "D"))  # of the methods of a faithfulness plot
 
@@ -119,15 +119,16 @@ def page(heads: list[str], examples: list[Example], what: str, title: str, path:
     each = LARGE * (1 + len(heads))  # inches, of an example
     width = 0.2 + columns * (each + 0.3)
     top, foot = margins(what, title, width)
-    height = top + foot + rows * (LARGE + LARGE_CAPTION)
+    captions = [wrapped(caption, each) for _, caption, _ in examples]
+    tall = LARGE + 0.3 + LINE * max(len(lines) for lines in captions)
+    height = top + foot + rows * tall
     figure = Figure(figsize=(width, height))
     heading(figure, what, title)
-    for index, (image, caption, maps) in enumerate(examples):
+    for index, (image, _, maps) in enumerate(examples):
         line, column = divmod(index, columns)
-        left, bottom = 0.15 + column * (each + 0.3), height - top - (line + 1) * (LARGE + LARGE_CAPTION)
-        lines = [wrapped for line in caption.split("\n") for wrapped in textwrap.wrap(line, int(12 * each))]
+        left, bottom = 0.15 + column * (each + 0.3), height - top - (line + 1) * tall
         place = left / width, (bottom + LARGE + 0.15) / height
-        figure.text(*place, "\n".join(lines), va="bottom", fontsize=TEXT, parse_math=False)
+        figure.text(*place, "\n".join(captions[index]), va="bottom", fontsize=TEXT, parse_math=False)
         pictures = {"what the model sees": smoothly(image)}
         pictures |= {head: overlay(image, heat) for head, heat in zip(heads, maps, strict=True)}
         for place, (head, picture) in enumerate(pictures.items()):
@@ -138,6 +139,11 @@ def page(heads: list[str], examples: list[Example], what: str, title: str, path:
             show(axes, picture)
             axes.set_title(head, fontsize=SMALL, color=GREY, loc="left", pad=2)
     save(figure, path)
+
+
+def wrapped(caption: str, inches: float) -> list[str]:
+    """The lines of a caption, broken where they are wider than an example."""
+    return [part for line in caption.split("\n") for part in textwrap.wrap(line, int(12 * inches))]
 
 
 def overview(examples: list[Answered], finding: str, provenance: str, path: Path) -> None:
