@@ -1,7 +1,7 @@
 """A CNN from scratch on CIFAR-100 with its 20 coarse labels.
 
     python cifar100_cnn.py                        # recipe fast; sprint: the same network, few minutes
-    python cifar100_cnn.py --recipe best          # a deeper network, hours; baseline: the description's network
+    python cifar100_cnn.py --recipe best          # a deeper network, hours; baseline: a plain network
     python cifar100_cnn.py --dataset synthetic    # drawn shapes, no download
     python cifar100_cnn.py --dataset FOLDER       # your own pictures, a folder for each class
     python cifar100_cnn.py --dataset FOLDER --start-from output/cifar100_cnn_scratch.h5    # fine-tunes a model
@@ -104,7 +104,7 @@ def normalization(channels: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def build_baseline(classes: int, shape: tuple[int, int, int] = SHAPE) -> keras.Model:
-    """The description's network: 64, 128, 256 filters, 1.29 M parameters; raw pixels in."""
+    """A plain network: 64, 128, 256 filters, 1.29 M parameters; raw pixels in."""
 
     def normalized(x, name):
         return layers.ReLU(name=f"{name}_relu")(train.recipe.FusedBatchNormalization(name=f"{name}_bn")(x))

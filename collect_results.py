@@ -28,7 +28,6 @@ CONFIGS = {"cifar100": cifar100_cnn.Config, "custom_cnn": mnist_classification.C
 PREFIXES = CONFIGS | {"cifar100-best": cifar100_cnn.Config, "resnet50": resnet50_transfer_learning.Config}
 SHIPPED = {"cifar100": ("fast", "best"), "custom_cnn": ("default",)}
 RESNET50 = Path("runs", "resnet50-pretrained-seed0", "resnet50_metrics.json")  # in the folder of results
-GOALS = {"cifar100": (0.75, "0.75: the original description,\non test images")}
 # What may differ from a recipe in runs that are collected, as a result of their own.
 COLLECTED = ({}, {"labels": "fine"}, {"ensemble": 3})
 # The baseline stops by itself, and does not use the settings of the other recipes.
@@ -226,9 +225,7 @@ def main(argv: list[str] | None = None) -> int:
         plain = {result["recipe"]: result["runs"] for result in results.values() if not result["settings"]}
         if plain:
             path = folder / f"{prefix}_time_to_accuracy.png"
-            evaluate.plots.time_to_accuracy(
-                plain, data.registry.title(CONFIGS[prefix].dataset), path, GOALS.get(prefix)
-            )
+            evaluate.plots.time_to_accuracy(plain, data.registry.title(CONFIGS[prefix].dataset), path)
         for recipe in SHIPPED[prefix]:
             ship(recipe, results, files, folder)
         for label, result in results.items():

@@ -146,7 +146,7 @@ DRAWINGS = {
     "examples": lambda path: plots.examples(
         IMAGES, LABELS, PROBABILITIES, np.arange(7), np.arange(3), CLASSES, TITLE, path
     ),
-    "time to accuracy": lambda path: plots.time_to_accuracy({"fast": [RUN]}, "MNIST", path, (0.75, "a goal")),
+    "time to accuracy": lambda path: plots.time_to_accuracy({"fast": [RUN]}, "MNIST", path),
     "data": lambda path: plots.data_overview(
         IMAGES[:, None], cifar100_labels.CIFAR100_COARSE, {"training": np.arange(20)}, "some data", TITLE, path
     ),

@@ -168,7 +168,7 @@ def zoom_accuracy(axes, history: list[dict], test_accuracy: float) -> None:
     accuracy_axis(axes, np.clip([*drawn, test_accuracy], *LIMITS))
 
 
-def time_to_accuracy(runs: dict[str, list[dict]], data: str, path: Path, goal: tuple[float, str] | None = None) -> None:
+def time_to_accuracy(runs: dict[str, list[dict]], data: str, path: Path) -> None:
     """Accuracy against minutes, a line per recipe: validation accuracy so far, and at its end the finished model.
 
     Where seeds are several, a line and its end are means over them. Recipes of bare processors without bfloat16 end
@@ -178,7 +178,6 @@ def time_to_accuracy(runs: dict[str, list[dict]], data: str, path: Path, goal: t
         runs: recipe -> entry of each seed: "curve" [[seconds, accuracy], ...], "test_accuracy", "wall_seconds", and
             the machine's "processor", "cores", "accelerator" and "bfloat16".
         data: name of the data set.
-        goal: a test accuracy to draw as a line, and its name.
     """
     every_run = list(itertools.chain.from_iterable(runs.values()))
     machines = sorted({f"{run['processor']}, {run['cores']} cores" for run in every_run})
@@ -211,13 +210,6 @@ def time_to_accuracy(runs: dict[str, list[dict]], data: str, path: Path, goal: t
         axes.plot(end_minutes, np.clip(end_accuracy, *LIMITS), label=recipe, **end)
         last = [accuracies[-1], end_accuracy]
         axes.plot([minutes[-1], end_minutes], np.clip(last, *LIMITS), color=color, lw=0.8, alpha=0.6)
-    if goal:
-        accuracy, name = goal
-        drawn.append(accuracy)
-        axes.axhline(accuracy, color=GREY, ls="--", lw=1)
-        note = {"color": GREY, "fontsize": SMALL, "path_effects": OUTLINE}
-        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "xytext": (4, 3)}
-        axes.annotate(name, (0, accuracy), **place, **note)
     axes.set(xlabel="minutes", ylabel="accuracy", xscale="log")
     accuracy_axis(axes, drawn)
     low, high = axes.get_xlim()

@@ -244,7 +244,7 @@ def _times(runs: list[dict], of: str = "wall_seconds") -> str:
 
 
 def baseline() -> str:
-    """How the description's own schedule went: its best epoch, its rate, train against validation."""
+    """How the plateau schedule of the baseline went: its best epoch, its rate, train against validation."""
     run = result_of(read("cifar100_results.json")["results"], "baseline")["runs"][0]
     plateau = run["plateau"]
     shown = [name for name in HISTORY if name in plateau["best"]]

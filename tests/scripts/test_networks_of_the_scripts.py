@@ -1,4 +1,4 @@
-"""The scripts' models: sizes by arithmetic, the facts of the description, and imports without effects."""
+"""The scripts' models: sizes by arithmetic, and imports without effects."""
 
 import itertools
 import os
