@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from pipeline.console import clock
 from pipeline.models.saved_model import MODELS
 from pipeline.report.markdown import read, table
 from pipeline.system import lacks_bfloat16
@@ -134,16 +133,6 @@ def epoch_account() -> str:
             )
         )
     return table(rows, left=2)
-
-
-def run_times() -> str:
-    """How long the epochs of each recipe take, from steps that had the machine to themselves."""
-    rows = [("recipe", "epochs", "float32 (min:s)", "bfloat16 (min:s)")]
-    for run in read("benchmark_epoch_account.json")["runs"]:
-        script = run["case"].split()[0]
-        times = (clock(run["seconds"][precision]) for precision in ("float32", "bfloat16"))
-        rows.append((f"`{script}`, {run['recipe']}", str(run["epochs"]), *times))
-    return table(rows, left=1)
 
 
 def peers() -> str:

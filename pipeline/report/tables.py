@@ -388,7 +388,6 @@ TABLES = {
         ablation,
         speed.scaling,
         speed.epoch_account,
-        speed.run_times,
         speed.peers,
         speed.step_times,
         speed.comparison_in_brief,
