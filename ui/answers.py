@@ -137,9 +137,13 @@ def answer(model: Path, picture: str | Path, name: str = "", method: str | None 
     """
     with _turn:
         try:
-            return _classifier(model, model.stat().st_mtime_ns).answer(picture, method)
+            changed = model.stat().st_mtime_ns
         except FileNotFoundError as error:
             raise UserError(f"the model {model.name} is no longer there; train it again, or choose another") from error
+        try:
+            return _classifier(model, changed).answer(picture, method)
+        except FileNotFoundError as error:
+            raise UserError("the picture is no longer there; show it again") from error
         except UserError as error:
             text = str(error).replace(str(model), model.name).replace(str(picture), name or Path(picture).name)
             raise UserError(text) from error

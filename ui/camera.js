@@ -22,6 +22,7 @@ const ask = () => {
 
 const show = (answer) => {
   shown.getContext('2d').drawImage(frame, 0, 0);
+  hold.disabled = false;
   document.querySelector('#live .answer').innerHTML = answer;
   shown.dataset.answered = Number(shown.dataset.answered || 0) + 1;
   const now = performance.now();
@@ -31,7 +32,7 @@ const show = (answer) => {
 
 const running = (is) => {
   document.querySelector('#answers').classList.toggle('live', is);
-  hold.disabled = !is;
+  hold.disabled = true;  // until there is a picture to hold
   name();
 };
 
@@ -63,10 +64,12 @@ const run = async () => {
     grab();
     try {
       const answer = await ask();
+      if (stream !== mine) return;  // stopped meanwhile, perhaps started again
       if (answer === undefined) return stop(props.settings.texts.lost);
-      if (stream === mine) show(answer);
+      show(answer);
     } catch {
-      return stop(props.settings.texts.lost);
+      if (stream === mine) stop(props.settings.texts.lost);
+      return;
     }
   }
 };

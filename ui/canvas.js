@@ -72,8 +72,9 @@ for (const end of ['pointerup', 'pointercancel']) {
     finish();
   });
 }
-undo.addEventListener('click', () => { strokes.pop(); finish(); });
-clear.addEventListener('click', () => { strokes = []; finish(); });
+// Not while another finger draws: its stroke would be gone.
+undo.addEventListener('click', () => { if (pointer === null) { strokes.pop(); finish(); } });
+clear.addEventListener('click', () => { if (pointer === null) { strokes = []; finish(); } });
 
 const name = () => {
   const { texts } = props.settings;

@@ -22,7 +22,7 @@ from pipeline.errors import UserError
 from ui.answers import Answer
 
 ORIGINAL = "original"
-MOST = 10_000  # pictures of one class, so that no visitor fills the disk
+MOST, MOST_BYTES = 10_000, 2_000_000_000  # pictures of one class, bytes of all: so that no visitor fills the disk
 SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "HEIF": ".heic"}  # of formats that are not called as their files are
 NAME = re.compile(r"\w[\w ,.()&'+-]*")  # of a class or data set that may name a folder: no separator, no leading dot
 _writing = threading.Lock()
@@ -66,15 +66,17 @@ def keep(answer: Answer, picture: str | Path, class_name: str, folder: Path) -> 
     name = hashlib.sha256(content).hexdigest()[:20]
     with _writing:
         _make(collection)
-        _forget_elsewhere(name, collection, target)
         seen, original = target / f"{name}.png", target / ORIGINAL / f"{name}{suffix}"
         if not seen.exists() and len(list(target.glob("*.png"))) >= MOST:
             raise UserError(f"{MOST:,} pictures of {class_name} are kept already; remove some from the folder")
+        if sum(path.stat().st_size for path in collection.glob(f"*/{ORIGINAL}/*")) > MOST_BYTES:
+            raise UserError(f"{collection.name}/ is full ({MOST_BYTES / 1e9:g} GB); remove some pictures from it")
         _make(original.parent)
         with replacing(original) as temporary:
             temporary.write_bytes(content)
         with replacing(seen) as temporary:
             Image.fromarray(np.squeeze(answer.seen)).save(temporary)
+        _forget_elsewhere(name, collection, target)
         return Kept(seen, original, len(list(target.glob("*.png"))))
 
 

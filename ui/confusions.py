@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.data import datasets
 from pipeline.evaluate import metrics
 from pipeline.models import probabilities, saved_model
-from ui import examples, models
+from ui import examples
 
 MODELS_KEPT = 4  # with their test images, in memory
 
@@ -48,7 +48,7 @@ def of_model(model: Path, data_dir: str | None) -> Confusions:
         Missing: the data set is not on this computer, or no probabilities are stored for this model and these images.
         UserError: a damaged data file, or a missing, damaged or foreign model.
     """
-    dataset = str(models.about(model).get("dataset"))
+    dataset = str(saved_model.metadata(model).get("dataset"))
     if not examples.is_here(dataset, data_dir):
         raise Missing("matrix_no_data")
     return _loaded(model, model.stat().st_mtime_ns, dataset, data_dir)

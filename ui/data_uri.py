@@ -11,6 +11,7 @@ from pipeline.errors import UserError
 
 LARGEST = 200_000  # characters of a picture; a full square of scribble has some 20,000
 KEPT = 3600  # seconds
+MOST_STORED = 200_000_000  # bytes of all drawings and camera pictures
 SUFFIXES = {"data:image/png;base64": ".png", "data:image/jpeg;base64": ".jpg"}
 
 
@@ -35,20 +36,26 @@ def save(uri: str | None, folder: Path) -> Path | None:
     Those of more than an hour ago are removed.
 
     Raises:
-        UserError: as decoded() does.
+        UserError: as decoded() does, or too many pictures are kept.
     """
     if not uri:
         return None
     content, suffix = decoded(uri)
-    _forget(folder)
+    if _forget(folder) > MOST_STORED:
+        raise UserError("too many pictures were sent; come back in an hour")
     path = folder / f"picture-{hashlib.sha256(content).hexdigest()[:20]}{suffix}"
     path.write_bytes(content)
     return path
 
 
-def _forget(folder: Path) -> None:
-    """Remove pictures that nobody has sent for an hour."""
+def _forget(folder: Path) -> int:
+    """Remove pictures that nobody has sent for an hour; the bytes of those that stay."""
+    stored = 0
     for path in folder.glob("picture-*"):
         with contextlib.suppress(FileNotFoundError):  # another visitor's request removes them as well
-            if time.time() - path.stat().st_mtime > KEPT:
+            status = path.stat()
+            if time.time() - status.st_mtime > KEPT:
                 path.unlink()
+            else:
+                stored += status.st_size
+    return stored

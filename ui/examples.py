@@ -17,18 +17,23 @@ def is_here(dataset: str, data_dir: str | None) -> bool:
     return registry.is_toy(dataset) or bool(sources.present(dataset, sources.folders(data_dir)))
 
 
+def shown(dataset: str | None, data_dir: str | None) -> str | None:
+    """The data set whose images are shown for one: itself, the toy digits for MNIST's, None where it is not here."""
+    if is_here(str(dataset), data_dir):
+        return dataset
+    return "digits" if dataset == "mnist" else None
+
+
 @functools.lru_cache
 def first_of_each_class(dataset: str, data_dir: str | None, folder: Path) -> list[tuple[Path, str]]:
-    """File and class name of each image; [] where the data are not here.
+    """File and class name of each image.
 
     Args:
-        dataset: name of a data set; where MNIST's file is not on this computer, the toy digits stand in.
+        dataset: name of a data set that is here.
         folder: where the images are written, as PNG.
     Raises:
         UserError: a damaged data file.
     """
-    if not is_here(dataset, data_dir):
-        return first_of_each_class("digits", data_dir, folder) if dataset == "mnist" else []
     loaded = datasets.load(dataset, data_dir)
     images = []
     for k, class_name in enumerate(loaded.class_names):

@@ -1,5 +1,6 @@
 """The saved models of a folder, and their names for people: "Custom CNN · MNIST · 99.7 %". No Gradio here."""
 
+import functools
 import json
 import re
 from collections import Counter
@@ -28,9 +29,14 @@ def found(folder: Path) -> dict[str, Path]:
 def about(model: Path) -> dict:
     """Metadata of a model's file; {} where it is no model of this project."""
     try:
-        return saved_model.metadata(model)
-    except UserError:
+        return _metadata(model, model.stat().st_mtime_ns)
+    except (OSError, UserError):
         return {}
+
+
+@functools.lru_cache
+def _metadata(model: Path, changed: int) -> dict:
+    return saved_model.metadata(model)
 
 
 def accuracy(model: Path) -> float | None:

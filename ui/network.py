@@ -1,7 +1,6 @@
 """The page's network: where it listens, whom it answers, and that it calls no other computer."""
 
 import base64
-import binascii
 import contextlib
 import hmac
 import ipaddress
@@ -13,7 +12,8 @@ from urllib.parse import urlsplit
 
 from pipeline.errors import UserError
 
-LARGEST = 13_000_000  # bytes of a request: a picture of 12 MB and what a form adds
+LARGEST_UPLOAD = 13_000_000  # bytes: a picture of 12 MB and what a form adds
+LARGEST = 1_000_000  # bytes of any other request: a drawing has some 20,000
 MOST_STORED = 1_000_000_000  # bytes of the visitors' pictures, which are kept for one to two hours
 LONGEST = 1000  # characters of an address; no file system has longer names
 CONNECTIONS = 400  # open at once; beyond, a request is answered with 503
@@ -37,8 +37,9 @@ HEADERS = [
 
 def check_free(host: str, port: int) -> None:
     """UserError where nothing can listen there: a port in use, an address that is not this computer's."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        socket.create_server((host, port)).close()
+        socket.create_server((host, port), family=family).close()
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"cannot listen on {host}:{port} ({reason}); choose others with --host and --port") from error
@@ -46,7 +47,8 @@ def check_free(host: str, port: int) -> None:
 
 def opened(host: str, port: int, password: str | None) -> str:
     """One line on what listening on this address opens; "" where only this computer can connect."""
-    if ipaddress.ip_address(socket.getaddrinfo(host, None)[0][4][0]).is_loopback:
+    addresses = {address[0] for *_, address in socket.getaddrinfo(host, None)}
+    if all(ipaddress.ip_address(address).is_loopback for address in addresses):
         return ""
     everyone = f"every computer that reaches port {port} of this one can use the page and have pictures kept here"
     if password:
@@ -131,7 +133,7 @@ class Guard:
             return 403, "this page serves no such file"
         if scope["path"] == UPLOAD and _size(self.files) > MOST_STORED:
             return 507, "too many pictures were uploaded; come back in an hour"
-        return _too_large(headers)
+        return _too_large(headers, LARGEST_UPLOAD if scope["path"] == UPLOAD else LARGEST)
 
     def is_own(self, host: str) -> bool:
         """Whether a Host header has a name of this computer's or a number, which no name server can point elsewhere."""
@@ -148,7 +150,7 @@ class Guard:
         kind, _, encoded = authorization.partition(" ")
         try:
             _, _, given = base64.b64decode(encoded, validate=True).partition(b":")
-        except binascii.Error:
+        except ValueError:
             return False
         return kind.lower() == "basic" and hmac.compare_digest(given, self.password.encode())
 
@@ -179,19 +181,22 @@ def _is_number(name: str | None) -> bool:
 
 def _is_of_another_site(method: str, host: str, headers: dict[str, str]) -> bool:
     """Whether a browser asks on behalf of another site's page; a link to this page may be followed."""
-    if "origin" in headers and urlsplit(headers["origin"]).netloc != host:
+    try:
+        if "origin" in headers and urlsplit(headers["origin"]).netloc != host:
+            return True
+    except ValueError:  # no address
         return True
     elsewhere = headers.get("sec-fetch-site", "none") in ("cross-site", "same-site")
     follows = method == "GET" and headers.get("sec-fetch-mode") == "navigate"
     return elsewhere and not follows
 
 
-def _too_large(headers: dict[str, str]) -> tuple[int, str]:
+def _too_large(headers: dict[str, str], largest: int) -> tuple[int, str]:
     """Refusal of a body that is too large or without end; the server itself cuts off what exceeds the length."""
     if "transfer-encoding" in headers:
         return 411, "say how long the request is"
-    if int(headers.get("content-length", 0)) > LARGEST:
-        return 413, f"a request may have {LARGEST:,} bytes"
+    if int(headers.get("content-length", 0)) > largest:
+        return 413, f"a request may have {largest:,} bytes"
     return 0, ""
 
 

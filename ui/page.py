@@ -60,10 +60,14 @@ class Page:
         css = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
         look = {"css": css, "theme": gr.themes.Default(primary_hue="blue"), "footer_links": []}
         limits = {"max_file_size": UPLOAD, "ssr_mode": False, "run_history": False, "show_error": False}
+        # A session keeps what was shown to it; a visitor who is back after so many others begins anew.
+        self.blocks.state_session_capacity = network.CONNECTIONS
+        self.blocks.queue(max_size=network.CONNECTIONS)
         app = gr.mount_gradio_app(FastAPI(openapi_url=None), self.blocks, "/", **look, **limits)
         # Else Gradio would not look whether a file that a request names is an upload (its _check_allowed).
         self.blocks.has_launched = True
-        print(f"http://{host}:{port} (Ctrl-C ends it)", flush=True)
+        address = f"[{host}]" if ":" in host else host
+        print(f"http://{address}:{port} (Ctrl-C ends it)", flush=True)
         uvicorn.run(
             network.Guard(app, host, files, password),
             host=host,

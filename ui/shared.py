@@ -8,7 +8,8 @@ import gradio as gr
 from pipeline.data import pictures
 from ui import models, texts
 
-QUIETLY = {"show_progress": "hidden", "api_visibility": "private"}
+# Always the last: else Gradio drops an event that comes while the one before is at work.
+QUIETLY = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
 
 
 @dataclass
@@ -30,7 +31,6 @@ class Shared:
 
     def __post_init__(self):
         self.names = {code: models.names(self.models, code) for code in texts.LANGUAGES.values()}
-        self.accuracies = {title: models.accuracy(path) for title, path in self.models.items()}
         digits = [title for title, path in self.models.items() if pictures.are_digits(models.about(path))]
         self.first = (digits or list(self.models))[0]  # the page opens with drawing
         self.second = digits[1] if len(digits) > 1 else None

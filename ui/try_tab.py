@@ -45,7 +45,9 @@ class TryTab:
 
         language = shared.language
         chosen, shown = [first, second, method, language], [current, said, *cards[0], *cards[1]]
-        answering = {"show_progress": "minimal", "trigger_mode": "always_last", "api_visibility": "undocumented"}
+        # One after the other: an answer gives back the picture that it was asked about, and the last one must win.
+        answering = {"concurrency_id": "answer", "show_progress": "minimal", "trigger_mode": "always_last"}
+        answering["api_visibility"] = "undocumented"
         sketch.input(self.drawn, [sketch, *chosen], shown, api_name="draw", **answering)
         frame.input(self.taken, [frame, *chosen], shown, api_name="camera", **answering)
         photo.change(self.uploaded, [photo, *chosen], shown, api_name="photo", **answering)
@@ -171,25 +173,32 @@ class TryTab:
 
     def card(self, answer: answers.Answer, title: str, method: str, language: str) -> str:
         """An answer's card, with what there is to know of its model."""
-        about = {"detail_model": title, "detail_file": self.shared.models[title].name}
-        accuracy = self.shared.accuracies[title]
+        path = self.shared.models[title]
+        about = {"detail_model": answer.title, "detail_file": path.name}
+        accuracy = models.accuracy(path)
         if accuracy is not None:
             about["detail_accuracy"] = texts.percent(accuracy, language)
         milliseconds = texts.number(answer.milliseconds, language, 1)
         about["detail_time"] = texts.say("milliseconds", language, number=milliseconds)
         said = {texts.say(key, language): text for key, text in about.items()}
-        return answer_html.card(answer, self.shared.names[language][title], method, language, said)
+        name = models.names(self.shared.models, language)[title]  # as it is now: a model may have been trained again
+        return answer_html.card(answer, name, method, language, said)
+
+    def shown_data(self, model: str) -> str | None:
+        """The data set whose images are shown for a model, None where they are not here."""
+        return examples.shown(models.about(self.shared.models[model]).get("dataset"), self.shared.data_dir)
 
     def examples(self, model: str) -> list[tuple[Path, str]]:
-        dataset = str(models.about(self.shared.models[model]).get("dataset"))
-        return examples.first_of_each_class(dataset, self.shared.data_dir, self.shared.folder)
+        dataset = self.shown_data(model)
+        return examples.first_of_each_class(dataset, self.shared.data_dir, self.shared.folder) if dataset else []
 
     def test_images(self, model: str, language: str) -> tuple[str, list]:
         try:
             images = self.examples(model)
         except UserError as error:
             return texts.problem(error, language), []
-        dataset = examples.title(models.about(self.shared.models[model]).get("dataset"), language)
+        shown = self.shown_data(model) or models.about(self.shared.models[model]).get("dataset")
+        dataset = examples.title(shown, language)
         if not images:
             return texts.say("no_tests", language, data=dataset), []
         named = [(path, texts.term(name, language)) for path, name in images]

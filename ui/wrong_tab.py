@@ -19,16 +19,17 @@ class WrongTab:
         matrix = gr.HTML(elem_id="matrix", js_on_load=matrix_html.SCRIPT)
         cell = gr.HTML(elem_id="cell")
         chosen = [model, shared.language]
+        one_by_one = {"concurrency_id": "matrix", "show_progress": "minimal", "trigger_mode": "always_last"}
+        one_by_one["api_visibility"] = "private"
         tab.select(lambda: True, None, opened, **QUIETLY)
         gr.on(
             [opened.change, model.change, shared.language.change],
             self.matrix,
             [opened, *chosen],
             [matrix, cell],
-            show_progress="minimal",
-            api_visibility="private",
+            **one_by_one,
         )
-        matrix.click(self.cell, chosen, cell, show_progress="minimal", api_visibility="private")
+        matrix.click(self.cell, chosen, cell, **one_by_one)
 
     def matrix(self, opened: bool, title: str, language: str) -> tuple[str, str]:
         """The confusion matrix, or a line that says why there is none; the cell's images are cleared."""
@@ -44,7 +45,10 @@ class WrongTab:
             return answer_html.message(problem)
         truth, predicted = map(int, event.cell.split(","))
         images = found.images[found.cell(truth, predicted)[: matrix_html.MOST]]
-        heat = answers.maps(self.shared.models[title], images, explainer.DEFAULT_METHOD)
+        try:
+            heat = answers.maps(self.shared.models[title], images, explainer.DEFAULT_METHOD)
+        except UserError as error:
+            return answer_html.message(texts.problem(error, language), alert=True)
         return matrix_html.cell(found, truth, predicted, heat, language)
 
     def confusions(self, title: str, language: str) -> tuple[confusions.Confusions | None, str]:

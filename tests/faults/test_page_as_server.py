@@ -168,7 +168,7 @@ def test_an_upload_of_any_name_stays_in_the_folder_and_is_no_page(page, name):
 
 
 def test_requests_that_are_too_large_endless_or_no_requests_at_all_are_refused(page, tried):
-    large = network.LARGEST + 1
+    large = network.LARGEST_UPLOAD + 1
     refused = [
         ask(page, "/gradio_api/upload", "POST", Content_Length=str(large))[0] == 413,
         ask(page, "/gradio_api/queue/join", "POST", Content_Length=str(large))[0] == 413,

@@ -183,3 +183,15 @@ def test_what_is_no_drawing_is_refused(value, tmp_path):
     with pytest.raises(UserError):
         data_uri.save("data:image/png;base64," + "A" * (data_uri.LARGEST + 4), tmp_path)
     assert data_uri.save("", tmp_path) is None and not list(tmp_path.iterdir())
+
+
+def test_drawings_end_before_the_disk_is_full(tmp_path, monkeypatch):
+    monkeypatch.setattr(data_uri, "MOST_STORED", 3)
+    assert data_uri.save("data:image/png;base64,aGVsbG8=", tmp_path).exists()
+    with pytest.raises(UserError, match="too many"):
+        data_uri.save("data:image/png;base64,aGVsbG8h", tmp_path)
+
+
+def test_a_picture_that_is_gone_is_not_called_a_missing_model(folder, tmp_path):
+    with pytest.raises(UserError, match=r"^the picture is no longer there; show it again$"):
+        answers.answer(folder / "first.h5", tmp_path / "picture-gone.png")

@@ -85,9 +85,14 @@ def test_a_picture_that_is_gone_and_a_full_folder_are_said(photo, seen, tmp_path
     collect.keep(answer(seen), photo, "7", tmp_path / "collected")
     other = tmp_path / "other.png"
     Image.effect_noise((30, 30), 40).save(other)
+    as_one = collect.keep(answer(seen), other, "1", tmp_path / "collected")
     with pytest.raises(UserError, match="remove"):
         collect.keep(answer(seen), other, "7", tmp_path / "collected")
+    assert as_one.seen.exists() and as_one.original.exists(), "it is no longer anywhere"
     assert collect.keep(answer(seen), photo, "7", tmp_path / "collected").count == 1
+    monkeypatch.setattr(collect, "MOST_BYTES", 1)
+    with pytest.raises(UserError, match="is full"):
+        collect.keep(answer(seen), other, "2", tmp_path / "collected")
 
 
 def test_the_folder_is_a_data_set_of_what_the_model_saw_laid_out_as_mnist(digits, photo, tmp_path):

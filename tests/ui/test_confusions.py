@@ -6,6 +6,7 @@ from page_folder import FIRST, SECOND
 
 pytest.importorskip("gradio", reason='optional: pip install -e ".[ui]"')
 from pipeline.data import datasets
+from pipeline.errors import UserError
 from pipeline.models import probabilities, saved_model
 from ui import confusions
 
@@ -35,7 +36,7 @@ def test_without_stored_probabilities_or_data_it_says_what_is_missing(folder, st
     (tmp_path / "changed_test_probabilities.npz").write_bytes((folder / "first_test_probabilities.npz").read_bytes())
     with pytest.raises(confusions.Missing, match="matrix_no_probabilities"):
         confusions.of_model(tmp_path / "changed.h5", None)
-    with pytest.raises(confusions.Missing, match="matrix_no_data"):
+    with pytest.raises(UserError, match="not an HDF5 file"):
         confusions.of_model(folder / "demo" / "text.h5", None)
 
 

@@ -69,6 +69,7 @@ def test_the_name_that_the_page_listens_on_is_known(ask):
     [
         {"origin": "http://evil.example"},
         {"origin": "null"},
+        {"origin": "http://["},
         {"origin": "http://127.0.0.1:8888"},
         {"sec_fetch_site": "cross-site", "sec_fetch_mode": "no-cors"},
         {"sec_fetch_site": "same-site", "sec_fetch_mode": "cors"},
@@ -87,7 +88,9 @@ def test_the_pages_own_requests_and_a_link_to_it_are_answered(ask):
     assert ask(method="POST", sec_fetch_site="cross-site", sec_fetch_mode="navigate")[0] == 403
 
 
-@pytest.mark.parametrize("given", ["", "Basic", "Basic !", "Bearer secret", basic("me:Secret"), basic("secret")])
+@pytest.mark.parametrize(
+    "given", ["", "Basic", "Basic !", "Basic \xe9", "Bearer secret", basic("me:Secret"), basic("secret")]
+)
 def test_without_the_password_nothing_is_answered(ask, given):
     for path in ("/", "/config", "/static/x", "/gradio_api/info", "/nowhere"):
         status, headers, body = ask(path, password="secret", authorization=given)
@@ -120,6 +123,7 @@ def test_only_files_in_the_pages_folder_are_served(ask, tmp_path):
 def test_a_request_that_is_too_large_or_has_no_end_is_refused(ask):
     assert ask("/gradio_api/upload", "POST", content_length="12100000")[0] == 200
     assert ask("/gradio_api/upload", "POST", content_length="13000001")[0] == 413
+    assert ask("/gradio_api/queue/join", "POST", content_length="1000001")[0] == 413
     assert ask("/gradio_api/queue/join", "POST", transfer_encoding="chunked")[0] == 411
 
 
