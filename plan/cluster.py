@@ -6,6 +6,7 @@ sends it log and checkpoints while a run goes on, and the next node takes the ru
 
 import contextlib
 import fnmatch
+import hashlib
 import io
 import os
 import shutil
@@ -27,7 +28,7 @@ LARGEST = 500_000_000  # bytes of all that travels; Ray takes 500 MiB
 RETRIES = 5  # of a task whose node died
 FAREWELL = 120  # seconds that running tasks have to save their checkpoints when the plan is interrupted
 COORDINATOR = "coordinator"  # name of the actor
-INPUTS = "inputs"  # folder of the shipped files that commands name
+INPUTS = "inputs"  # folder of the shipped files that commands name, each in a folder of its own
 
 
 def pack(folder: Path, pattern: str) -> bytes:
@@ -206,19 +207,18 @@ def stage(tasks: list[Task], folder: Path) -> bool:
     for script in {*scripts, *(path.name for path in PROJECT.glob("*.py"))}:
         (folder / script).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PROJECT / script, folder / script)
-    for task in tasks:
-        for path in _inputs(task):
-            target = folder / INPUTS / path.name
-            target.parent.mkdir(exist_ok=True)
-            if path.is_dir():
-                shutil.copytree(path, target, dirs_exist_ok=True)
-            else:
-                shutil.copyfile(path, target)
+    inputs = {place: word for task in tasks for word, place in _inputs(task).items()}
+    for place, word in inputs.items():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        if Path(word).is_dir():
+            shutil.copytree(word, folder / place)
+        else:
+            shutil.copyfile(word, folder / place)
     files = _data_files(tasks)
-    if files:
-        (folder / "data").mkdir()
-    for file in files:
-        shutil.copyfile(file, folder / "data" / file.name)
+    for place, file in files.items():
+        target = folder / "data" / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
     if _size(folder) > LARGEST:
         raise UserError(
             f"code and files of the runs take {_size(folder) / 1e6:,.0f} MB, more than Ray sends to the nodes "
@@ -227,13 +227,21 @@ def stage(tasks: list[Task], folder: Path) -> bool:
     return bool(files)
 
 
-def _data_files(tasks: list[Task]) -> set[Path]:
-    """The files of the data sets that the tasks need; none where one is missing here, or all are too large."""
-    needed = {name for task in tasks for name in task.datasets if name in registry.SOURCES}
-    found = [sources.files_of(name, sources.folders(None)) for name in needed if not registry.is_toy(name)]
-    files = {file for some in found for file in some}
-    if not all(found) or any(file.is_dir() for file in files) or sum(map(_size, files)) > SHIPPED:
-        return set()
+def _data_files(tasks: list[Task]) -> dict[Path, Path]:
+    """Place below data/ -> file of a data set that the tasks need; none where one is missing, or all are too large.
+
+    The place is the one below the folder where it was found: MNIST and Fashion-MNIST have files of the same names.
+    """
+    files = {}
+    for name in {name for task in tasks for name in task.datasets if name in registry.SOURCES}:
+        if registry.is_toy(name):
+            continue
+        home = next((home for home in sources.folders(None) if sources.present(name, [home])), None)
+        if home is None:
+            return {}
+        files |= {file.relative_to(home): file for file in sources.files_of(name, [home])}
+    if any(file.is_dir() for file in files.values()) or sum(map(_size, files.values())) > SHIPPED:
+        return {}
     return files
 
 
@@ -243,13 +251,23 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _inputs(task: Task) -> list[Path]:
-    """Files and folders that a task's command names and that travel; large ones must have the same path there."""
+def _inputs(task: Task) -> dict[str, str]:
+    """Word of a task's command that names a file or folder that travels -> its place on a node.
+
+    A large one does not travel: it must have the same path there.
+    """
     script, *words = task.command
     words = [word for word in words if not word.startswith("-") and word not in registry.SOURCES]
-    paths = [Path(word) for word in words if word != str(task.folder) and Path(word).exists()]
-    found = [path for path in paths if _size(path) <= SHIPPED]
-    return [Path(script), *found] if Path(script).is_absolute() else found
+    found = [word for word in words if word != str(task.folder) and os.path.exists(word)]
+    found = [word for word in found if _size(Path(word)) <= SHIPPED]
+    if Path(script).is_absolute():
+        found.append(script)
+    return {word: str(Path(INPUTS, _digest(word), Path(os.path.abspath(word)).name)) for word in found}
+
+
+def _digest(path: str | Path) -> str:
+    """Eight hexadecimal digits that tell a path from others that end in the same name."""
+    return hashlib.sha256(os.fsencode(Path(path).resolve())).hexdigest()[:8]
 
 
 def command_there(task: Task) -> list[str]:
@@ -258,7 +276,7 @@ def command_there(task: Task) -> list[str]:
     if "--output-dir" in words:
         place = words.index("--output-dir")
         del words[place : place + 2]
-    shipped = {str(path): str(Path(INPUTS, path.name)) for path in _inputs(task)}
+    shipped = _inputs(task)
     return [shipped.get(word, word) for word in words]
 
 
