@@ -21,7 +21,7 @@ from pipeline import PROJECT, atomic_io
 from pipeline.data import registry, sources
 from pipeline.errors import UserError
 from plan import archives, node
-from plan.tasks import Record, Task
+from plan.tasks import Record, Task, epochs_of
 
 SHIPPED = 300_000_000  # bytes of the data sets, or of a file or folder that a flag names, that travel with the code
 LARGEST = 500_000_000  # bytes of all that travels; Ray takes 500 MiB
@@ -61,6 +61,13 @@ def unpack(packed: bytes, folder: Path, pattern: str) -> None:
             path.unlink()
 
 
+def epochs_in(packed: bytes) -> int:
+    """Epochs of the training run in an archive of pack()."""
+    with tempfile.TemporaryDirectory() as folder:
+        unpack(packed, Path(folder), "*")
+        return len(epochs_of(Path(folder)))
+
+
 class Coordinator:
     """Ray actor on the driver's machine: the folders of results, the logs, and what runs where.
 
@@ -89,11 +96,11 @@ class Coordinator:
         unpack(packed, Path(folder), pattern)
 
     def report(self, name: str, machine: str, log: str) -> bool:
-        """Take in the next part of a task's log; whether it shall go on."""
+        """Take in the next part of a task's log; whether it shall go on. A log is lost where the disk is full."""
         lines = [line for line in log.replace("\r", "\n").splitlines() if line.strip()]
         if lines:
             self.running[name] = (machine, lines[-1].strip())
-            with open(self.logs / f"{name}.log", "a", encoding="utf-8") as file:
+            with contextlib.suppress(OSError), open(self.logs / f"{name}.log", "a", encoding="utf-8") as file:
                 file.write(log)
         return not self.stopped
 
@@ -147,8 +154,9 @@ def connect(tasks: list[Task], record: Record, address: str, storage: str | None
         import ray
     except ImportError as error:
         raise UserError('--ray needs Ray; install it with: pip install -e ".[ray]"') from error
+    plan = storage_folder(record)
     if archives.is_address(storage):
-        archives.Archives(storage)
+        archives.Archives(storage, plan)
     with tempfile.TemporaryDirectory() as folder:
         shipped = stage(tasks, Path(folder))
         # Ray would warn about its own environment variable for GPUs, whose new value is what is wanted here.
@@ -160,10 +168,16 @@ def connect(tasks: list[Task], record: Record, address: str, storage: str | None
             raise UserError(f"no Ray cluster at {address} ({reason}); start one with: ray start --head") from error
         try:
             data_dir = None if shipped else os.environ.get("DATA_DIR")
-            where = {"shipped_data": shipped, "data_dir": data_dir, "storage": storage}
+            where = {"shipped_data": shipped, "data_dir": data_dir, "storage": storage, "plan": plan}
             yield _cluster(ray, tasks, record, where)
         finally:
             ray.shutdown()
+
+
+def storage_folder(record: Record) -> str:
+    """Name of a plan's folder in the storage; two sweeps there have runs of the same names."""
+    folder = record.path.parent.resolve()
+    return f"{folder.name}-{_digest(folder)}"
 
 
 def _cluster(ray, tasks: list[Task], record: Record, where: dict) -> Cluster:
@@ -316,7 +330,7 @@ def _gather(ray, waiting: dict, coordinator, record: Record) -> dict[str, str]:
             try:
                 code, last = ray.get(reference)
             except ray.exceptions.RayError as error:
-                code, last = None, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+                code, last = None, node.reason(error)
             if code is not None and task.succeeded(code):
                 record.add(task, time.monotonic() - began.get(task.name, time.monotonic()))
                 board.say(f"done: {task.name}")

@@ -92,6 +92,11 @@ def test_files_of_the_same_name_from_two_folders_stay_two(tmp_path, monkeypatch)
         assert len(files) == 4 and {file.read_text() for file in files} == {name}
 
 
+def test_plans_whose_folders_have_one_name_have_two_in_the_storage(tmp_path):
+    names = {cluster.storage_folder(tasks.Record(tmp_path / folder / "sweep" / "plan.json")) for folder in "ab"}
+    assert len(names) == 2 and all(name.startswith("sweep-") for name in names)
+
+
 def test_the_live_table_takes_the_place_of_the_one_before(capsys):
     board = cluster.Board(3)
     board.terminal = True
