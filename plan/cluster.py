@@ -21,7 +21,7 @@ from pipeline import PROJECT, atomic_io
 from pipeline.data import registry, sources
 from pipeline.errors import UserError
 from plan import archives, node
-from plan.tasks import Record, Task, epochs_of
+from plan.tasks import Record, Task, epochs_of, without_folder
 
 SHIPPED = 300_000_000  # bytes of the data sets, or of a file or folder that a flag names, that travel with the code
 LARGEST = 500_000_000  # bytes of all that travels; Ray takes 500 MiB
@@ -286,12 +286,8 @@ def _digest(path: str | Path) -> str:
 
 def command_there(task: Task) -> list[str]:
     """A task's command as a node takes it: without its folder of results, with the shipped files in their place."""
-    words = list(task.command)
-    if "--output-dir" in words:
-        place = words.index("--output-dir")
-        del words[place : place + 2]
     shipped = _inputs(task)
-    return [shipped.get(word, word) for word in words]
+    return [shipped.get(word, word) for word in without_folder(task.command)]
 
 
 def _submit(cluster: Cluster, tasks: list[Task], record: Record) -> dict[str, str]:

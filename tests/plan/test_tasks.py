@@ -71,6 +71,18 @@ def test_a_run_is_done_by_its_own_folder_with_its_model_and_no_checkpoint(tmp_pa
     assert not record.done(run, [run])
 
 
+def test_a_run_that_was_done_with_other_flags_is_not_done(tmp_path):
+    record = Record(tmp_path / "plan.json")
+
+    def run(*flags, folder="run"):
+        return Task("run", ("script.py", *flags, "--output-dir", folder), "run", tmp_path / "run")
+
+    finished_run(tmp_path / "run")
+    record.add(run("--weights", "a"), 3.0)
+    assert record.done(run("--weights", "a"), []) and record.done(run("--weights", "a", folder="./run"), [])
+    assert not record.done(run("--weights", "b"), [])
+
+
 def test_the_table_adds_up_the_time_left(script, tmp_path):
     task, _ = script
     plan = [task("a"), task("b"), task("c", datasets=("mnist",), memory_gb=6)]
