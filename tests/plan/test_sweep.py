@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from tiny_run import finished_run
 
 import sweep
 from pipeline import errors
@@ -61,7 +62,7 @@ def test_trials_that_were_stopped_come_last_and_say_so(tmp_path):
         task.folder.mkdir(parents=True)
         rows = "".join(f"{epoch},0.{epoch},2\n" for epoch in range(1, epochs + 1))
         (task.folder / "custom_cnn_history.csv").write_text(f"epoch,val_accuracy,seconds\n{rows}")
-    finished_run(runs[2][2].folder, 0.05)
+    finished_run(runs[2][2].folder, validation=0.05)
     record = Record(tmp_path / "plan.json")
     record.add(runs[1][2], 2.0)
     assert [group["stopped_after"] for group in results(runs, record)] == [None, 3], "the other one crashed"
@@ -75,12 +76,6 @@ def test_trials_that_were_stopped_come_last_and_say_so(tmp_path):
     record.remove(runs[1][2])
     record = Record(tmp_path / "plan.json")
     assert record.done(runs[0][2], []) and not record.done(runs[1][2], [])
-
-
-def finished_run(folder, accuracy):
-    metrics = {"validation_accuracy": accuracy, "test_accuracy": 0.1, "wall_seconds": 3.0}
-    (folder / "custom_cnn_model.h5").touch()
-    (folder / "custom_cnn_metrics.json").write_text(json.dumps(metrics))
 
 
 def test_without_ray_tune_a_search_says_in_one_line_what_to_install(tmp_path, monkeypatch, capsys):
@@ -147,8 +142,7 @@ def test_the_table_and_the_files_have_mean_and_deviation_of_the_validation_accur
         for number, task in enumerate(tasks):
             if task.name == "filters=8-seed1":
                 continue
-            task.folder.mkdir(parents=True)
-            finished_run(task.folder, 0.5 + number / 100)
+            finished_run(task.folder, validation=0.5 + number / 100)
         return 1
 
     monkeypatch.setattr(execution, "execute", execute)
