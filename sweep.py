@@ -62,6 +62,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("name the training script first, as: python sweep.py cifar100_cnn.py --learning-rate 0.1,0.2")
     sweep = plan.sweep.read(config.script, words, config.seeds, config.search)
     folder = Path(config.output_dir) if config.output_dir else sweep.folder()
+    plan.sweep.claim(sweep, folder)
     runs = plan.sweep.tasks(sweep, folder)
     record = plan.tasks.Record(folder / "plan.json")
     tasks = [task for *_, task in runs]
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{len(runs) // len(sweep.seeds)} settings, seeds {config.seeds}: {len(missing)} of {len(tasks)} runs to do")
     epochs = plan.sweep.epochs(sweep) if config.search else None
     code = plan.execution.execute(missing, tasks, record, config.ray, config.storage, epochs)
-    groups = plan.sweep.results(runs)
+    groups = plan.sweep.results(runs, record)
     if groups:
         plan.sweep.write(sweep, groups, folder)
         print(f"{plan.sweep.table(groups)}\n{folder / 'sweep.png'}, .csv, .json")

@@ -6,8 +6,9 @@
     python train_all.py --dry-run              # the commands that would be run
     python train_all.py --ray auto             # the runs on a Ray cluster, the reports here: docs/clusters.md
 
-The list is plan/product.py. A training run is done when its folder in output/runs/ holds its model and metrics; all
-else when output/runs/plan.json says so, unless something that it reads is newer. What fails is listed at the end.
+The list is plan/product.py. A training run is done when its folder in output/runs/ holds its model and metrics, unless
+output/runs/plan.json has it with other flags; all else when that file says so, unless something that it reads is newer.
+What fails is listed at the end.
 """
 
 import sys

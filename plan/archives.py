@@ -1,4 +1,4 @@
-"""Checkpoints of tasks in storage that has an address, as s3://bucket/runs: an archive for each task."""
+"""Checkpoints of a plan's tasks in storage that has an address, as s3://bucket/runs: an archive for each task."""
 
 from pipeline.errors import UserError
 
@@ -9,16 +9,17 @@ def is_address(storage: str | None) -> bool:
 
 
 class Archives:
-    """Named archives in a folder of a file system that pyarrow.fs opens, as Ray's own storage does.
+    """A plan's archives, by name, in a file system that pyarrow.fs opens, as Ray's own storage does.
 
     Args:
         address: "s3://bucket/folder", "gs://bucket/folder", "file:///folder"; keys are looked for where the
             provider's own tools look for them.
+        plan: name of the plan's folder there.
     Raises:
         UserError: pyarrow is not installed, or nothing can be written there.
     """
 
-    def __init__(self, address: str):
+    def __init__(self, address: str, plan: str):
         try:
             from pyarrow import fs
         except ImportError as error:
@@ -26,7 +27,8 @@ class Archives:
                 '--storage with an address needs pyarrow; install it with: pip install -e ".[ray]"'
             ) from error
         try:
-            self.system, self.folder = fs.FileSystem.from_uri(address)
+            self.system, folder = fs.FileSystem.from_uri(address)
+            self.folder = f"{folder}/{plan}"
             self.system.create_dir(self.folder, recursive=True)
         except (OSError, ValueError) as error:
             raise UserError(f"--storage {address} cannot be written to ({error})") from error

@@ -6,6 +6,7 @@ sends it log and checkpoints while a run goes on, and the next node takes the ru
 
 import contextlib
 import fnmatch
+import hashlib
 import io
 import os
 import shutil
@@ -20,14 +21,14 @@ from pipeline import PROJECT, atomic_io
 from pipeline.data import registry, sources
 from pipeline.errors import UserError
 from plan import archives, node
-from plan.tasks import Record, Task
+from plan.tasks import Record, Task, epochs_of, without_folder
 
 SHIPPED = 300_000_000  # bytes of the data sets, or of a file or folder that a flag names, that travel with the code
 LARGEST = 500_000_000  # bytes of all that travels; Ray takes 500 MiB
 RETRIES = 5  # of a task whose node died
 FAREWELL = 120  # seconds that running tasks have to save their checkpoints when the plan is interrupted
 COORDINATOR = "coordinator"  # name of the actor
-INPUTS = "inputs"  # folder of the shipped files that commands name
+INPUTS = "inputs"  # folder of the shipped files that commands name, each in a folder of its own
 
 
 def pack(folder: Path, pattern: str) -> bytes:
@@ -60,6 +61,13 @@ def unpack(packed: bytes, folder: Path, pattern: str) -> None:
             path.unlink()
 
 
+def epochs_in(packed: bytes) -> int:
+    """Epochs of the training run in an archive of pack()."""
+    with tempfile.TemporaryDirectory() as folder:
+        unpack(packed, Path(folder), "*")
+        return len(epochs_of(Path(folder)))
+
+
 class Coordinator:
     """Ray actor on the driver's machine: the folders of results, the logs, and what runs where.
 
@@ -88,11 +96,11 @@ class Coordinator:
         unpack(packed, Path(folder), pattern)
 
     def report(self, name: str, machine: str, log: str) -> bool:
-        """Take in the next part of a task's log; whether it shall go on."""
+        """Take in the next part of a task's log; whether it shall go on. A log is lost where the disk is full."""
         lines = [line for line in log.replace("\r", "\n").splitlines() if line.strip()]
         if lines:
             self.running[name] = (machine, lines[-1].strip())
-            with open(self.logs / f"{name}.log", "a", encoding="utf-8") as file:
+            with contextlib.suppress(OSError), open(self.logs / f"{name}.log", "a", encoding="utf-8") as file:
                 file.write(log)
         return not self.stopped
 
@@ -146,8 +154,9 @@ def connect(tasks: list[Task], record: Record, address: str, storage: str | None
         import ray
     except ImportError as error:
         raise UserError('--ray needs Ray; install it with: pip install -e ".[ray]"') from error
+    plan = storage_folder(record)
     if archives.is_address(storage):
-        archives.Archives(storage)
+        archives.Archives(storage, plan)
     with tempfile.TemporaryDirectory() as folder:
         shipped = stage(tasks, Path(folder))
         # Ray would warn about its own environment variable for GPUs, whose new value is what is wanted here.
@@ -159,10 +168,16 @@ def connect(tasks: list[Task], record: Record, address: str, storage: str | None
             raise UserError(f"no Ray cluster at {address} ({reason}); start one with: ray start --head") from error
         try:
             data_dir = None if shipped else os.environ.get("DATA_DIR")
-            where = {"shipped_data": shipped, "data_dir": data_dir, "storage": storage}
+            where = {"shipped_data": shipped, "data_dir": data_dir, "storage": storage, "plan": plan}
             yield _cluster(ray, tasks, record, where)
         finally:
             ray.shutdown()
+
+
+def storage_folder(record: Record) -> str:
+    """Name of a plan's folder in the storage; two sweeps there have runs of the same names."""
+    folder = record.path.parent.resolve()
+    return f"{folder.name}-{_digest(folder)}"
 
 
 def _cluster(ray, tasks: list[Task], record: Record, where: dict) -> Cluster:
@@ -206,19 +221,18 @@ def stage(tasks: list[Task], folder: Path) -> bool:
     for script in {*scripts, *(path.name for path in PROJECT.glob("*.py"))}:
         (folder / script).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PROJECT / script, folder / script)
-    for task in tasks:
-        for path in _inputs(task):
-            target = folder / INPUTS / path.name
-            target.parent.mkdir(exist_ok=True)
-            if path.is_dir():
-                shutil.copytree(path, target, dirs_exist_ok=True)
-            else:
-                shutil.copyfile(path, target)
+    inputs = {place: word for task in tasks for word, place in _inputs(task).items()}
+    for place, word in inputs.items():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        if Path(word).is_dir():
+            shutil.copytree(word, folder / place)
+        else:
+            shutil.copyfile(word, folder / place)
     files = _data_files(tasks)
-    if files:
-        (folder / "data").mkdir()
-    for file in files:
-        shutil.copyfile(file, folder / "data" / file.name)
+    for place, file in files.items():
+        target = folder / "data" / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
     if _size(folder) > LARGEST:
         raise UserError(
             f"code and files of the runs take {_size(folder) / 1e6:,.0f} MB, more than Ray sends to the nodes "
@@ -227,13 +241,21 @@ def stage(tasks: list[Task], folder: Path) -> bool:
     return bool(files)
 
 
-def _data_files(tasks: list[Task]) -> set[Path]:
-    """The files of the data sets that the tasks need; none where one is missing here, or all are too large."""
-    needed = {name for task in tasks for name in task.datasets if name in registry.SOURCES}
-    found = [sources.files_of(name, sources.folders(None)) for name in needed if not registry.is_toy(name)]
-    files = {file for some in found for file in some}
-    if not all(found) or any(file.is_dir() for file in files) or sum(map(_size, files)) > SHIPPED:
-        return set()
+def _data_files(tasks: list[Task]) -> dict[Path, Path]:
+    """Place below data/ -> file of a data set that the tasks need; none where one is missing, or all are too large.
+
+    The place is the one below the folder where it was found: MNIST and Fashion-MNIST have files of the same names.
+    """
+    files = {}
+    for name in {name for task in tasks for name in task.datasets if name in registry.SOURCES}:
+        if registry.is_toy(name):
+            continue
+        home = next((home for home in sources.folders(None) if sources.present(name, [home])), None)
+        if home is None:
+            return {}
+        files |= {file.relative_to(home): file for file in sources.files_of(name, [home])}
+    if any(file.is_dir() for file in files.values()) or sum(map(_size, files.values())) > SHIPPED:
+        return {}
     return files
 
 
@@ -243,23 +265,29 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _inputs(task: Task) -> list[Path]:
-    """Files and folders that a task's command names and that travel; large ones must have the same path there."""
+def _inputs(task: Task) -> dict[str, str]:
+    """Word of a task's command that names a file or folder that travels -> its place on a node.
+
+    A large one does not travel: it must have the same path there.
+    """
     script, *words = task.command
     words = [word for word in words if not word.startswith("-") and word not in registry.SOURCES]
-    paths = [Path(word) for word in words if word != str(task.folder) and Path(word).exists()]
-    found = [path for path in paths if _size(path) <= SHIPPED]
-    return [Path(script), *found] if Path(script).is_absolute() else found
+    found = [word for word in words if word != str(task.folder) and os.path.exists(word)]
+    found = [word for word in found if _size(Path(word)) <= SHIPPED]
+    if Path(script).is_absolute():
+        found.append(script)
+    return {word: str(Path(INPUTS, _digest(word), Path(os.path.abspath(word)).name)) for word in found}
+
+
+def _digest(path: str | Path) -> str:
+    """Eight hexadecimal digits that tell a path from others that end in the same name."""
+    return hashlib.sha256(os.fsencode(Path(path).resolve())).hexdigest()[:8]
 
 
 def command_there(task: Task) -> list[str]:
     """A task's command as a node takes it: without its folder of results, with the shipped files in their place."""
-    words = list(task.command)
-    if "--output-dir" in words:
-        place = words.index("--output-dir")
-        del words[place : place + 2]
-    shipped = {str(path): str(Path(INPUTS, path.name)) for path in _inputs(task)}
-    return [shipped.get(word, word) for word in words]
+    shipped = _inputs(task)
+    return [shipped.get(word, word) for word in without_folder(task.command)]
 
 
 def _submit(cluster: Cluster, tasks: list[Task], record: Record) -> dict[str, str]:
@@ -298,7 +326,7 @@ def _gather(ray, waiting: dict, coordinator, record: Record) -> dict[str, str]:
             try:
                 code, last = ray.get(reference)
             except ray.exceptions.RayError as error:
-                code, last = None, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+                code, last = None, node.reason(error)
             if code is not None and task.succeeded(code):
                 record.add(task, time.monotonic() - began.get(task.name, time.monotonic()))
                 board.say(f"done: {task.name}")

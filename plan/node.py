@@ -15,8 +15,10 @@ from pathlib import Path
 from pipeline import PROJECT, atomic_io
 from pipeline.errors import UserError
 from plan import archives
+from plan.tasks import epochs_of
 
 PAUSE = 10  # times as long as the last sending took, until the next one: a tenth of the network's time at most
+RETRY = 60  # seconds until the next try, where what a run has written could not be sent
 LOCKED = 90  # seconds to wait for a run whose node has died and that still saves its checkpoint
 
 
@@ -50,6 +52,7 @@ class Job:
         data_dir: $DATA_DIR of the driver, used where this machine has it as well.
         storage: for the checkpoints, a folder that all machines share or an address that plan.archives takes; None:
             they are sent to the coordinator.
+        plan: name of the plan's folder in the storage.
     Attributes:
         process: of the script; None until start().
         last: last line that it printed.
@@ -65,17 +68,23 @@ class Job:
         shipped_data: bool,
         data_dir: str | None,
         storage: str | None,
+        plan: str,
     ):
         self.name, self.command, self.files, self.coordinator = name, command, files, coordinator
         self.environment = environment(shipped_data, data_dir)
-        self.archives = archives.Archives(storage) if archives.is_address(storage) else None
+        self.archives = archives.Archives(storage, plan) if archives.is_address(storage) else None
         self.shared = storage is not None and self.archives is None
-        self.folder = Path(storage, name) if self.shared else Path(tempfile.mkdtemp(prefix="plan-"))
+        self.folder = Path(storage, plan, name) if self.shared else Path(tempfile.mkdtemp(prefix="plan-"))
         self.process, self.log, self.last = None, None, ""
         self.sent, self.next_time = 0.0, 0.0
+        self.begun, self.news, self.ended = False, False, False
 
     def begin(self) -> bool:
-        """Fetch what there is of the task so far; False where the plan was stopped."""
+        """Fetch what there is of the task so far; False where the plan was stopped.
+
+        The storage has files of a task where its node or the driver died. Those of the coordinator are taken where the
+        run went on without the storage since.
+        """
         import ray
 
         from plan import cluster
@@ -83,12 +92,16 @@ class Job:
         begun = ray.get(self.coordinator.begin.remote(self.name, platform.node()))
         if begun is None:
             return False
-        if self.archives:
-            begun = self.archives.read(self.name) or begun
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not any(self.folder.glob(self.files)):
-            cluster.unpack(begun, self.folder, self.files)
         wait_for_locks(self.folder)
+        stored = self.archives.read(self.name) if self.archives else None
+        if stored:
+            cluster.unpack(stored, self.folder, self.files)
+        if not any(self.folder.glob(self.files)) or cluster.epochs_in(begun) > len(epochs_of(self.folder)):
+            cluster.unpack(begun, self.folder, self.files)
+        else:
+            self.news = True
+        self.begun = True
         self.sent = newest(self.folder, self.files)
         return True
 
@@ -103,42 +116,55 @@ class Job:
             env=self.environment,
             cwd=PROJECT,
         )
-        self.log = Log(self.process)
+        self.log, self.news = Log(self.process), True
 
     def goes_on(self) -> bool:
         """Let a second pass, send what is new, and end the script if the plan was stopped; whether it still runs."""
         time.sleep(1)
         if not self._report():
             self._terminate()
-        now = newest(self.folder, self.files)
-        if not self.shared and now != self.sent and time.monotonic() >= self.next_time:
-            started = time.monotonic()
-            self._keep()
-            self.sent, self.next_time = now, time.monotonic() + PAUSE * (time.monotonic() - started)
+        if not self.shared and time.monotonic() >= self.next_time:
+            self._send()
         return self.process.poll() is None
 
     def end(self) -> None:
-        """End the script if it still runs, send all that it wrote to the coordinator, and clear this machine."""
+        """End the script if it still runs, send what the coordinator lacks, and clear this machine; once.
+
+        Raises:
+            UserError: the coordinator cannot take the files; they stay where they are.
+        """
         import ray
 
-        from plan import cluster
-
-        finished = False
+        if self.ended:
+            return
+        self.ended = True
         try:
             if self.process:
                 self._terminate()
                 self.log.thread.join(timeout=10)
                 self._report()
-                finished = self.process.returncode == 0
-                ray.get(self.coordinator.keep.remote(self.name, cluster.pack(self.folder, self.files)))
-                if self.archives and finished:
-                    self.archives.delete(self.name)
-                elif self.archives:
-                    self._keep()
-        finally:
-            if finished or not self.shared:
+            if self.news:
+                self._hand_over()
+            if self.begun or not self.shared:
                 shutil.rmtree(self.folder, ignore_errors=True)
-        ray.get(self.coordinator.end.remote(self.name))
+        finally:
+            ray.get(self.coordinator.end.remote(self.name))
+
+    def _hand_over(self) -> None:
+        """Send the files to the coordinator; the storage needs them no more."""
+        import ray
+
+        from plan import cluster
+
+        try:
+            ray.get(self.coordinator.keep.remote(self.name, cluster.pack(self.folder, self.files)))
+        except (OSError, UserError) as error:
+            raise UserError(
+                f"its files could not be brought back ({reason(error)}); they are on {platform.node()} in {self.folder}"
+            ) from error
+        if self.archives:
+            with contextlib.suppress(OSError):  # what stays is older than what was brought back
+                self.archives.delete(self.name)
 
     def _terminate(self) -> None:
         if self.process.poll() is None:
@@ -153,8 +179,20 @@ class Job:
         self.last = self.log.last
         return goes_on
 
+    def _send(self) -> None:
+        """Send what is new to where another machine would take it up; where that fails, the run goes on without."""
+        now, started = newest(self.folder, self.files), time.monotonic()
+        if now == self.sent:
+            return
+        try:
+            self._keep()
+        except (OSError, UserError) as error:
+            self.log.unsent.append(f"warning: the checkpoint is on this machine alone ({reason(error)})\n")
+            self.next_time = time.monotonic() + RETRY
+        else:
+            self.sent, self.next_time = now, time.monotonic() + PAUSE * (time.monotonic() - started)
+
     def _keep(self) -> None:
-        """Send the files to where another machine would take them up."""
         import ray
 
         from plan import cluster
@@ -171,6 +209,8 @@ def run(name: str, command: list[str], files: str, coordinator, **where) -> tupl
 
     Returns:
         exit code, last line of the output.
+    Raises:
+        UserError: the files could not be brought back; they stay on this machine.
     """
     job = Job(name, command, files, coordinator, **where)
     try:
@@ -182,6 +222,13 @@ def run(name: str, command: list[str], files: str, coordinator, **where) -> tupl
     finally:
         job.end()
     return job.process.returncode, job.last
+
+
+def reason(error: Exception) -> str:
+    """Why something failed, in a line; of an error that Ray brings from another process, the one there."""
+    cause = getattr(error, "cause", None) or error
+    first = (str(cause).splitlines() or [""])[0]
+    return first if isinstance(cause, UserError) else f"{type(cause).__name__}: {first}"
 
 
 def newest(folder: Path, files: str) -> float:

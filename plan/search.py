@@ -14,6 +14,7 @@ import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
+from pipeline.errors import UserError
 from pipeline.train.interrupt import DeferredSignals
 from plan import cluster, node
 from plan.tasks import Record, Task, epochs_of, metrics_of
@@ -63,6 +64,10 @@ class Trial(tune.Trainable):
 
     def _end(self, epochs: list[dict[str, str]]) -> dict:
         process, failure = self.job.process, ""
+        try:
+            self.job.end()  # now: a trial is done when its files are where the table is made
+        except UserError as error:
+            failure = str(error)
         if process and process.returncode:
             failure = f"exit code {process.returncode}: {self.job.last}"
         accuracy = float(epochs[-1]["val_accuracy"]) if epochs else float("nan")
@@ -128,6 +133,7 @@ class Watcher(tune.Callback):
 
     def _fail(self, trial, why: str) -> None:
         name = trial.config["trial"]["job"]["name"]
+        self.record.remove(self.tasks[name])  # it may have been stopped before, and have gone on in a larger search
         self.failed[name] = why
         self.left -= 1
         self.board.say(f"failed: {name} ({why})")

@@ -6,8 +6,10 @@ import hashlib
 import importlib.util
 import itertools
 import math
+import os
 import random
 import re
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ from pipeline import PROJECT, atomic_io
 from pipeline.config import RunConfig, parse
 from pipeline.errors import UserError
 from pipeline.train import identity
-from plan.tasks import Task, epochs_of, metrics_of
+from plan.tasks import Record, Task, epochs_of, metrics_of
 
 MOST = 10_000  # runs of a sweep
 DRAWS = 20  # for each setting of a search, until it is taken that there are no more
@@ -155,7 +157,7 @@ def read(script: str, words: list[str], seeds: str, number: int | None = None) -
             position += 1
         if flag in ("--seed", "--output-dir", "--resume", "--no-resume"):
             raise UserError(f"{flag} is set by the sweep; seeds are given as --seeds 0-2")
-        values = [value] if Path(value).exists() else value.split(",")
+        values = [value] if os.path.exists(value) else value.split(",")  # Path.exists() refuses a long list
         span = range_of(value) if equals else None
         if span and number is None:
             raise UserError(f"{flag} {value} is a range, from which --search 20 would draw; or give a list with commas")
@@ -184,6 +186,8 @@ def _check_search(sweep: Sweep) -> None:
     """UserError where there is nothing to search."""
     if not sweep.axes:
         raise UserError("--search needs a flag with a range or a list, as --learning-rate 0.02:0.3")
+    if "--labels" in sweep.axes:
+        raise UserError("--search compares accuracies, and those of --labels are of 20 and of 100 classes; give one")
     if len(sweep.seeds) > 1:
         raise UserError("--search compares settings by one seed; try the best of them with several afterwards")
     if sweep.number > MOST:
@@ -216,9 +220,29 @@ def tasks(sweep: Sweep, folder: Path) -> list[tuple[dict[str, str], int, Task]]:
     return found
 
 
-def results(runs: list[tuple[dict[str, str], int, Task]]) -> list[dict]:
+def claim(sweep: Sweep, folder: Path) -> None:
+    """Note in a folder, in sweep.json, whose runs it has.
+
+    Raises:
+        UserError: it has those of other fixed flags, which would pass for this sweep's: a run's name has the settings.
+    """
+    path = folder / "sweep.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(sweep, [], folder)
+        return
+    found = atomic_io.read_json(path)
+    held = [found.get("script", ""), *found.get("fixed", ())]
+    if held != [sweep.script, *sweep.fixed]:
+        raise UserError(f"{folder} holds a sweep of {shlex.join(held)}; choose another --output-dir")
+
+
+def results(runs: list[tuple[dict[str, str], int, Task]], record: Record) -> list[dict]:
     """The settings with finished runs, and the trials of a search that were stopped early; the best first, these last.
 
+    Args:
+        runs: of tasks().
+        record: of the tasks, where a trial that was stopped is done, unlike one that failed.
     Returns:
         For each setting "setting", "label", validation accuracy "mean", "std", "n", "stopped_after" (epochs; None:
         not stopped), and "runs".
@@ -227,7 +251,7 @@ def results(runs: list[tuple[dict[str, str], int, Task]]) -> list[dict]:
 
     groups: dict[str, dict] = {}
     for setting, seed, task in runs:
-        found = _result(task)
+        found = _result(task, record)
         if found is None:
             continue
         stopped_after = found.pop("stopped_after")
@@ -243,15 +267,15 @@ def results(runs: list[tuple[dict[str, str], int, Task]]) -> list[dict]:
     return sorted(groups.values(), key=rank)
 
 
-def _result(task: Task) -> dict | None:
+def _result(task: Task, record: Record) -> dict | None:
     """Validation accuracy and time of a run that is finished, or a trial that was stopped; None for others."""
     path = metrics_of(task.folder)
     if path:
         found = atomic_io.read_json(path)
         accuracy, seconds = found["validation_accuracy"], found["wall_seconds"]
         return {"validation_accuracy": accuracy, "wall_seconds": seconds, "stopped_after": None}
-    done = epochs_of(task.folder) if task.kind == "trial" else []
-    if not done:
+    done = epochs_of(task.folder)
+    if task.kind != "trial" or record.finished(task) is None or not done:
         return None
     seconds = round(sum(float(epoch["seconds"]) for epoch in done), 1)
     accuracy = float(done[-1]["val_accuracy"])
@@ -283,6 +307,11 @@ def write(sweep: Sweep, groups: list[dict], folder: Path) -> None:
     rows = [{**group["setting"], **{name: group[name] for name in names}} for group in groups]
     rows = [{name.strip("-").replace("-", "_"): value for name, value in row.items()} for row in rows]
     atomic_io.write_csv(folder / "sweep.csv", pd.DataFrame(rows))
+    write_json(sweep, groups, folder)
+    sweep_plot.draw(groups, " ".join([sweep.script, *sweep.fixed]), folder / "sweep.png")
+
+
+def write_json(sweep: Sweep, groups: list[dict], folder: Path) -> None:
+    """sweep.json in a folder."""
     about = {"schema": 1, "script": sweep.script, "fixed": list(sweep.fixed), "seeds": list(sweep.seeds)}
     atomic_io.write_json(folder / "sweep.json", {**about, "search": sweep.number, "settings": groups})
-    sweep_plot.draw(groups, " ".join([sweep.script, *sweep.fixed]), folder / "sweep.png")

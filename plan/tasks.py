@@ -3,6 +3,7 @@
 import csv
 import fnmatch
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,8 @@ class Task:
 class Record:
     """What of a plan has been done and when, in a JSON file: task name -> {"command", "finished", "seconds"}.
 
-    A training run is judged by its own folder alone: it may have been done without the plan.
+    A training run is judged by its own folder, as it may have been done without the plan; but it is not done where it
+    is in the file with another command.
 
     Args:
         path: of the JSON file.
@@ -61,15 +63,20 @@ class Record:
         self.entries[task.name] = {"command": list(task.command), "finished": time.time(), "seconds": round(seconds, 1)}
         atomic_io.write_json(self.path, self.entries)
 
+    def remove(self, task: Task) -> None:
+        """Note that a task is not done, whatever was noted before."""
+        if self.entries.pop(task.name, None):
+            atomic_io.write_json(self.path, self.entries)
+
     def finished(self, task: Task) -> float | None:
         """When it was done, in seconds since 1970; None where it is not."""
+        entry = self.entries.get(task.name)
+        if entry and without_folder(entry["command"]) != without_folder(task.command):
+            return None
         if task.kind == "run":
             metrics = metrics_of(task.folder)
             return metrics.stat().st_mtime if metrics else None
-        entry = self.entries.get(task.name)
-        if entry and entry["command"] == list(task.command):
-            return entry["finished"]
-        return None
+        return entry["finished"] if entry else None
 
     def done(self, task: Task, plan: list[Task]) -> bool:
         """Whether it is done, and after all whose results it reads."""
@@ -86,6 +93,15 @@ class Record:
         if task.name in self.entries:
             return self.entries[task.name]["seconds"]
         return self.earlier_seconds.get(task.name)
+
+
+def without_folder(command: Sequence[str]) -> list[str]:
+    """A command without its folder of results, which may be elsewhere on another machine, or be spelled otherwise."""
+    words = list(command)
+    if "--output-dir" in words:
+        place = words.index("--output-dir")
+        del words[place : place + 2]
+    return words
 
 
 def metrics_of(folder: Path) -> Path | None:

@@ -5,31 +5,65 @@ import csv
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import h5py
 from conftest import PROJECT
 
 SMALL = ("--dataset", "digits", "--limit", "256", "--filters", "2", "--batch-size", "32")
+# --limit 250 of 1,797 digits: 450 test and 135 validation images, of which neither 8 nor 2 divides the last batch.
+DIVIDED = ("--limit", "250", "--epochs", "4", "--precision", "float32", "--dropout", "0")
+JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
 NOBODY = 65534
 # Of a Ray cluster's first node: no processes that a test has no use for.
 HEAD = {"include_dashboard": False, "no_monitor": True, "include_log_monitor": False}
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 
 
-def start(folder, *flags, nobody=False):
+def start(folder, *flags, environment=None, prefix=()):
     """mnist_classification.py on few digits, writing to a folder; stdout and stderr are pipes.
 
     Args:
-        nobody: run as the user nobody, if this is root.
+        environment: variables beside this process' own.
+        prefix: words before the command, as of setpriv.
     """
-    user = AS_NOBODY if nobody and is_root() else []
-    command = [*user, sys.executable, str(PROJECT / "mnist_classification.py"), *SMALL, "--output-dir", str(folder)]
-    environment = {name: value for name, value in os.environ.items() if name != "DATA_DIR"}
+    command = [*prefix, sys.executable, str(PROJECT / "mnist_classification.py"), *SMALL, "--output-dir", str(folder)]
+    variables = {name: value for name, value in os.environ.items() if name != "DATA_DIR"}
     # Nobody has no home: Keras and Matplotlib would look for one.
-    environment |= {"KERAS_HOME": "/tmp", "MPLCONFIGDIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
+    variables |= {"KERAS_HOME": "/tmp", "MPLCONFIGDIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([*command, *flags], env=environment, **pipes)
+    return subprocess.Popen([*command, *flags], env=variables | (environment or {}), **pipes)
+
+
+def start_on_jax(folder, *flags, environment=None, prefix=()):
+    """start() on JAX, for a run whose batches are divided among devices or hosts."""
+    return start(folder, *DIVIDED, *flags, environment=JAX | (environment or {}), prefix=prefix)
+
+
+def python(*words):
+    """A process of Python in the project's folder; stdin, stdout and stderr are pipes."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen([sys.executable, *map(str, words)], cwd=PROJECT, env=environment, **pipes)
+
+
+@contextlib.contextmanager
+def driver(*words):
+    """A process of python() that works on a Ray cluster, killed at the end of the block if it still runs."""
+    process = python(*words)
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+def wait_for(condition, process):
+    """Wait until a condition holds, and return what it says; a process that ends before fails the test."""
+    while not (found := condition()):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    return found
 
 
 def is_root():

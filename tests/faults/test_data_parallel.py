@@ -1,34 +1,22 @@
 """More than one device: the same loss curve as on one, nothing dropped; where it cannot be, one line says so."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
-from conftest import PROJECT
-from processes import SMALL, finish, history, model_digest, one_line, until
+from processes import finish, history, model_digest, one_line, start_on_jax, until
 
 import mnist_classification
 from pipeline import errors
 from pipeline.backend import keras
 from pipeline.system import cores
 
-# --limit 250 of 1,797 digits: 450 test and 135 validation images, of which neither 8 nor 2 divides the last batch.
-FLAGS = (*SMALL, "--limit", "250", "--epochs", "4", "--precision", "float32", "--dropout", "0")
-
 
 def on_jax(folder, devices, *more):
-    environment = {name: value for name, value in os.environ.items() if name != "DATA_DIR"} | {
-        "KERAS_BACKEND": "jax",
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-    }
-    command = [sys.executable, str(PROJECT / "mnist_classification.py"), *FLAGS, "--devices", devices]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([*command, "--output-dir", str(folder), *more], env=environment, **pipes)
+    """A run on some of two logical devices."""
+    two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    return start_on_jax(folder, "--devices", devices, *more, environment=two)
 
 
 @pytest.mark.long

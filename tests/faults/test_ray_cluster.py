@@ -4,15 +4,12 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from conftest import PROJECT
-from processes import HEAD, finish, with_word
+from processes import HEAD, driver, finish, wait_for, with_word
 
 STUB = str(PROJECT / "tests" / "plan" / "stub.py")
 DRIVER = """
@@ -57,33 +54,19 @@ def test_a_run_survives_ctrl_c_and_the_death_of_its_node_beside_one_that_fails(t
     gate, checkpoint = tmp_path / "gate", tmp_path / "whole" / "stub_checkpoint.npz"
     cluster = Cluster(initialize_head=True, head_node_args=HEAD | {"num_cpus": 0})
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-    command = [sys.executable, "-c", DRIVER, str(tmp_path), STUB, cluster.address]
+    command = ("-c", DRIVER, tmp_path, STUB, cluster.address)
 
     def resumed():
         log = tmp_path / "logs" / "whole.log"
         return [line.split()[-1] for line in log.read_text().splitlines()] if log.exists() else []
 
-    @contextlib.contextmanager
-    def driver():
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        process = subprocess.Popen(command, cwd=PROJECT, env=os.environ | {"PYTHONPATH": str(PROJECT)}, **pipes)
-        try:
-            yield process
-        finally:
-            process.kill()
-
-    def wait_for(condition, process):
-        while not condition():
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.1)
-
     try:
-        with driver() as process:
+        with driver(*command) as process:
             wait_for(lambda: checkpoint.exists() and checkpoint.read_text() == "2", process)
             process.send_signal(signal.SIGINT)
             out, _ = process.communicate(timeout=300)
             assert process.returncode == 130 and not with_word(f"--gate={gate}")
-        with driver() as process:
+        with driver(*command) as process:
             wait_for(lambda: resumed() == ["0", "2"] and with_word(f"--gate={gate}"), process)
             cluster.remove_node(node_of(nodes, with_word(f"--gate={gate}")), allow_graceful=False)
             wait_for(lambda: resumed() == ["0", "2", "2"], process)
@@ -108,19 +91,18 @@ def test_a_sweep_of_twelve_runs_on_two_nodes_loses_one_and_ends_with_all_runs_do
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     flags = ["--recipe", "sprint", "--limit", "6000", "--epochs", "4", "--corruption", "0,0.25,0.5", "--seeds", "0-3"]
     script = ["sweep.py", "mnist_classification.py", "--data-dir", str(REAL.parent.resolve()), *flags]
-    command = [sys.executable, *script, "--ray", cluster.address, "--output-dir", str(tmp_path)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, cwd=PROJECT, env=os.environ | {"PYTHONPATH": str(PROJECT)}, **pipes)
+    command = (*script, "--ray", cluster.address, "--output-dir", tmp_path)
+
+    def busy():
+        """A node with a run, after four are done."""
+        done = len(list(tmp_path.glob("*/custom_cnn_metrics.json")))
+        return node_of(nodes, with_word("mnist_classification.py")) if done >= 4 else None
+
     try:
-        while len(list(tmp_path.glob("*/custom_cnn_metrics.json"))) < 4 or not (
-            node := node_of(nodes, with_word("mnist_classification.py"))
-        ):
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.2)
-        cluster.remove_node(node, allow_graceful=False)
-        code, out, err = finish(process)
+        with driver(*command) as process:
+            cluster.remove_node(wait_for(busy, process), allow_graceful=False)
+            code, out, err = finish(process)
     finally:
-        process.kill()
         cluster.shutdown()
     assert code == 0 and "12 of 12 tasks done" in out, err
     assert (tmp_path / "sweep.png").exists() and len(list(tmp_path.glob("*/custom_cnn_model.h5"))) == 12

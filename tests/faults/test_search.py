@@ -1,14 +1,11 @@
 """A search on a Ray cluster: what falls behind is stopped, what Ctrl-C interrupts goes on."""
 
-import os
 import signal
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
 from conftest import PROJECT
-from processes import HEAD, finish, until, with_word
+from processes import HEAD, driver, finish, until, wait_for, with_word
 
 from plan.tasks import epochs_of
 
@@ -39,28 +36,22 @@ def test_a_trial_that_falls_behind_is_stopped_and_an_interrupted_search_goes_on(
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args=HEAD | {"num_cpus": 1})
-    command = [sys.executable, "-c", DRIVER, str(tmp_path), STUB, cluster.address]
-    environment = os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"}
-    gate = f"--gate={tmp_path / 'gate'}"
-
-    def start():
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, cwd=PROJECT, env=environment, **pipes)
+    command = ("-c", DRIVER, tmp_path, STUB, cluster.address)
 
     def log(name):
         return [line.split()[-1] for line in (tmp_path / "logs" / f"{name}.log").read_text().splitlines()]
 
     try:
-        process = start()
-        assert "0.8000" in until(process, "done: good")
-        assert "0.1000" in until(process, "stopped after epoch 1: bad")
-        while len(epochs_of(tmp_path / "better")) < 4:
-            assert process.poll() is None, process.communicate()
-        process.send_signal(signal.SIGINT)
-        assert finish(process)[0] == 130
-        assert not with_word(gate)
+        with driver(*command) as process:
+            assert "0.8000" in until(process, "done: good")
+            assert "0.1000" in until(process, "stopped after epoch 1: bad")
+            wait_for(lambda: len(epochs_of(tmp_path / "better")) >= 4, process)
+            process.send_signal(signal.SIGINT)
+            assert finish(process)[0] == 130
+        assert not with_word(f"--gate={tmp_path / 'gate'}")
         (tmp_path / "gate").touch()
-        code, out, err = finish(start())
+        with driver(*command) as process:
+            code, out, err = finish(process)
     finally:
         cluster.shutdown()
     assert code == 0 and "done: better" in out and "1 of 1 tasks done" in out, err

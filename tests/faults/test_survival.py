@@ -27,10 +27,26 @@ HEADER = "epoch "
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run that nothing happens to."""
+    """A run that nothing happens to; its epochs' wall time is in seconds."""
     folder = tmp_path_factory.mktemp("whole")
-    assert finish(start(folder, "--epochs", str(EPOCHS)))[0] == 0
-    return SimpleNamespace(folder=folder, digest=model_digest(folder), history=history(folder))
+    process = start(folder, "--epochs", str(EPOCHS))
+    until(process, f"1/{EPOCHS} ")
+    began = time.monotonic()
+    until(process, f"{EPOCHS}/{EPOCHS} ")
+    epoch_seconds = (time.monotonic() - began) / (EPOCHS - 1)
+    assert finish(process)[0] == 0
+    about = {"digest": model_digest(folder), "history": history(folder), "epoch_seconds": epoch_seconds}
+    return SimpleNamespace(folder=folder, **about)
+
+
+def wait_at_random(process, rng, epoch_seconds):
+    """Wait for a random moment of the first epochs that a run does; how many it printed."""
+    until(process, HEADER)
+    epochs = rng.randint(0, 3)
+    for _ in range(epochs):
+        process.stdout.readline()
+    time.sleep(rng.uniform(0, epoch_seconds))
+    return epochs
 
 
 def epochs_printed(text):
@@ -42,11 +58,7 @@ def test_a_run_killed_at_20_random_moments_ends_with_the_very_same_weights(whole
     rng, printed = random.Random(0), 0
     for _ in range(20):
         process = start(tmp_path, "--epochs", str(EPOCHS), "--resume")
-        until(process, HEADER)
-        for _ in range(rng.randint(0, 3)):
-            process.stdout.readline()
-            printed += 1
-        time.sleep(rng.uniform(0, 2))
+        printed += wait_at_random(process, rng, whole.epoch_seconds)
         assert process.poll() is None, "the run was over before it was killed often enough"
         process.kill()
         printed += epochs_printed(process.communicate()[0])
@@ -69,10 +81,7 @@ def test_ctrl_c_and_sigterm_at_random_moments_lose_no_step(whole, tmp_path, trie
     rng, codes = random.Random(1), []
     for sent in (signal.SIGINT, signal.SIGTERM) * 3:
         process = start(tmp_path, "--epochs", str(EPOCHS), "--resume")
-        until(process, HEADER)
-        for _ in range(rng.randint(0, 3)):
-            process.stdout.readline()
-        time.sleep(rng.uniform(0, 2))
+        wait_at_random(process, rng, whole.epoch_seconds)
         process.send_signal(sent)
         code, _, err = finish(process)
         codes.append(code)
@@ -111,7 +120,8 @@ def test_a_second_run_in_the_folder_is_refused_and_a_folder_that_vanishes_ends_a
 def test_a_folder_that_turns_read_only_ends_the_run_and_the_earlier_model_still_loads(tmp_path, tried):
     if is_root() and not shutil.which("setpriv"):
         pytest.skip("a read-only folder does not stop root, and there is no setpriv to be somebody else")
-    if is_root() and subprocess.run([*AS_NOBODY, "test", "-r", str(PROJECT / "mnist_classification.py")]).returncode:
+    user = AS_NOBODY if is_root() else ()
+    if is_root() and subprocess.run([*user, "test", "-r", str(PROJECT / "mnist_classification.py")]).returncode:
         pytest.skip("the project lies in a folder that only root may enter, so nobody else can run it")
     with tempfile.TemporaryDirectory() as place:  # pytest's own folders are closed to others
         Path(place).chmod(0o755)
@@ -120,14 +130,14 @@ def test_a_folder_that_turns_read_only_ends_the_run_and_the_earlier_model_still_
         model = tiny_model(folder / "custom_cnn_model.h5")
         if is_root():
             shutil.chown(folder, NOBODY, NOBODY)
-        process = start(folder, "--epochs", "5000", nobody=True)
+        process = start(folder, "--epochs", "5000", prefix=user)
         until(process, "2/5000")
         folder.chmod(0o555)
         code, _, err = finish(process)
         assert code == 2 and one_line(err, "cannot write", "Permission denied")
         assert checkpoint.epochs_done(folder / "custom_cnn_checkpoint.npz") >= 1
         assert same_weights(saved_model.load(folder / "custom_cnn_model.h5"), model)
-        code, _, err = finish(start(folder, nobody=True))
+        code, _, err = finish(start(folder, prefix=user))
         assert code == 2 and one_line(err, "cannot write to", "choose another --output-dir")
         folder.chmod(0o755)
     tried("the folder turned read-only (as a user who is not root)", times=2, ended_with_one_line=2)

@@ -2,14 +2,11 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import page_folder
 import pytest
-from conftest import PROJECT
-from processes import finish, history, leftovers, start, until
-from scripts.test_collect_results import finished_run
+from processes import finish, history, leftovers, python, start, until
+from tiny_run import finished_run
 
 from pipeline import atomic_io
 from pipeline.errors import UserError
@@ -24,12 +21,6 @@ held = atomic_io.lock(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
 """
-
-
-def python(*words, **more):
-    """A process of Python in the project's folder; stdout and stderr are pipes."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, *map(str, words)], cwd=PROJECT, **pipes, **more)
 
 
 def save(path, digits, names, title):
@@ -88,7 +79,7 @@ def test_the_page_answers_by_the_new_model_after_a_retraining(two_models, tmp_pa
 @pytest.mark.parametrize("killed", [True, False])
 def test_a_lock_ends_with_its_process_however_it_ends(tmp_path, killed):
     path = tmp_path / ".run.lock"
-    holder = python("-c", HOLDER, path, env=os.environ | {"PYTHONPATH": str(PROJECT)})
+    holder = python("-c", HOLDER, path)
     until(holder, "held")
     with pytest.raises(UserError, match="another run is writing"):
         atomic_io.lock(path)

@@ -12,23 +12,12 @@ from importlib.util import find_spec
 
 import pytest
 from conftest import PROJECT
-from processes import SMALL, finish, history, is_root, until
+from processes import JAX, finish, history, is_root, start_on_jax, until
 
-FLAGS = (*SMALL, "--limit", "250", "--epochs", "4", "--precision", "float32", "--dropout", "0")
-JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
 pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(not find_spec("jax"), reason="jax is not installed: pip install jax"),
 ]
-
-
-def start(folder, *more, prefix=()):
-    environment = {name: value for name, value in os.environ.items() if name != "DATA_DIR"}
-    environment |= JAX
-    script = [sys.executable, str(PROJECT / "mnist_classification.py"), *FLAGS]
-    command = [*prefix, *script, "--output-dir", str(folder), *more]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=environment, **pipes)
 
 
 def on_loopback():
@@ -40,7 +29,7 @@ def on_loopback():
 
 def start_two(folder, *more):
     addresses = on_loopback()
-    return [start(folder / str(host), "--hosts", addresses, "--host", str(host), *more) for host in (0, 1)]
+    return [start_on_jax(folder / str(host), "--hosts", addresses, "--host", str(host), *more) for host in (0, 1)]
 
 
 def ip(words):
@@ -76,7 +65,7 @@ def largest_difference(one, other):
 def alone(tmp_path_factory):
     """The history of the run on one host."""
     folder = tmp_path_factory.mktemp("alone")
-    code, _, err = finish(start(folder))
+    code, _, err = finish(start_on_jax(folder))
     assert code == 0, err
     return history(folder)
 
@@ -143,7 +132,7 @@ def test_two_machines_with_addresses_of_their_own_train_together(tmp_path, tried
     hosts = []
     for host, name in enumerate(namespaces):
         flags = ("--hosts", "10.99.0.1,10.99.0.2", "--host", str(host))
-        hosts.append(start(tmp_path / str(host), *flags, prefix=("ip", "netns", "exec", name)))
+        hosts.append(start_on_jax(tmp_path / str(host), *flags, prefix=("ip", "netns", "exec", name)))
     for code, _, err in map(finish, hosts):
         assert code == 0, err
     assert largest_difference(alone, history(tmp_path / "0")) < 1e-3
@@ -163,7 +152,7 @@ def test_a_host_that_is_killed_ends_the_other_in_one_line_and_the_run_goes_on(tm
         assert code == 2 and err.splitlines()[-1].startswith("error: another host has ended"), err
     finish(processes[killed])
     if killed == 1:
-        going_on, number = [start(tmp_path / "0", "--resume")], 1
+        going_on, number = [start_on_jax(tmp_path / "0", "--resume")], 1
     else:
         going_on, number = start_two(tmp_path, "--resume"), 2
     for code, out, err in map(finish, going_on):
@@ -173,7 +162,7 @@ def test_a_host_that_is_killed_ends_the_other_in_one_line_and_the_run_goes_on(tm
 
 
 def test_a_run_of_one_machine_goes_on_with_two(tmp_path, tried, alone):
-    process = start(tmp_path / "0")
+    process = start_on_jax(tmp_path / "0")
     until(process, "2/4")
     process.send_signal(signal.SIGTERM)
     assert finish(process)[0] == 143
@@ -185,8 +174,8 @@ def test_a_run_of_one_machine_goes_on_with_two(tmp_path, tried, alone):
 
 def test_hosts_with_other_settings_are_refused(tmp_path):
     addresses = on_loopback()
-    first = start(tmp_path / "0", "--hosts", addresses, "--host", "0")
-    other = start(tmp_path / "1", "--hosts", addresses, "--host", "1", "--seed", "9")
+    first = start_on_jax(tmp_path / "0", "--hosts", addresses, "--host", "0")
+    other = start_on_jax(tmp_path / "1", "--hosts", addresses, "--host", "1", "--seed", "9")
     code, _, err = finish(other)
     assert code == 2 and "seed was 0 and is 9" in err
     code, _, err = finish(first)

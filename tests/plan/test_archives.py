@@ -41,11 +41,12 @@ def address(request, tmp_path, monkeypatch):
 
 
 def test_an_archive_is_read_by_another_machine_replaced_and_deleted(address):
-    here, there = Archives(address), Archives(address)
+    here, there, elsewhere = Archives(address, "plan"), Archives(address, "plan"), Archives(address, "other")
     assert there.read("one-seed0") is None
     here.write("one-seed0", b"first")
     here.write("one-seed0", b"second")
     assert there.read("one-seed0") == b"second" and there.read("one") is None
+    assert elsewhere.read("one-seed0") is None, "another plan's runs have the same names"
     there.delete("one-seed0")
     there.delete("one-seed0")
     assert here.read("one-seed0") is None
@@ -54,4 +55,4 @@ def test_an_archive_is_read_by_another_machine_replaced_and_deleted(address):
 @pytest.mark.parametrize("address", ["nothing://bucket/runs", "file:///dev/null/runs", "file:relative"])
 def test_storage_that_cannot_be_written_to_is_one_line(address):
     with pytest.raises(UserError, match="cannot be written to"):
-        Archives(address)
+        Archives(address, "plan")

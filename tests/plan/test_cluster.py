@@ -3,10 +3,12 @@
 import io
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 
 from pipeline import errors
+from pipeline.data import sources
 from plan import cluster, tasks
 from plan.tasks import Task
 
@@ -57,6 +59,42 @@ def test_code_data_and_named_files_travel(tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "LARGEST", 3)
     with pytest.raises(errors.UserError, match="more than Ray sends"):
         cluster.stage([task], tmp_path / "third")
+
+
+def test_files_of_the_same_name_from_two_folders_stay_two(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    words = ("a/model.h5", "b/model.h5", "x/photos", "y/photos/", "y/photos/../photos")
+    for word in words[:4]:
+        Path(word).parent.mkdir(exist_ok=True)
+        if "photos" in word:
+            Path(word).mkdir()
+        (Path(word, "0.png") if "photos" in word else Path(word)).write_text(word)
+    for name in ("mnist", "fashion-mnist"):
+        Path(name).mkdir()
+        for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+            Path(name, f"{part}-ubyte").write_text(name)
+    plan = [
+        Task(word, ("mnist_classification.py", "--some-flag", word), "run", tmp_path / word, datasets=(name,))
+        for word, name in zip(words, ("mnist", "fashion-mnist", "digits", "digits", "digits"), strict=True)
+    ]
+    staged = tmp_path / "staged"
+    assert cluster.stage(plan, staged)
+    places = [cluster.command_there(task)[-1] for task in plan]
+    assert [Path(place).name for place in places] == ["model.h5"] * 2 + ["photos"] * 3
+    for word, place in zip(words[:4], places[:4], strict=True):
+        found = staged / place
+        assert (found / "0.png" if found.is_dir() else found).read_text() == word
+        assert found.is_file() or len(list(found.iterdir())) == 1
+    assert places[4] == places[3]
+    for name in ("mnist", "fashion-mnist"):
+        files = sources.files_of(name, [staged / "data"])
+        assert len(files) == 4 and {file.read_text() for file in files} == {name}
+
+
+def test_plans_whose_folders_have_one_name_have_two_in_the_storage(tmp_path):
+    names = {cluster.storage_folder(tasks.Record(tmp_path / folder / "sweep" / "plan.json")) for folder in "ab"}
+    assert len(names) == 2 and all(name.startswith("sweep-") for name in names)
 
 
 def test_the_live_table_takes_the_place_of_the_one_before(capsys):

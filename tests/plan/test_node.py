@@ -1,6 +1,7 @@
 """What a node does with a task, without Ray: its calls are made at once, in this process."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import PROJECT
 
+from pipeline.errors import UserError
 from plan import archives, cluster, node
 
 STUB = str(Path(__file__).with_name("stub.py"))
@@ -38,8 +40,9 @@ def start(tmp_path, monkeypatch):
     monkeypatch.chdir(PROJECT)
     flag = f"--gate={tmp_path / 'gate'}"
 
-    def run(stop, storage=None):
+    def run(stop, storage=None, keep=None):
         coordinator = cluster.Coordinator({"one": (str(tmp_path / "one"), "*")}, str(tmp_path / "logs"))
+        coordinator.keep = keep or coordinator.keep
         report = coordinator.report
 
         def stopping(*arguments):
@@ -49,8 +52,8 @@ def start(tmp_path, monkeypatch):
 
         coordinator.report = stopping
         handle = Called(coordinator)
-        folder = str(storage) if storage else None
-        code, last = node.run("one", [STUB, flag], "*", handle, shipped_data=False, data_dir=None, storage=folder)
+        where = {"shipped_data": False, "data_dir": None, "storage": str(storage) if storage else None, "plan": "plan"}
+        code, last = node.run("one", [STUB, flag], "*", handle, **where)
         return code, last, handle.calls, coordinator
 
     return run
@@ -73,8 +76,8 @@ def test_a_task_that_is_stopped_saves_and_goes_on_elsewhere(start, tmp_path, kin
         if kind == "none":
             return epoch_of(kept)
         if kind == "folder":
-            return epoch_of(shared / "one")
-        packed = archives.Archives(storage).read("one")
+            return epoch_of(shared / "plan" / "one")
+        packed = archives.Archives(storage, "plan").read("one")
         if packed:
             cluster.unpack(packed, tmp_path / "seen", "*")
         return epoch_of(tmp_path / "seen")
@@ -82,20 +85,69 @@ def test_a_task_that_is_stopped_saves_and_goes_on_elsewhere(start, tmp_path, kin
     code, last, calls, coordinator = start(lambda: epoch() == "2", storage)
     assert (code, last) == (143, "resuming after epoch 0") and epoch_of(kept) == "2"
     assert coordinator.state() == {} and (calls.count("keep") == 1) is (storage is not None)
-    if kind == "address":
-        (kept / "stub_checkpoint.npz").unlink()  # the storage has it
+    assert not list(shared.glob("plan/*")), "it would be older than what a run without storage makes of it"
     (tmp_path / "gate").touch()
     code, _, calls, _ = start(lambda: False, storage)
     assert code == 0 and {path.name for path in kept.iterdir()} == {"stub_model.h5", "stub_metrics.json"}
     log = (tmp_path / "logs" / "one.log").read_text().splitlines()
     assert log == ["resuming after epoch 0", "resuming after epoch 2"]
-    assert not (shared / "one").exists() and not (shared / "one.tar").exists()
+    assert not list(shared.glob("plan/*"))
+
+
+@pytest.mark.parametrize("kind", ["folder", "address"])
+@pytest.mark.parametrize("local", [1, 3])
+def test_a_task_goes_on_from_the_checkpoint_that_is_further(start, tmp_path, kind, local):
+    """The driver died, so that the storage has two epochs; one or three were done by the driver's machine alone."""
+    shared = tmp_path / "shared"
+    for folder, epochs in ((tmp_path / "one", local), (shared / "plan" / "one", 2)):
+        folder.mkdir(parents=True)
+        (folder / "stub_checkpoint.npz").write_text(str(epochs))
+        (folder / "stub_history.csv").write_text("epoch\n" + "".join(f"{epoch}\n" for epoch in range(epochs)))
+    storage = shared
+    if kind == "address":
+        pytest.importorskip("pyarrow")
+        storage = shared.as_uri()
+        archives.Archives(storage, "plan").write("one", cluster.pack(shared / "plan" / "one", "*"))
+    (tmp_path / "gate").touch()
+    code, last, _, _ = start(lambda: False, storage)
+    assert (code, last) == (0, f"resuming after epoch {max(local, 2)}")
+
+
+def test_results_that_cannot_be_brought_back_stay(start, tmp_path):
+    def keep(*_):
+        raise UserError("cannot write (No space left on device)")
+
+    (tmp_path / "gate").touch()
+    with pytest.raises(UserError, match=r"No space left on device.*they are on") as raised:
+        start(lambda: False, keep=keep)
+    folder = Path(str(raised.value).split(" in ")[-1])
+    assert {path.name for path in folder.iterdir()} == {"stub_model.h5", "stub_metrics.json"}
+    shutil.rmtree(folder)
+
+
+def test_a_checkpoint_that_cannot_be_sent_ends_no_run(start, tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    log = tmp_path / "logs" / "one.log"
+
+    def write(*_):
+        raise OSError("no network")
+
+    def stop():
+        if log.exists() and "no network" in log.read_text():
+            (tmp_path / "gate").touch()
+        return False
+
+    monkeypatch.setattr(archives.Archives, "write", write)
+    code, _, _, _ = start(stop, (tmp_path / "shared").as_uri())
+    assert code == 0 and (tmp_path / "one" / "stub_model.h5").exists()
+    assert "warning: the checkpoint is on this machine alone (OSError: no network)" in log.read_text().splitlines()
 
 
 def test_a_task_of_a_stopped_plan_does_not_begin(start, tmp_path):
     coordinator = cluster.Coordinator({"one": (str(tmp_path), "*")}, str(tmp_path))
     coordinator.stop()
-    code, _ = node.run("one", [STUB], "*", Called(coordinator), shipped_data=False, data_dir=None, storage=None)
+    where = {"shipped_data": False, "data_dir": None, "storage": None, "plan": "plan"}
+    code, _ = node.run("one", [STUB], "*", Called(coordinator), **where)
     assert code == 143
 
 

@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from tiny_run import finished_run
 
 import sweep
 from pipeline import errors
@@ -61,23 +62,20 @@ def test_trials_that_were_stopped_come_last_and_say_so(tmp_path):
         task.folder.mkdir(parents=True)
         rows = "".join(f"{epoch},0.{epoch},2\n" for epoch in range(1, epochs + 1))
         (task.folder / "custom_cnn_history.csv").write_text(f"epoch,val_accuracy,seconds\n{rows}")
-    finished_run(runs[2][2].folder, 0.05)
-    groups = results(runs)
+    finished_run(runs[2][2].folder, validation=0.05)
+    record = Record(tmp_path / "plan.json")
+    record.add(runs[1][2], 2.0)
+    assert [group["stopped_after"] for group in results(runs, record)] == [None, 3], "the other one crashed"
+    record.add(runs[0][2], 2.0)
+    groups = results(runs, record)
     assert [group["stopped_after"] for group in groups] == [None, 3, 1]
     assert [group["mean"] for group in groups] == [0.05, 0.3, 0.1]
     assert sweep_module.table(groups).splitlines()[2].endswith("stopped after epoch 3")
     sweep_module.write(found, groups, tmp_path)
     assert (tmp_path / "sweep.csv").read_text().splitlines()[0] == "filters,mean,std,n,stopped_after"
+    record.remove(runs[1][2])
     record = Record(tmp_path / "plan.json")
-    assert not record.done(runs[0][2], [])
-    record.add(runs[0][2], 2.0)
     assert record.done(runs[0][2], []) and not record.done(runs[1][2], [])
-
-
-def finished_run(folder, accuracy):
-    metrics = {"validation_accuracy": accuracy, "test_accuracy": 0.1, "wall_seconds": 3.0}
-    (folder / "custom_cnn_model.h5").touch()
-    (folder / "custom_cnn_metrics.json").write_text(json.dumps(metrics))
 
 
 def test_without_ray_tune_a_search_says_in_one_line_what_to_install(tmp_path, monkeypatch, capsys):
@@ -92,6 +90,11 @@ def test_a_value_that_names_a_file_is_no_list(tmp_path):
     path = tmp_path / "a,b"
     path.mkdir()
     assert read(MNIST, ["--dataset", str(path)], "0").fixed == ("--dataset", str(path))
+
+
+def test_a_list_may_be_longer_than_the_name_of_a_file():
+    values = [str(value) for value in range(1, 200)]
+    assert read(MNIST, ["--filters", ",".join(values)], "0").axes == {"--filters": tuple(values)}
 
 
 def test_seeds_are_numbers_and_ranges():
@@ -122,6 +125,7 @@ def test_seeds_are_numbers_and_ranges():
         (f"{MNIST} --filters 0:4 --search 4", "--filters must be at least 1"),
         (f"{MNIST} --filters 2.5:4 --search 2", "invalid int value"),
         (f"{MNIST} --filters 2:40 --search 2 --seeds 0-1", "one seed"),
+        ("cifar100_cnn.py --labels coarse,fine --dropout 0:0.5 --search 2", "of 20 and of 100 classes"),
     ],
 )
 def test_what_cannot_be_run_is_one_line_and_nothing_is_begun(line, words, tmp_path, monkeypatch, capsys):
@@ -138,8 +142,7 @@ def test_the_table_and_the_files_have_mean_and_deviation_of_the_validation_accur
         for number, task in enumerate(tasks):
             if task.name == "filters=8-seed1":
                 continue
-            task.folder.mkdir(parents=True)
-            finished_run(task.folder, 0.5 + number / 100)
+            finished_run(task.folder, validation=0.5 + number / 100)
         return 1
 
     monkeypatch.setattr(execution, "execute", execute)
@@ -156,8 +159,25 @@ def test_the_table_and_the_files_have_mean_and_deviation_of_the_validation_accur
     monkeypatch.setattr(execution, "execute", lambda tasks, *_: print(len(tasks), "more") or 0)
     assert sweep.main(flags) == 0
     assert "1 more" in capsys.readouterr().out, "what is finished is not done again"
+    assert sweep.main([*flags, "--filters", "4,8,16"]) == 0, "a larger grid has the same flags for every run"
+    capsys.readouterr()
+    assert errors.exit_code(lambda: sweep.main([*flags, "--epochs", "5"])) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path} holds a sweep of {MNIST}; choose another --output-dir\n"
+    assert json.loads((tmp_path / "sweep.json").read_text())["fixed"] == []
 
 
 def test_without_a_finished_run_there_is_no_table(tmp_path):
     runs = tasks(read(MNIST, ["--filters", "4,8"], "0"), tmp_path)
-    assert results(runs) == []
+    assert results(runs, Record(tmp_path / "plan.json")) == []
+
+
+def test_an_interrupted_sweep_has_said_whose_folder_it_is(tmp_path, monkeypatch, capsys):
+    def execute(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(execution, "execute", execute)
+    flags = [MNIST, "--filters", "4,8", "--output-dir", str(tmp_path / "out"), "--epochs"]
+    assert errors.exit_code(lambda: sweep.main([*flags, "5"])) == 130
+    capsys.readouterr()
+    assert errors.exit_code(lambda: sweep.main([*flags, "10"])) == 2
+    assert f"holds a sweep of {MNIST} --epochs 5;" in capsys.readouterr().err

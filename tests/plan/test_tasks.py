@@ -9,6 +9,7 @@ import textwrap
 
 import pytest
 from conftest import PROJECT
+from tiny_run import finished_run
 
 import train_all
 from pipeline import errors
@@ -27,12 +28,6 @@ def script(tmp_path):
         return Task(name, (str(path), name, str(code)), more.pop("kind", "report"), tmp_path, **more)
 
     return task, log.read_text
-
-
-def finished_run(folder, wall_seconds=5.0):
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "some_model.h5").touch()
-    (folder / "some_metrics.json").write_text(json.dumps({"wall_seconds": wall_seconds, "tta": {"seconds": 2.0}}))
 
 
 def test_a_failure_stops_what_reads_its_results_and_no_others(script, tmp_path):
@@ -54,7 +49,7 @@ def test_a_task_is_done_until_something_that_it_reads_is_newer_or_its_command_ch
     local.work(plan[1:], plan, record)
     assert [record.done(one, plan) for one in plan] == [True, True, True]
     later = record.entries["b"]["finished"] + 60
-    os.utime(run.folder / "some_metrics.json", (later, later))
+    os.utime(run.folder / "cifar100_metrics.json", (later, later))
     assert [record.done(one, plan) for one in plan] == [True, False, False]
     assert not record.done(task("b", 1), [task("b", 1)])
 
@@ -63,12 +58,27 @@ def test_a_run_is_done_by_its_own_folder_with_its_model_and_no_checkpoint(tmp_pa
     run, record = Task("run", (), "run", tmp_path / "run"), Record(tmp_path / "plan.json", {"run": 60.0})
     assert not record.done(run, [run]) and record.seconds(run) == 60.0
     finished_run(run.folder)
+    metrics = run.folder / "cifar100_metrics.json"
+    metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"wall_seconds": 5.0, "tta": {"seconds": 2.0}}))
     assert record.done(run, [run]) and record.seconds(run) == 7.0
-    (run.folder / "some_checkpoint.npz").touch()
+    (run.folder / "cifar100_checkpoint.npz").touch()
     assert not record.done(run, [run])
-    (run.folder / "some_checkpoint.npz").unlink()
-    (run.folder / "some_model.h5").unlink()
+    (run.folder / "cifar100_checkpoint.npz").unlink()
+    for model in run.folder.glob("*.h5"):
+        model.unlink()
     assert not record.done(run, [run])
+
+
+def test_a_run_that_was_done_with_other_flags_is_not_done(tmp_path):
+    record = Record(tmp_path / "plan.json")
+
+    def run(*flags, folder="run"):
+        return Task("run", ("script.py", *flags, "--output-dir", folder), "run", tmp_path / "run")
+
+    finished_run(tmp_path / "run")
+    record.add(run("--weights", "a"), 3.0)
+    assert record.done(run("--weights", "a"), []) and record.done(run("--weights", "a", folder="./run"), [])
+    assert not record.done(run("--weights", "b"), [])
 
 
 def test_the_table_adds_up_the_time_left(script, tmp_path):
