@@ -46,6 +46,8 @@ def run(
     """
     saved = saved_model.open_model(config.start_from)
     dataset = datasets.prepare(config, input_shape(saved))
+    if dataset.name == saved.metadata["dataset"]:
+        datasets.warn_if_changed(dataset, saved)
     name = f"{saved.path.stem} fine-tuned"
     this_run = Run(prefix, model_file, name, config, dataset, {saved.path.name: saved.sha256})
     if this_run.already_finished():

@@ -214,6 +214,7 @@ class Run:
             image_shape=self.dataset.image_shape,
             prefix=self.prefix,
             dataset=self.dataset.name,
+            data_sha256=self.dataset.sha256,
             digits=self.dataset.digits,
             recipe=self.config.recipe,
             seed=self.config.seed,

@@ -198,4 +198,22 @@ def test_a_missing_or_foreign_file_is_one_line(tmp_path):
     (tmp_path / "text.h5").write_text("no model")
     for name in ("text.h5", "none.h5"):
         with pytest.raises(UserError, match=name):
+@pytest.mark.parametrize(("dataset", "digest", "warns"), [("digits", "x", 1), ("mnist", "x", 0), ("digits", None, 0)])
+def test_the_same_data_in_another_state_than_the_models_are_warned_of(
+    start, tmp_path, monkeypatch, capsys, dataset, digest, warns
+):
+    path, about = tmp_path / "start.h5", saved_model.metadata(start) | {"dataset": dataset}
+    if digest:
+        about["data_sha256"] = digest
+    saved_model.save(saved_model.load(start), path, image_shape=(28, 28, 1), **about)
+
+    def far_enough(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fine_tuning, "Run", far_enough)
+    with pytest.raises(KeyboardInterrupt):
+        mnist.main(flags(path, tmp_path / "out"))
+    assert capsys.readouterr().err.count("has changed since start.h5 was trained") == warns
+
+
             mnist.main(flags(tmp_path / name, tmp_path / "out"))

@@ -252,3 +252,4 @@ def test_a_finished_run_leaves_its_folder_to_the_next_one(tmp_path):
     run.finish(model)
     assert novelty.stored(saved_model.open_model(run.model_path)), "its model has a novelty score"
     start(tmp_path, "--epochs", "1", "--dry-run")[0].lock.release()
+    assert saved_model.metadata(run.model_path)["data_sha256"] == run.dataset.sha256
