@@ -10,7 +10,7 @@ from pipeline.backend import keras, layers
 from pipeline.data import datasets
 from pipeline.errors import UserError
 from pipeline.models import contract, saved_model
-from pipeline.train import checkpoint, loop, recipe
+from pipeline.train import checkpoint, flops, loop, recipe
 from pipeline.train.run import Run
 
 HEAD_EPOCHS, HEAD_LEARNING_RATE = 20, 2e-3  # of the head alone, which costs little: its inputs are computed once
@@ -152,6 +152,7 @@ def train_head(run: Run, model: keras.Model, dataset: datasets.Dataset, epochs: 
         x_train=features(trunk, dataset.x_train[:needed], "training"),
         x_validation=features(trunk, dataset.x_validation[:needed], "validation"),
     )
+    run.add_operations(flops.of_pass(trunk, len(dataset.y_train)))
     print("phase 1: the head on frozen features")
     loop.fit(
         run,
