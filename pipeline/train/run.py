@@ -224,8 +224,10 @@ class Run:
         )
 
     def save_best(self, model) -> None:
-        """Save a model as the one of the best validation accuracy so far."""
-        self.save(model, self.best_path)
+        """Save a model as the one of the best validation accuracy so far; of several hosts the first one does it."""
+        if self.hosts.first:
+            with backend.without_distribution():  # as in finish(): the others may have seen no better accuracy
+                self.save(model, self.best_path)
 
     def finish(self, model, tta: dict | None = None, **extra) -> dict:
         """Save the model, read the test set once with the saved file, write every result, and unlock the folder.
