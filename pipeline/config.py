@@ -196,6 +196,8 @@ def parse(config_class, argv: Sequence[str] | None = None, *, about: str | None 
     config = config_class(**{**usual, **chosen})
     for field in fields:
         _check_range(field, getattr(config, field.name))
+        if replayed and usual != recipe_values(config_class, recorded):
+            _refuse_beside_config(given, recorded)
     if getattr(config, "dry_run", False):
         few = {"batch_size": min(config.batch_size, 32)} if hasattr(config, "batch_size") else {}
         config = dataclasses.replace(config, **getattr(config, "dry_run_values", {}), **few)
@@ -283,6 +285,13 @@ def _check_range(field: dataclasses.Field, value) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{name} must be a finite number, got {value}")
     if low is not None and value is not None and value < low:
+def _refuse_beside_config(given: dict, recorded: dict) -> None:
+    """Raise UserError for the first flag that brings values for other flags than the recorded run had."""
+    names = [name for name in ("recipe", "start_from", "weights") if given.get(name) not in (None, recorded.get(name))]
+    chosen = f"--{names[0].replace('_', '-')} {given[names[0]]}"
+    raise UserError(f"{chosen} brings settings of its own, and --config those of another run; take either")
+
+
         raise UserError(f"{name} must be at least {low}, got {value}")
     if high is not None and value is not None and value > high:
         raise UserError(f"{name} must be at most {high}, got {value}")
