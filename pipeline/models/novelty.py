@@ -13,7 +13,6 @@ import numpy as np
 
 from pipeline.atomic_io import replacing
 from pipeline.backend import keras, layers
-from pipeline.data import registry
 from pipeline.errors import UserError
 from pipeline.models import h5_scan, saved_model
 
@@ -66,7 +65,7 @@ def fit(model, dataset) -> Statistics:
         scale = 1 / max(distance.mean(), 1e-12)  # every layer counts alike
         score += scale * distance
         statistics[name] = (np.sqrt(scale) * whitening, np.sqrt(scale) * means)
-    false_alarms = FALSE_ALARMS_DIGITS if registry.is_digits(dataset.name) else FALSE_ALARMS
+    false_alarms = FALSE_ALARMS_DIGITS if dataset.digits else FALSE_ALARMS
     threshold = max(np.quantile(score, 1 - false_alarms), 1e-12)
     return {
         name: tuple(np.float32(array / np.sqrt(threshold)) for array in arrays) for name, arrays in statistics.items()
