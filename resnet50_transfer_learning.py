@@ -249,6 +249,7 @@ def main(argv: list[str] | None = None) -> int:
         last = train.resnet_weights.stages(loaded).split("-")[-1]
         model = ending_at(model, last, config)
         loaded["fresh"] = ["logits"]
+        loaded["loaded"] = [name for name in loaded["loaded"] if name != "logits"]  # of a whole model of these classes
         print(f"the network ends at {last}")
     if config.weights == "none":
         train_from_random(run, model, dataset)
