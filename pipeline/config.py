@@ -128,6 +128,11 @@ class RunConfig:
         """What changes in the course of a run -> the epoch after which it does, for the training curves."""
         return {}
 
+    @property
+    def learned_classes(self) -> str:
+        """What the accuracies in the course of a run are of, where the finished model has other classes; else ""."""
+        return ""
+
 
 _SHARED_HELP = {field.name: field.metadata["help"] for field in dataclasses.fields(RunConfig) if field.init}
 
@@ -191,13 +196,13 @@ def parse(config_class, argv: Sequence[str] | None = None, *, about: str | None 
     usual = {}
     if recipes:
         usual = recipe_values(config_class, chosen)
+        if replayed and usual != recipe_values(config_class, recorded):
+            _refuse_beside_config(given, recorded)
         if chosen.get("start_from"):
             _refuse_beside_start_from(config_class, given)
     config = config_class(**{**usual, **chosen})
     for field in fields:
         _check_range(field, getattr(config, field.name))
-        if replayed and usual != recipe_values(config_class, recorded):
-            _refuse_beside_config(given, recorded)
     if getattr(config, "dry_run", False):
         few = {"batch_size": min(config.batch_size, 32)} if hasattr(config, "batch_size") else {}
         config = dataclasses.replace(config, **getattr(config, "dry_run_values", {}), **few)
@@ -280,11 +285,6 @@ def _refuse_beside_start_from(config_class, given: dict) -> None:
             raise UserError(f"{flag_name} has no effect beside --start-from; leave it out")
 
 
-def _check_range(field: dataclasses.Field, value) -> None:
-    name, low, high = "--" + field.name.replace("_", "-"), field.metadata["minimum"], field.metadata["maximum"]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{name} must be a finite number, got {value}")
-    if low is not None and value is not None and value < low:
 def _refuse_beside_config(given: dict, recorded: dict) -> None:
     """Raise UserError for the first flag that brings values for other flags than the recorded run had."""
     names = [name for name in ("recipe", "start_from", "weights") if given.get(name) not in (None, recorded.get(name))]
@@ -292,6 +292,11 @@ def _refuse_beside_config(given: dict, recorded: dict) -> None:
     raise UserError(f"{chosen} brings settings of its own, and --config those of another run; take either")
 
 
+def _check_range(field: dataclasses.Field, value) -> None:
+    name, low, high = "--" + field.name.replace("_", "-"), field.metadata["minimum"], field.metadata["maximum"]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{name} must be a finite number, got {value}")
+    if low is not None and value is not None and value < low:
         raise UserError(f"{name} must be at least {low}, got {value}")
     if high is not None and value is not None and value > high:
         raise UserError(f"{name} must be at most {high}, got {value}")

@@ -263,7 +263,8 @@ class Run:
         from pipeline.models import network_plot
 
         curves = self.path("training_curves.png")
-        plots.training_curves(self.history, metrics["test_accuracy"], self.config.milestones, self.title, curves)
+        accuracy, milestones, learned = metrics["test_accuracy"], self.config.milestones, self.config.learned_classes
+        plots.training_curves(self.history, accuracy, milestones, self.title, curves, learned)
         confusion = self.path("confusion_matrix.png")
         evaluation.draw(dataset, test, matrix, self.title, confusion, self.path("examples.png"))
         network_plot.draw(model, self.title, self.path("network.png"))
