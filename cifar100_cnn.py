@@ -95,6 +95,11 @@ class Config(RunConfig):
             found["CutMix ends"] = data.augment.cutmix_epochs(self.epochs)
         return found
 
+    @property
+    def learned_classes(self) -> str:
+        """The fine classes, which the finished model sums to superclasses."""
+        return "100 fine classes" if self.labels == "fine" else ""
+
 
 def normalization(channels: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (channels,) float32 that pixels are normalized by; gray: the colors' means."""

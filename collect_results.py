@@ -203,9 +203,10 @@ def redraw(folder: Path) -> None:
             continue
         with refuse_damaged(f"{metrics} or its history"):
             run, rows = atomic_io.read_json(metrics), pd.read_csv(history).to_dict("records")
-            milestones = script(**run["config"]).milestones
+            config = script(**run["config"])
             curves, confusion = (folder / f"{prefix}_{name}.png" for name in ("training_curves", "confusion_matrix"))
-            evaluate.plots.training_curves(rows, run["test_accuracy"], milestones, run["title"], curves)
+            accuracy, milestones, learned = run["test_accuracy"], config.milestones, config.learned_classes
+            evaluate.plots.training_curves(rows, accuracy, milestones, run["title"], curves, learned)
             matrix = np.array(run["confusion_matrix"])
             evaluate.plots.confusion_matrix(matrix, run["class_names"], run["title"], confusion)
         print(f"{curves}, {confusion}")

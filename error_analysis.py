@@ -71,7 +71,7 @@ def fine_classes(dataset, predicted: np.ndarray):
 def analyze(path: Path, config: Config) -> Analyzed:
     """Plot and record the errors of one model."""
     saved = models.saved_model.open_model(path)
-    dataset = data.datasets.load(saved.metadata["dataset"], config.data_dir, saved.model.input_shape[1:])
+    dataset = data.datasets.of_model(saved, config.data_dir)
     probabilities = models.probabilities.on_test_images(saved, dataset)
     names, title, y_true = dataset.class_names, saved.metadata["title"], dataset.y_test
     predicted = probabilities.argmax(axis=1)

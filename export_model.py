@@ -45,7 +45,7 @@ def calibration_images(x_train: np.ndarray, n: int) -> np.ndarray:
 def export_model(path: Path, config: Config) -> list["deploy.export.Check"]:
     """Every format asked for of one model, with a line for each and MODEL_exports.json for all."""
     saved = models.saved_model.open_model(path)
-    whole = data.datasets.load(saved.metadata["dataset"], config.data_dir, saved.model.input_shape[1:])
+    whole = data.datasets.of_model(saved, config.data_dir)
     # The validation part is the one that the training held out: images that no weight was fitted to.
     dataset = data.datasets.split(whole, saved.metadata.get("validation", 0.1))
     folder = Path(config.output_dir) if config.output_dir else path.parent

@@ -161,8 +161,8 @@ def confused_examples(labels: np.ndarray, predicted: np.ndarray, n_classes: int,
 def explain_test_images(path: Path, config: Config) -> None:
     """Page of eight test images, and sheet with a row per class: one that the model gets right, and one it does not."""
     explained = Explained(path, config)
-    names, shape = explained.names, explained.model.input_shape[1:]
-    dataset = data.datasets.load(explained.about["dataset"], config.data_dir, shape)
+    names = explained.names
+    dataset = data.datasets.of_model(explained.saved, config.data_dir)
     probabilities = models.probabilities.on_test_images(explained.saved, dataset)
     folder, prefix, title = folder_for(path, config), explained.about["prefix"], explained.about["title"]
     page, sheet = folder / f"{prefix}_gradcam.png", folder / f"{prefix}_gradcam_all.png"
@@ -254,8 +254,8 @@ def draw_overview(paths: list[Path], config: Config, plot: Path) -> None:
 
 def right_examples(explained: Explained, count: int) -> list:
     """Of each of the most confused classes the first test image that is right, with answer, truth and heat map."""
-    names, shape = explained.names, explained.model.input_shape[1:]
-    dataset = data.datasets.load(explained.about["dataset"], explained.config.data_dir, shape)
+    names = explained.names
+    dataset = data.datasets.of_model(explained.saved, explained.config.data_dir)
     probabilities = models.probabilities.on_test_images(explained.saved, dataset)
     labels, predicted = dataset.y_test, probabilities.argmax(axis=1)
     chosen = confused_examples(labels, predicted, len(names), 2 * count)[::2]  # without the wrong ones

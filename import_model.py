@@ -179,6 +179,8 @@ def main(argv: list[str] | None = None) -> int:
         image_shape=dataset.image_shape,
         prefix=path.stem,
         dataset=dataset.name,
+        data_sha256=dataset.sha256,
+        digits=dataset.digits,
         class_names=list(dataset.class_names),
         title=f"{path.stem} (imported) on {dataset.title}",
     )

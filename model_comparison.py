@@ -150,12 +150,10 @@ def main(argv: list[str] | None = None) -> int:
     opened = [models.saved_model.open_model(path) for path in paths]
     for saved in opened:
         models.macs.multiply_accumulates(saved.model)
-    wanted = {(saved.metadata["dataset"], saved.model.input_shape[1:]) for saved in opened}
-    datasets = {(name, shape): data.datasets.load(name, config.data_dir, shape) for name, shape in wanted}
+    datasets = [data.datasets.of_model(saved, config.data_dir) for saved in opened]
     backend.full_float32()
     entries, correct, peak = [], [], {}
-    for saved, name in zip(opened, deploy.comparison.names(paths), strict=True):
-        dataset = datasets[saved.metadata["dataset"], saved.model.input_shape[1:]]
+    for saved, name, dataset in zip(opened, deploy.comparison.names(paths), datasets, strict=True):
         entry, correct_by_runtime, fastest = measure(saved, name, dataset, threads, config.rounds)
         entries.append(entry)
         correct.append(correct_by_runtime)

@@ -132,8 +132,9 @@ def to_bgr(x: keras.KerasTensor, size: int, channels: int) -> keras.KerasTensor:
 
 
 def augmentation(config: Config) -> train.loop.Augment:
-    """Small moves, rotations and zooms, and flips where asked for. Beside white digits on black there is black."""
-    own = config.dataset not in data.registry.SOURCES
+    """Small moves, rotations and zooms, and flips where asked for. Beside light things on black there is black."""
+    source = data.registry.SOURCES.get(config.dataset)
+    fill_mode = "constant" if source and source.on_black else "reflect"
 
     def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
         return data.augment.affine(
@@ -143,7 +144,7 @@ def augmentation(config: Config) -> train.loop.Augment:
             shift=config.shift,
             rotation=config.rotation,
             zoom=config.zoom,
-            fill_mode="reflect" if own else "constant",
+            fill_mode=fill_mode,
         )
 
     return distort
@@ -248,6 +249,7 @@ def main(argv: list[str] | None = None) -> int:
     if loaded["loaded"] and not config.fresh_stages:
         last = train.resnet_weights.stages(loaded).split("-")[-1]
         model = ending_at(model, last, config)
+        loaded["loaded"] = [name for name in loaded["loaded"] if name != "logits"]  # of a whole model of these classes
         loaded["fresh"] = ["logits"]
         print(f"the network ends at {last}")
     if config.weights == "none":

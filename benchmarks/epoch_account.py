@@ -41,7 +41,7 @@ WARM_UP = 4  # steps
 CONVOLUTIONS = ("convolutions, forward", "convolutions, by data", "convolutions, by weights")
 # Part -> pattern of an operation's "name:type"; the first that fits counts.
 PARTS = {
-    "optimizer": r"/(sgd|adam)/|(Assign|Apply)\w*$",
+    "optimizer": r"/(sgd|adamw?|muon)/|(Assign|Apply)\w*$",
     "convolutions, by data": r":\w*Conv2DBackpropInput",
     "convolutions, by weights": r":\w*Conv2DBackpropFilter",
     "convolutions, forward": r":\w*Conv2D",

@@ -2,7 +2,7 @@
 
     python benchmarks/input_pipeline.py            # about four minutes on two idle cores; seconds on a GPU
 
-Recipe fast at both of its image sizes:
+The network of recipe fast with SGD, at both of its image sizes:
 
     input alone   images per second that shuffling and augmentation deliver, with nobody training
     ready         training steps on ready batches in memory

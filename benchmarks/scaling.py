@@ -1,10 +1,10 @@
-"""What an epoch of recipe fast costs against the number of images, the batch size and the processor cores.
+"""What an epoch costs against the number of images, the batch size and the processor cores.
 
     python benchmarks/scaling.py            # about five minutes on two idle cores
 
-Each row of ROWS is measured in processes of its own, all rows in turn, round by round: the second epoch, shuffling and
-augmentation included, and the process's peak memory. The images are random, because no result here depends on them.
-Writes benchmark_scaling.json.
+The network of recipe fast with SGD. Each row of ROWS is measured in processes of its own, all rows in turn, round by
+round: the second epoch, shuffling and augmentation included, and the process's peak memory. The images are random,
+because no result here depends on them. Writes benchmark_scaling.json.
 """
 
 from __future__ import annotations

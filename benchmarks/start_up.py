@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -36,6 +35,7 @@ class Config:
     rounds: int = flag(5, "processes of each script", minimum=1)
     toy: bool = flag(False, "toy data in place of the real ones")
     script: str = flag("", "start one in this process (used by the benchmark itself)", choices=("", *SCRIPTS))
+    folder: str = flag("output/demo", "that this one writes to", recorded=False)
     begun: float = flag(0.0, "when this process was started, in seconds since 1970", maximum=1e11, recorded=False)
     data_dir: str | None = flag(None, recorded=False)
     output_dir: str | None = flag(None, "folder for the result; else output/, for trials output/demo/", recorded=False)
@@ -59,11 +59,10 @@ def start(config: Config) -> None:
         return dataset
 
     datasets.prepare = prepare_and_watch
-    with tempfile.TemporaryDirectory() as folder:
-        flags = ["--output-dir", str(Path(folder, "run"))]
-        flags += ["--dataset", SCRIPTS[config.script]] if config.toy else []
-        flags += ["--data-dir", config.data_dir] if config.data_dir else []
-        importlib.import_module(config.script).main(flags)
+    flags = ["--output-dir", config.folder]
+    flags += ["--dataset", SCRIPTS[config.script]] if config.toy else []
+    flags += ["--data-dir", config.data_dir] if config.data_dir else []
+    importlib.import_module(config.script).main(flags)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -75,10 +74,11 @@ def main(argv: list[str] | None = None) -> int:
     seconds = {script: [] for script in SCRIPTS}
     for _ in range(config.rounds):
         for script, times in seconds.items():
-            flags = ["--script", script, "--begun", str(time.time())]
-            flags += ["--toy"] if config.toy else []
+            flags = ["--toy"] if config.toy else []
             flags += ["--data-dir", config.data_dir] if config.data_dir else []
-            times.append(measured_in_another(script, __file__, flags)["seconds"])
+            with tempfile.TemporaryDirectory() as folder:
+                flags += ["--script", script, "--folder", folder, "--begun", str(time.time())]
+                times.append(measured_in_another(script, __file__, flags)["seconds"])
             print(f"{script:<22} {times[-1]:5.1f} s to the first step", flush=True)
     medians = {script: float(np.median(times)) for script, times in seconds.items()}
     for script, median in medians.items():

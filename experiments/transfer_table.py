@@ -79,9 +79,7 @@ def default_run(row: Row, dataset: datasets.Dataset, folder: Path, config: resne
     if row.setup != PRETRAINED or row.images < len(dataset.y_train) or not path.exists():
         return None
     metrics = atomic_io.read_json(path)
-    changed = (
-        set(identity.differences(metrics.get("config", {}), identity.recorded(config))) - identity.REPEATS - {"backend"}
-    )
+    changed = set(identity.differences(metrics.get("config", {}), identity.recorded(config))) - identity.REPEATS
     if metrics.get("data_sha256") != dataset.sha256:
         changed.add("data")
     if not resnet_weights.fingerprint(file).items() <= metrics.get("files", {}).items():

@@ -94,9 +94,9 @@ def change(variant: Variant) -> str:
     """What a trained variant changes, in full: "mixup(alpha=0.2)"."""
     parts = [f"{key}={value}" for key, value in variant.settings.items()]
     usual = Variant()
-    for setting in dataclasses.fields(Variant)[2:]:
+    for setting in dataclasses.fields(Variant):
         value = getattr(variant, setting.name)
-        if value != getattr(usual, setting.name):
+        if setting.name not in ("kind", "settings") and value != getattr(usual, setting.name):
             parts.append(describe_function(value) if callable(value) else f"{setting.name}={value}")
     return ", ".join(parts)
 

@@ -128,6 +128,11 @@ class RunConfig:
         """What changes in the course of a run -> the epoch after which it does, for the training curves."""
         return {}
 
+    @property
+    def learned_classes(self) -> str:
+        """What the accuracies in the course of a run are of, where the finished model has other classes; else ""."""
+        return ""
+
 
 _SHARED_HELP = {field.name: field.metadata["help"] for field in dataclasses.fields(RunConfig) if field.init}
 
@@ -191,6 +196,8 @@ def parse(config_class, argv: Sequence[str] | None = None, *, about: str | None 
     usual = {}
     if recipes:
         usual = recipe_values(config_class, chosen)
+        if replayed and usual != recipe_values(config_class, recorded):
+            _refuse_beside_config(given, recorded)
         if chosen.get("start_from"):
             _refuse_beside_start_from(config_class, given)
     config = config_class(**{**usual, **chosen})
@@ -276,6 +283,13 @@ def _refuse_beside_start_from(config_class, given: dict) -> None:
         if name in given:
             flag_name = "--" + name.replace("_", "-")
             raise UserError(f"{flag_name} has no effect beside --start-from; leave it out")
+
+
+def _refuse_beside_config(given: dict, recorded: dict) -> None:
+    """Raise UserError for the first flag that brings values for other flags than the recorded run had."""
+    names = [name for name in ("recipe", "start_from", "weights") if given.get(name) not in (None, recorded.get(name))]
+    chosen = f"--{names[0].replace('_', '-')} {given[names[0]]}"
+    raise UserError(f"{chosen} brings settings of its own, and --config those of another run; take either")
 
 
 def _check_range(field: dataclasses.Field, value) -> None:

@@ -172,6 +172,20 @@ def test_a_run_is_repeated_by_the_settings_that_it_recorded(tmp_path):
             parsed("--config", str(path))
 
 
+def test_what_brings_settings_of_its_own_is_refused_beside_those_of_a_recorded_run(tmp_path):
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps({"config": {"recipe": "slow", "epochs": 4, "start_from": None}}))
+    assert parsed("--config", str(path), "--recipe", "slow").epochs == 4
+    for flags in (["--recipe", "fast"], ["--start-from", "a/b.h5"]):
+        with pytest.raises(UserError, match=f"{flags[0]} {flags[1]} brings settings of its own.*take either"):
+            parsed("--config", str(path), *flags)
+    path.write_text(json.dumps({"config": {"recipe": "slow", "epochs": 4, "start_from": "b.h5"}}))
+    assert parsed("--config", str(path), "--start-from", "a/b.h5").epochs == 4, "a run records the name alone"
+    path.write_text(json.dumps({"config": {"weights": "imagenet", "epochs": 8}}))
+    with pytest.raises(UserError, match="--weights none brings settings of its own"):
+        parse(resnet50_transfer_learning.Config, ["--config", str(path), "--weights", "none"])
+
+
 def test_no_epochs_are_refused_in_a_dry_run_too():
     with pytest.raises(UserError, match="--epochs must be at least 1"):
         parsed("--epochs", "0", "--dry-run")

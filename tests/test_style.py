@@ -305,6 +305,14 @@ def test_training_curves_mark_what_changes_and_name_the_test_accuracy(drawn):
     assert {text.get_text() for text in figure.axes[0].texts} == {"24 → 32 pixels", "tail"}
 
 
+def test_training_curves_of_other_classes_than_the_models_have_no_test_accuracy(drawn):
+    plots.training_curves(history(), 0.815, {}, TITLE, NOWHERE)
+    plots.training_curves(history(), 0.815, {}, TITLE, NOWHERE, "100 fine classes")
+    labels = [[line.get_label() for line in figure.axes[1].lines] for figure in drawn]
+    assert "test" in labels[0] and "test" not in labels[1]
+    assert drawn[1].axes[1].get_ylabel() == "accuracy (100 fine classes)"
+
+
 @pytest.mark.parametrize(("last", "scale"), [(0.8, "linear"), (0.996, "logit")])
 def test_accuracies_close_to_1_are_told_apart(drawn, last, scale):
     rows = [row | {"val_accuracy": last} for row in history()]

@@ -76,6 +76,37 @@ def load(name: str, data_dir: str | None = None, shape: tuple[int, int, int | No
     return _kept(name, places(name, data_dir), shape)
 
 
+def of_model(saved, data_dir: str | None = None) -> Dataset:
+    """The data set that a saved model was trained on, whole, in the shape of the model's images; see load().
+
+    Args:
+        saved: models.saved_model.SavedModel.
+    Raises:
+        UserError: as load() does, or its classes are no longer those of the model.
+    """
+    dataset = load(saved.metadata["dataset"], data_dir, saved.model.input_shape[1:])
+    if list(dataset.class_names) != list(saved.metadata["class_names"]):
+        raise UserError(
+            f"{dataset.title} has other classes than {saved.path}, or another order of them; bring back the data that "
+            "the model was trained on, or train it again"
+        )
+    warn_if_changed(dataset, saved)
+    return dataset
+
+
+def warn_if_changed(dataset: Dataset, saved) -> None:
+    """Warn on stderr where a data set is no longer what a saved model was trained on; older models do not know.
+
+    Own data without a test part get a new one when they change, with pictures in it that were training pictures.
+    """
+    if saved.metadata.get("data_sha256", dataset.sha256) != dataset.sha256:
+        print(
+            f"warning: {dataset.title} has changed since {saved.path.name} was trained: its test images may be among "
+            "those that the model was trained on",
+            file=sys.stderr,
+        )
+
+
 def places(name: str, data_dir: str | None) -> tuple[Path, ...]:
     """The folders to look in, absolute; of own data the file or folder itself; none for toy data.
 

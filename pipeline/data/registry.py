@@ -19,6 +19,7 @@ class Source:
     name: value of --dataset; title: in plots, says so where the data are toy data.
     class_names: in label order.
     digits: white digits on black, centered; pictures of digits are laid out so before a model sees them.
+    on_black: light things on black, digits among them.
     toy: needs no file and no network.
     instead: the toy data set for the same scripts.
     files: what a data folder may hold it as, for the error where it holds nothing.
@@ -32,6 +33,7 @@ class Source:
     title: str
     class_names: tuple[str, ...]
     digits: bool = False
+    on_black: bool = False
     toy: bool = False
     instead: str = ""
     files: tuple[str, ...] = ()
@@ -51,6 +53,7 @@ _ALL = (
         "MNIST",
         DIGIT_NAMES,
         digits=True,
+        on_black=True,
         instead="digits",
         files=("mnist.npz", "MNIST's four IDX files", "mnist_train.csv and mnist_test.csv"),
         downloads=((KERAS + "mnist.npz", "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"),),
@@ -88,12 +91,13 @@ _ALL = (
   their makers in 2020 because of offensive labels and images. One class is people: the model is not made to find,
   count or sort people.""",
     ),
-    Source("digits", "8x8 digits (toy data, not MNIST)", DIGIT_NAMES, digits=True, toy=True),
+    Source("digits", "8x8 digits (toy data, not MNIST)", DIGIT_NAMES, digits=True, on_black=True, toy=True),
     Source("synthetic", "synthetic shapes (toy data, not CIFAR-100)", SYNTHETIC_NAMES, toy=True),
     Source(
         "fashion-mnist",
         "Fashion-MNIST",
         FASHION,
+        on_black=True,
         instead="digits",
         files=("fashion-mnist.npz", "its four IDX files", "fashion-mnist_train.csv and fashion-mnist_test.csv"),
         # The sums that its makers publish; Keras checks none.

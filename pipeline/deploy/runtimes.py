@@ -173,7 +173,9 @@ def _keras(path: Path, call: bool) -> Opened:
 
     opened = _checked(path, answer, model.input_shape, model.output_shape, saved.metadata)
     scorer = novelty.scorer(saved)
-    return dataclasses.replace(opened, novelty=scorer and (lambda images: saved_model.predict(scorer, images)))
+    if scorer is None:
+        return opened
+    return dataclasses.replace(opened, novelty=lambda images: saved_model.predict(scorer, images))
 
 
 def _onnx(path: Path, threads: int) -> Opened:

@@ -431,8 +431,8 @@ def dotted_line(images, reach: float, draws: Draws):
     height, width = images.shape[1:3]
     drawn = np.arange(width) % 4 >= 2
     ends = draws.integers(0, height - 1, 2)
-    lines = [_line((0, left), (width - 1, right), reach, (height, width)) * drawn for left, right in ends]
-    return images + np.stack(lines)[..., None]
+    lines = np.stack([_line((0, left), (width - 1, right), reach, (height, width)) for left, right in ends])
+    return images + np.where(drawn, lines, 0.0)[..., None]
 
 
 def zigzag(images, reach: float, draws: Draws):
@@ -462,7 +462,8 @@ def _line(start, end, reach: float, shape: tuple[int, int]) -> np.ndarray:
     slope = (bottom - top) / (right - left)
     distance = np.abs(rows - (top + slope * (columns - left)))
     brightness = np.clip(1 + np.log(np.maximum(1 - distance / reach, 1e-10)), 0, 1)
-    return brightness * (columns >= np.floor(left)) * (columns < np.ceil(right))
+    between = (columns >= np.floor(left)) & (columns < np.ceil(right))
+    return np.where(between, brightness, 0.0)
 
 
 def edges(images, strength: tuple[float, float], draws: Draws):

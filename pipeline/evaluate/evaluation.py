@@ -24,7 +24,7 @@ def measure(model, dataset, test: np.ndarray) -> dict:
         entries of metrics.json: accuracies and F1 scores in [0, 1]; losses are plain cross-entropy in nats per image;
         milliseconds per image on the CPU in batches of 32.
     """
-    validation = saved_model.predict(model, dataset.x_validation)
+    validation = saved_model.predict(model, dataset.x_validation, what="validation images")
     return {
         "validation_accuracy": metrics.accuracy(validation, dataset.y_validation),
         "validation_loss": metrics.cross_entropy(validation, dataset.y_validation),
@@ -182,7 +182,8 @@ def choose_tta(model, dataset, candidates: dict[str, Augmentations]) -> dict:
     candidates = {"none": lambda images: [images], **candidates}
     validation = {}
     for name, augmentations in candidates.items():
-        probabilities = tta_predict(model, dataset.x_validation, augmentations)
+        what = f"validation images, augmentation: {name}"
+        probabilities = tta_predict(model, dataset.x_validation, augmentations, what)
         validation[name] = metrics.accuracy(probabilities, dataset.y_validation)
     chosen = max(validation, key=validation.get)
     probabilities = tta_predict(model, dataset.x_test, candidates[chosen], f"test images, augmentation: {chosen}")

@@ -99,7 +99,12 @@ def class_sizes(counts: dict, balanced: bool) -> str:
 
 
 def training_curves(
-    history: list[dict], test_accuracy: float, milestones: dict[str, int], provenance: str, path: Path
+    history: list[dict],
+    test_accuracy: float,
+    milestones: dict[str, int],
+    provenance: str,
+    path: Path,
+    learned_classes: str = "",
 ) -> None:
     """Training curves: cross-entropy, accuracy and learning rate against the epoch, phases one after the other.
 
@@ -108,6 +113,8 @@ def training_curves(
             and val_cross_entropy, these are drawn instead of the loss functions; with phase, the phases are told apart.
         test_accuracy: of the finished model, in [0, 1].
         milestones: what changes after an epoch -> that epoch, counted from 1.
+        learned_classes: what the history's accuracies are of, "100 fine classes", where the test accuracy is of others;
+            the curves have no test accuracy then.
     """
     epochs = np.arange(1, len(history) + 1)
     took = duration(sum(row["seconds"] for row in history))
@@ -129,8 +136,12 @@ def training_curves(
         curve(axes, key, "training, augmented", **training)
         curve(axes, f"val_{key}", "validation", **validation)
     loss.set(ylabel=f"{what} (nats per image)", ylim=(0, None))
-    accuracy.plot(epochs[-1], test_accuracy, "*", color=BLACK, ms=11, label="test", clip_on=False, zorder=3)
-    zoom_accuracy(accuracy, history, test_accuracy)
+    if learned_classes:
+        zoom_accuracy(accuracy, history)
+        accuracy.set_ylabel(f"{accuracy.get_ylabel()} ({learned_classes})")
+    else:
+        accuracy.plot(epochs[-1], test_accuracy, "*", color=BLACK, ms=11, label="test", clip_on=False, zorder=3)
+        zoom_accuracy(accuracy, history, test_accuracy)
 
     phases = [row.get("phase") for row in history]
     starts = [i for i in range(1, len(phases)) if phases[i] != phases[i - 1]]
@@ -158,14 +169,14 @@ def training_curves(
     save(figure, path)
 
 
-def zoom_accuracy(axes, history: list[dict], test_accuracy: float) -> None:
+def zoom_accuracy(axes, history: list[dict], *others: float) -> None:
     """Accuracy axis: linear from 0 to 1, or on a logit scale where the last accuracies lie close to 1."""
     drawn = [row[name] for row in history for name in ("accuracy", "val_accuracy")]
     if history[-1]["val_accuracy"] < HIGH:
         axes.set(ylabel="accuracy", ylim=(0, 1))
         return
     axes.set_ylabel("accuracy (logit scale)")
-    accuracy_axis(axes, np.clip([*drawn, test_accuracy], *LIMITS))
+    accuracy_axis(axes, np.clip([*drawn, *others], *LIMITS))
 
 
 def time_to_accuracy(runs: dict[str, list[dict]], data: str, path: Path) -> None:

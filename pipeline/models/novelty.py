@@ -13,7 +13,6 @@ import numpy as np
 
 from pipeline.atomic_io import replacing
 from pipeline.backend import keras, layers
-from pipeline.data import registry
 from pipeline.errors import UserError
 from pipeline.models import h5_scan, saved_model
 
@@ -57,8 +56,13 @@ def fit(model, dataset) -> Statistics:
     averages = keras.ops.concatenate([_average(model, name) for name in names], axis=1)
     features = keras.Model(model.inputs, averages)
     ends = np.cumsum([model.get_layer(name).output.shape[-1] for name in names])[:-1]
-    train = np.split(saved_model.predict(features, dataset.x_train[:IMAGES]), ends, axis=1)
-    validation = np.split(saved_model.predict(features, dataset.x_validation), ends, axis=1)
+
+    def averaged(images: np.ndarray, part: str) -> list[np.ndarray]:
+        what = f"{part} images for the novelty score"
+        return np.split(saved_model.predict(features, images, what=what), ends, axis=1)
+
+    train = averaged(dataset.x_train[:IMAGES], "training")
+    validation = averaged(dataset.x_validation, "validation")
     statistics, score = {}, np.zeros(len(dataset.x_validation))
     for name, of_train, of_validation in zip(names, train, validation, strict=True):
         whitening, means = whitened(of_train.astype(np.float64), dataset.y_train[:IMAGES])
@@ -66,7 +70,7 @@ def fit(model, dataset) -> Statistics:
         scale = 1 / max(distance.mean(), 1e-12)  # every layer counts alike
         score += scale * distance
         statistics[name] = (np.sqrt(scale) * whitening, np.sqrt(scale) * means)
-    false_alarms = FALSE_ALARMS_DIGITS if registry.is_digits(dataset.name) else FALSE_ALARMS
+    false_alarms = FALSE_ALARMS_DIGITS if dataset.digits else FALSE_ALARMS
     threshold = max(np.quantile(score, 1 - false_alarms), 1e-12)
     return {
         name: tuple(np.float32(array / np.sqrt(threshold)) for array in arrays) for name, arrays in statistics.items()

@@ -80,9 +80,10 @@ def _opened(path: Path, modified: int, size: int) -> SavedModel:
 
 
 def metadata(path: Path) -> dict:
-    """What save() stored beside the weights: prefix, dataset, title, class_names, recipe, seed, validation.
+    """What save() stored beside the weights: prefix, dataset, title, class_names; of newer files more.
 
-    validation is the fraction of the training images that was held out, see data.datasets.split().
+    These are recipe; seed; validation, the fraction of the training images that was held out (data.datasets.split());
+    data_sha256, the digest of the data set (data.datasets.Dataset.sha256); digits, whether its images are digits.
 
     Raises:
         UserError: missing, damaged or foreign file, or an export.

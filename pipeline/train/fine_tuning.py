@@ -10,7 +10,7 @@ from pipeline.backend import keras, layers
 from pipeline.data import datasets
 from pipeline.errors import UserError
 from pipeline.models import contract, saved_model
-from pipeline.train import checkpoint, loop, recipe
+from pipeline.train import checkpoint, flops, loop, recipe
 from pipeline.train.run import Run
 
 HEAD_EPOCHS, HEAD_LEARNING_RATE = 20, 2e-3  # of the head alone, which costs little: its inputs are computed once
@@ -46,6 +46,8 @@ def run(
     """
     saved = saved_model.open_model(config.start_from)
     dataset = datasets.prepare(config, input_shape(saved))
+    if dataset.name == saved.metadata["dataset"]:
+        datasets.warn_if_changed(dataset, saved)
     name = f"{saved.path.stem} fine-tuned"
     this_run = Run(prefix, model_file, name, config, dataset, {saved.path.name: saved.sha256})
     if this_run.already_finished():
@@ -150,6 +152,7 @@ def train_head(run: Run, model: keras.Model, dataset: datasets.Dataset, epochs: 
         x_train=features(trunk, dataset.x_train[:needed], "training"),
         x_validation=features(trunk, dataset.x_validation[:needed], "validation"),
     )
+    run.add_operations(flops.of_pass(trunk, len(dataset.y_train)))
     print("phase 1: the head on frozen features")
     loop.fit(
         run,

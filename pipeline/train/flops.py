@@ -22,17 +22,26 @@ def of_step(model, image_shape: tuple[int, int, int]) -> float:
     return total
 
 
-def of_epochs(model, images: np.ndarray, augment, seed: int, epochs: range, batch_size: int) -> float | None:
+def of_pass(model, images: int) -> float | None:
+    """Operations of so many images through a model: 2 per multiply-accumulate; None where they cannot be counted."""
+    try:
+        return 2.0 * images * macs.multiply_accumulates(model)
+    except UserError:
+        return None
+
+
+def of_epochs(model, dataset, augment, seed: int, epochs: range, batch_size: int) -> float | None:
     """Operations of whole epochs, by the size that the images have in each; None where they cannot be counted.
 
     Args:
-        images: (n, h, w, c) training images.
+        dataset: data.datasets.Dataset; its training labels are counted, its first training images show their size.
         augment: as pipeline.data.batches.Batches takes it, or None.
         epochs: counted from 0 over all phases of a run.
     """
-    batch_size = min(batch_size, len(images))
-    seen = len(images) // batch_size * batch_size
-    few = np.arange(min(2, len(images)))
+    images, n = dataset.x_train, len(dataset.y_train)
+    batch_size = min(batch_size, n)
+    seen = n // batch_size * batch_size
+    few = np.arange(min(2, n))
     by_shape, total = {}, 0.0
     for epoch in epochs:
         shape = images.shape[1:]

@@ -311,7 +311,7 @@ def fit(
     if best is not None:
         model.set_weights(best)
     passed = range(len(earlier), len(earlier) + len(history))
-    run.add_operations(flops.of_epochs(model, dataset.x_train, augment, config.seed, passed, config.batch_size))
+    run.add_operations(flops.of_epochs(model, dataset, augment, config.seed, passed, config.batch_size))
     return history
 
 

@@ -179,12 +179,13 @@ def scale_temperature(model, images: np.ndarray, labels: np.ndarray) -> float:
     Returns:
         The temperature, in [0.1, 10]; 1 where no Dense layer stands before the softmax.
     """
+    what = "validation images for the temperature"
     last = model.layers[-1]
     if contract.has_softmax_inside(last):
-        dense, logits = last, np.log(np.maximum(saved_model.predict(model, images), 1e-30))
+        dense, logits = last, np.log(np.maximum(saved_model.predict(model, images, what=what), 1e-30))
     else:
         dense = model.layers[-2]
-        logits = saved_model.predict(keras.Model(model.inputs[0], dense.output), images)
+        logits = saved_model.predict(keras.Model(model.inputs[0], dense.output), images, what=what)
     if not isinstance(dense, keras.layers.Dense):
         return 1.0
     rows = np.arange(len(labels))

@@ -206,9 +206,11 @@ def stages(loaded: dict) -> str:
     Raises:
         UserError: none did.
     """
-    covered = {name.split("_")[0] for name in loaded["loaded"]}
-    incomplete = {name.split("_")[0] for name in loaded["fresh"]}
-    whole = sorted(covered - incomplete)
+
+    def stages_of(names: list[str]) -> set[str]:
+        return {name.split("_")[0] for name in names if re.match(r"conv\d", name)}
+
+    whole = sorted(stages_of(loaded["loaded"]) - stages_of(loaded["fresh"]))
     if not whole:
         raise UserError(f"{loaded['file']} covers no whole stage of ResNet50")
     if len(whole) == 1:

@@ -214,6 +214,7 @@ class Run:
             image_shape=self.dataset.image_shape,
             prefix=self.prefix,
             dataset=self.dataset.name,
+            data_sha256=self.dataset.sha256,
             digits=self.dataset.digits,
             recipe=self.config.recipe,
             seed=self.config.seed,
@@ -223,8 +224,10 @@ class Run:
         )
 
     def save_best(self, model) -> None:
-        """Save a model as the one of the best validation accuracy so far."""
-        self.save(model, self.best_path)
+        """Save a model as the one of the best validation accuracy so far; of several hosts the first one does it."""
+        if self.hosts.first:
+            with backend.without_distribution():  # as in finish(): the others may have seen no better accuracy
+                self.save(model, self.best_path)
 
     def finish(self, model, tta: dict | None = None, **extra) -> dict:
         """Save the model, read the test set once with the saved file, write every result, and unlock the folder.
@@ -260,7 +263,8 @@ class Run:
         from pipeline.models import network_plot
 
         curves = self.path("training_curves.png")
-        plots.training_curves(self.history, metrics["test_accuracy"], self.config.milestones, self.title, curves)
+        accuracy, milestones, learned = metrics["test_accuracy"], self.config.milestones, self.config.learned_classes
+        plots.training_curves(self.history, accuracy, milestones, self.title, curves, learned)
         confusion = self.path("confusion_matrix.png")
         evaluation.draw(dataset, test, matrix, self.title, confusion, self.path("examples.png"))
         network_plot.draw(model, self.title, self.path("network.png"))

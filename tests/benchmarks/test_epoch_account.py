@@ -24,6 +24,8 @@ def test_a_moment_is_divided_among_what_runs():
         ("tape/block1_relu1_1/ReluGrad:ReluGrad", "ReLU"),
         ("tape/block1_pool_1/MaxPool2d/MaxPoolGrad:_MklNativeMaxPoolGrad", "pooling"),
         ("StatefulPartitionedCall/sgd/Sub_10:Sub", "optimizer"),
+        ("StatefulPartitionedCall/adamw/Sub_10:Sub", "optimizer"),
+        ("StatefulPartitionedCall/muon/MatMul_3:MatMul", "optimizer"),
         ("net/block1_conv1_1/Cast:Cast", "casts to and from bfloat16"),
         ("net/block1_add_1/Add:AddV2", "other operations"),
     ],

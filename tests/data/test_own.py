@@ -4,6 +4,7 @@ import gzip
 import io
 import pickle
 import tarfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -325,6 +326,28 @@ def test_own_data_are_found_again_by_name_in_the_data_folder(by_class):
         assert datasets.load("paints", str(place)).name == "paints"
     with pytest.raises(UserError, match="no data set paints"):
         datasets.load("paints", str(by_class / "red"))
+
+
+def test_a_models_own_data_are_refused_with_other_classes_and_warned_of_where_they_have_changed(by_class, capsys):
+    names, shape = ("blue", "green", "red"), (24, 24, 3)
+
+    def of_model(class_names=names, **about):
+        about |= {"dataset": "paints", "class_names": list(class_names)}
+        saved = SimpleNamespace(
+            path=by_class / "m.h5", metadata=about, model=SimpleNamespace(input_shape=(None, *shape))
+        )
+        return datasets.of_model(saved, str(by_class.parent))
+
+    digest = of_model().sha256
+    assert of_model(data_sha256=digest).x_test.shape == (6, *shape)
+    with pytest.raises(UserError, match=r"paints has other classes than .*m\.h5"):
+        of_model(names[::-1])
+    for k in range(5):
+        picture(by_class / "red" / f"more{k}.png", COLORS["red"])
+    datasets._kept.cache_clear()
+    assert of_model().sha256 != digest and capsys.readouterr().err == "", "older models do not know their data"
+    of_model(data_sha256=digest)
+    assert "warning: paints has changed since m.h5 was trained" in capsys.readouterr().err
 
 
 def test_a_data_folder_without_the_data_set_lists_what_is_there_and_downloads_nothing(by_class, monkeypatch):

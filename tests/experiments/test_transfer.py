@@ -303,6 +303,8 @@ def test_stages_are_those_that_came_whole():
     assert resnet_weights.stages({**loaded, "fresh": ["conv2_b", "conv3_c"]}) == "conv1"
     with pytest.raises(UserError, match=r"f\.h5"):
         resnet_weights.stages({**loaded, "loaded": ["logits"]})
+    whole_model = {**loaded, "loaded": [*loaded["loaded"], "logits"], "fresh": ["conv4_a"]}
+    assert resnet_weights.stages(whole_model) == "conv1-conv3", "a head is no stage"
 
 
 @pytest.fixture

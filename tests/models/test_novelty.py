@@ -152,6 +152,13 @@ def test_predict_says_what_does_not_look_like_a_digit(plain, scored, dataset, fo
     assert not any({"novelty", "foreign"} & set(image) for image in json.loads(capsys.readouterr().out)["images"])
 
 
+def test_own_digits_have_as_few_false_alarms_as_the_named_ones(plain, dataset):
+    own, model = dataclasses.replace(dataset, name="collected"), saved_model.open_model(plain).model
+    assert own.digits
+    for name, (whitening, _) in novelty.fit(model, dataset).items():
+        np.testing.assert_array_equal(novelty.fit(model, own)[name][0], whitening)
+
+
 def test_few_training_images_are_enough(plain, dataset):
     few = {f"{kind}_train": getattr(dataset, f"{kind}_train")[:12] for kind in "xy"}
     few |= {f"{kind}_validation": getattr(dataset, f"{kind}_validation")[:3] for kind in "xy"}

@@ -26,14 +26,14 @@ def not_redrawn(monkeypatch):
 
 def test_curves_and_confusion_matrix_are_drawn_again_from_the_files_of_a_run(tmp_path, monkeypatch):
     drawn = {}
-    monkeypatch.setattr(plots, "training_curves", lambda *arguments: drawn.update({arguments[-1].name: arguments}))
+    monkeypatch.setattr(plots, "training_curves", lambda *arguments: drawn.update({arguments[-2].name: arguments}))
     monkeypatch.setattr(plots, "confusion_matrix", lambda *arguments: drawn.update({arguments[-1].name: arguments}))
     for prefix, recipe in (("cifar100", "fast"), ("cifar100-best", "best"), ("resnet50", "default")):
         finished_run(tmp_path, recipe, 0.8, prefix=prefix)
     monkeypatch.setattr(collect_results, "redraw", REDRAW)
     collected(tmp_path)
     assert len(drawn) == 6
-    rows, accuracy, milestones, title, _ = drawn["cifar100-best_training_curves.png"]
+    rows, accuracy, milestones, title, *_ = drawn["cifar100-best_training_curves.png"]
     assert [row["val_accuracy"] for row in rows] == [0.5, 0.7] and (accuracy, title) == (0.8, "a model")
     assert milestones == {"24 → 32 pixels": 60, "CutMix ends": 140}
     assert drawn["resnet50_training_curves.png"][2] == {}

@@ -67,10 +67,11 @@ def test_an_adopted_model_is_taken_by_every_script(theirs, digits, tmp_path, mon
         assert answer == str(expected.numpy()[0].argmax())
 
 
-def test_a_keras_archive_with_named_pixels_is_adopted_under_another_name(theirs, tmp_path):
+def test_a_keras_archive_with_named_pixels_is_adopted_under_another_name(theirs, digits, tmp_path):
     flags = ["--dataset", "digits", "--pixels", "-1..1", "--name", "mine", "--output-dir", str(tmp_path)]
     assert import_model.main([str(theirs / "theirs.keras"), *flags]) == 0
-    assert saved_model.metadata(tmp_path / "mine.h5")["prefix"] == "mine"
+    about = saved_model.metadata(tmp_path / "mine.h5")
+    assert (about["prefix"], about["digits"], about["data_sha256"]) == ("mine", True, digits.sha256)
     assert import_model.main([str(theirs / "theirs.keras"), *flags]) == 0, "the same model may be adopted again"
     with pytest.raises(UserError, match="of another model"):
         import_model.main([str(theirs / "their model.h5"), *flags])

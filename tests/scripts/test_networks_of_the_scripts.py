@@ -230,3 +230,13 @@ def test_importing_the_scripts_writes_nothing_and_prints_nothing(tmp_path):
 )
 def test_the_curves_mark_the_epochs_after_which_images_are_of_full_size_and_whole(settings, milestones):
     assert cifar100_cnn.Config(**settings).milestones == milestones
+
+
+@pytest.mark.parametrize(
+    ("dataset", "is_black"),
+    [("mnist", True), ("digits", True), ("fashion-mnist", True), ("cifar10", False), ("synthetic", False)],
+)
+def test_the_border_of_a_moved_image_is_black_where_things_stand_on_black(dataset, is_black):
+    augment = resnet50_transfer_learning.augmentation(resnet50_transfer_learning.Config(dataset=dataset))
+    moved = augment(np.full((20, 28, 28, 1), 200, np.uint8), rng=np.random.default_rng(0))
+    assert (moved.min() == 0) == is_black

@@ -12,7 +12,7 @@ from pipeline.atomic_io import sha256
 from pipeline.backend import keras
 from pipeline.config import parse
 from pipeline.errors import UserError
-from pipeline.models import saved_model
+from pipeline.models import macs, saved_model
 from pipeline.train import fine_tuning, identity, loop, recipe
 from pipeline.train.run import Run
 
@@ -140,6 +140,10 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(start,
     assert metrics["files"] == {start.name: sha256(start)} and metrics["config"]["start_from"] == start.name
     assert metrics["started_from"] == {"file": start.name, "title": "A title", "head": "kept"}
     assert metrics["epochs"] == fine_tuning.HEAD_EPOCHS + 3 and str(start.parent) not in text
+    every, head = macs.multiply_accumulates(one), macs.of_layer(one.get_layer("logits"))
+    of_an_image = 2 * (every - head) + 6 * fine_tuning.HEAD_EPOCHS * head + 6 * 3 * every
+    whole = json.loads((tmp_path / "whole" / "custom_cnn_metrics.json").read_text())
+    assert metrics["training_flops"] == whole["training_flops"] == 40 * of_an_image
 
 
 def test_the_settings_of_fine_tuning_stand_unless_a_flag_says_otherwise():
@@ -192,6 +196,24 @@ def test_a_model_that_cannot_be_started_from_is_one_line(build, channels, said, 
     path = save(build(), tmp_path / "odd.h5", shape=(28, 28, channels))
     with pytest.raises(UserError, match=said):
         mnist.main(flags(path, tmp_path / "out"))
+
+
+@pytest.mark.parametrize(("dataset", "digest", "warns"), [("digits", "x", 1), ("mnist", "x", 0), ("digits", None, 0)])
+def test_the_same_data_in_another_state_than_the_models_are_warned_of(
+    start, tmp_path, monkeypatch, capsys, dataset, digest, warns
+):
+    path, about = tmp_path / "start.h5", saved_model.metadata(start) | {"dataset": dataset}
+    if digest:
+        about["data_sha256"] = digest
+    saved_model.save(saved_model.load(start), path, image_shape=(28, 28, 1), **about)
+
+    def far_enough(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fine_tuning, "Run", far_enough)
+    with pytest.raises(KeyboardInterrupt):
+        mnist.main(flags(path, tmp_path / "out"))
+    assert capsys.readouterr().err.count("has changed since start.h5 was trained") == warns
 
 
 def test_a_missing_or_foreign_file_is_one_line(tmp_path):

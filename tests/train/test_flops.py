@@ -1,5 +1,7 @@
 """Operations of a training against counts by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 
 from pipeline.backend import keras, layers
@@ -25,13 +27,15 @@ def test_epochs_count_by_the_size_of_their_images_without_the_incomplete_batch()
     def augment(images, rng, indices, epoch):
         return images[:, ::2, ::2] if epoch == 0 else images
 
-    images = np.zeros((25, 8, 8, 1), np.uint8)
+    dataset = SimpleNamespace(x_train=np.zeros((2, 8, 8, 1), np.uint8), y_train=np.zeros(25))
     expected = 20 * 6 * (4 * 4 * 36 + 20) + 2 * 20 * 6 * (8 * 8 * 36 + 20)
-    assert flops.of_epochs(network(), images, augment, 0, range(3), batch_size=10) == expected
+    assert flops.of_epochs(network(), dataset, augment, 0, range(3), batch_size=10) == expected
 
 
 def test_layers_without_a_rule_give_no_count():
     pixels = keras.Input((8, 8, 1))
     x = layers.GlobalAveragePooling1D()(layers.LSTM(3, return_sequences=True)(layers.Reshape((8, 8))(pixels)))
     model = keras.Model(pixels, layers.Dense(2, activation="softmax")(x))
-    assert flops.of_epochs(model, np.zeros((4, 8, 8, 1)), None, 0, range(1), 4) is None
+    dataset = SimpleNamespace(x_train=np.zeros((4, 8, 8, 1)), y_train=np.zeros(4))
+    assert flops.of_epochs(model, dataset, None, 0, range(1), 4) is None
+    assert flops.of_pass(model, 4) is None

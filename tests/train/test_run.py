@@ -1,5 +1,6 @@
 """A run's folder: what a later run leaves alone there, refuses, or removes."""
 
+import contextlib
 import dataclasses
 import time
 
@@ -9,7 +10,7 @@ from tiny_run import start
 
 import cifar100_cnn
 import mnist_classification as mnist
-from pipeline import atomic_io
+from pipeline import atomic_io, backend
 from pipeline.config import parse
 from pipeline.data import datasets
 from pipeline.errors import UserError
@@ -246,9 +247,27 @@ def test_a_run_that_failed_leaves_its_folder_to_the_next_one_in_the_same_process
     start(tmp_path)[0].lock.release()
 
 
+def test_of_several_hosts_the_first_saves_the_best_model_and_without_the_others(tmp_path, monkeypatch):
+    run, model, _ = start(tmp_path)
+    alone = []
+
+    @contextlib.contextmanager
+    def without_distribution():
+        alone.append(run.hosts.index)
+        yield
+
+    monkeypatch.setattr(backend, "without_distribution", without_distribution)
+    for index in (1, 0):
+        assert not run.best_path.exists()
+        run.hosts = dataclasses.replace(run.hosts, number=2, index=index)
+        run.save_best(model)
+    assert run.best_path.exists() and alone == [0]
+
+
 def test_a_finished_run_leaves_its_folder_to_the_next_one(tmp_path):
     run, model, fit = start(tmp_path, "--epochs", "1", "--dry-run")
     fit()
     run.finish(model)
     assert novelty.stored(saved_model.open_model(run.model_path)), "its model has a novelty score"
+    assert saved_model.metadata(run.model_path)["data_sha256"] == run.dataset.sha256
     start(tmp_path, "--epochs", "1", "--dry-run")[0].lock.release()
