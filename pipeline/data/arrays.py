@@ -5,7 +5,6 @@ import math
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,11 +52,6 @@ class Parts:
 def reason(error: Exception) -> str:
     """The first line of what an error says, or its name."""
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def chunks(array) -> Iterator[np.ndarray]:
-    """An array's rows in contiguous parts of a thousand, so that images on the disk do not fill the memory."""
-    return (np.ascontiguousarray(array[start : start + 1000]) for start in range(0, len(array), 1000))
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:

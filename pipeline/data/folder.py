@@ -18,7 +18,7 @@ from pipeline import console, system
 from pipeline.atomic_io import read_json, replacing, write_json
 from pipeline.data import pictures
 from pipeline.data.arrays import DAMAGE, Parts
-from pipeline.data.rows import Rows, take
+from pipeline.data.rows import Rows, chunks, take
 from pipeline.errors import UserError
 
 TRAIN, TEST, VALIDATION = ("train", "training"), ("test", "testing"), ("val", "valid", "validation")
@@ -165,7 +165,7 @@ def _say_odd(files: list[str]) -> None:
 
 def _all_gray(images) -> bool:
     """Whether the three channels of every image are the same."""
-    return all((image == image[..., :1]).all() for image in images)
+    return all((part == part[..., :1]).all() for part in chunks(images, "pictures looked at for colors"))
 
 
 def _gray(images: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.config import RunConfig
-from pipeline.data import arrays, datasets, folder, pictures, registry, sources
+from pipeline.data import arrays, datasets, folder, pictures, registry, rows, sources
 from pipeline.data.rows import Rows
 from pipeline.errors import UserError
 
@@ -229,14 +229,16 @@ def test_pictures_that_would_fill_the_memory_stay_on_the_disk_and_are_the_same(b
     on_disk = datasets.prepare(config, shape)
     assert on_disk.sha256 == in_memory.sha256 and on_disk.image_shape == in_memory.image_shape
     for part in ("x_train", "x_validation", "x_test"):
-        rows, array = getattr(on_disk, part), getattr(in_memory, part)
-        assert isinstance(rows, Rows) and not isinstance(array, Rows)
-        np.testing.assert_array_equal(rows, array)
-        np.testing.assert_array_equal(rows[[2, 0]], array[[2, 0]])
-        np.testing.assert_array_equal(rows[1:3, :, ::-1], array[1:3, :, ::-1])
-        np.testing.assert_array_equal(rows[-1], array[-1])
-        np.testing.assert_array_equal(rows[0, 3], array[0, 3])
-        np.testing.assert_array_equal(rows[np.arange(len(rows)) > 1], array[2:])
+        stored, array = getattr(on_disk, part), getattr(in_memory, part)
+        assert isinstance(stored, Rows) and not isinstance(array, Rows)
+        np.testing.assert_array_equal(stored, array)
+        np.testing.assert_array_equal(stored[[2, 0]], array[[2, 0]])
+        np.testing.assert_array_equal(stored[1:3, :, ::-1], array[1:3, :, ::-1])
+        np.testing.assert_array_equal(stored[-1], array[-1])
+        np.testing.assert_array_equal(stored[[[2, 0], [1, 1]]], array[[[2, 0], [1, 1]]])
+        np.testing.assert_array_equal(stored[[[2, 0], [1, 1]], 5], array[[[2, 0], [1, 1]], 5])
+        np.testing.assert_array_equal(stored[0, 3], array[0, 3])
+        np.testing.assert_array_equal(stored[np.arange(len(stored)) > 1], array[2:])
     shrunk = datasets.shrink(on_disk, 2)
     np.testing.assert_array_equal(shrunk.x_test, in_memory.x_test[:2])
 
@@ -281,6 +283,25 @@ def test_a_photo_is_turned_by_its_exif_note(tmp_path):
 def test_test_images_that_are_training_images_are_counted(by_class, tmp_path, capsys):
     (tmp_path / "split").mkdir()
     by_class.rename(tmp_path / "split" / "train")
+def test_many_pictures_on_the_disk_are_read_in_parts_with_progress(by_class, monkeypatch, capsys):
+    monkeypatch.setattr(folder, "IN_MEMORY", 0)
+    monkeypatch.setattr(rows, "MANY", 20)
+    read, usual = [], Rows._read
+    monkeypatch.setattr(Rows, "_read", lambda self, places: read.append(len(places)) or usual(self, places))
+    datasets._decode(str(by_class), (by_class,))
+    assert max(read) == 30 and len(read) == 5, "colors, twice for comparing and twice for hashing"
+    said = capsys.readouterr().out
+    assert all(f"24 of 24 images {done}" in said for done in ("compared", "hashed"))
+
+
+def test_large_images_are_read_fewer_at_once_and_small_ones_as_ever():
+    sizes = {side: rows.at_once(500, (side, side, 3)) for side in (28, 32, 64, 512, 1024)}
+    assert sizes == {28: 500, 32: 500, 64: 125, 512: 1, 1024: 1}
+    assert rows.at_once(5000, (512, 512, 3), fewest=100) == 100 and rows.at_once(500, (2048,)) == 500
+    parts = [len(part) for part in rows.chunks(np.zeros((600, 64, 64, 1), np.uint8))]
+    assert parts == [250, 250, 100]
+
+
     copied = tmp_path / "split" / "test" / "red" / "other name.png"
     copied.parent.mkdir(parents=True)
     copied.write_bytes((tmp_path / "split" / "train" / "red" / "3.png").read_bytes())
