@@ -199,6 +199,26 @@ def test_a_folder_of_gray_pictures_has_one_channel_and_colors_become_gray_where_
     picture(tmp_path / "gray" / "a" / "color.png", (200, 0, 0))
     assert datasets.load(str(tmp_path / "gray"), shape=(28, 28, None)).image_shape == (28, 28, 3)
     assert datasets.load(str(tmp_path / "gray"), shape=(28, 28, 1)).image_shape == (28, 28, 1)
+def test_a_class_may_be_called_train(by_class):
+    (by_class / "red").rename(by_class / "train")
+    assert datasets.load(str(by_class)).class_names == ("blue", "green", "train")
+
+
+@pytest.mark.parametrize("name", ["test", "Valid"])
+def test_pictures_without_a_class_beside_the_classes_are_no_class_of_their_own(by_class, name):
+    picture(by_class / name / "a.png", (90, 90, 90))
+    with pytest.raises(UserError, match=f"paints/{name} holds pictures beside .* move it .* rename it"):
+        datasets.load(str(by_class))
+
+
+def test_a_folder_of_parts_without_classes_is_no_data_set(by_class):
+    (by_class / "red").rename(by_class / "train")
+    (by_class / "blue").rename(by_class / "test")
+    (by_class / "green").rename(by_class.parent / "green")
+    with pytest.raises(UserError, match="is no data set: it holds test, train"):
+        datasets.load(str(by_class))
+
+
 
 
 @pytest.mark.parametrize("in_memory", [folder.IN_MEMORY, 0])
