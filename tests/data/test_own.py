@@ -89,6 +89,15 @@ def test_an_npz_that_is_no_data_set_is_refused_by_name(tmp_path, change):
         datasets.load(npz(tmp_path / "bad.npz", **change))
 
 
+def test_a_sound_file_that_is_too_large_is_called_so_and_not_damaged(tmp_path, monkeypatch):
+    monkeypatch.setattr(arrays, "LARGEST", 2 * 10**4)
+    (tmp_path / "images-idx3-ubyte").write_bytes(idx(GRAY))
+    with pytest.raises(UserError, match=r"x_train\.npy in .*large\.npz is larger than 0 MB; save .* pictures"):
+        datasets.load(npz(tmp_path / "large.npz"))
+    with pytest.raises(UserError, match="is larger than 0 MB"):
+        arrays.read_idx(tmp_path / "images-idx3-ubyte")
+
+
 @pytest.mark.parametrize("dash", ["-", "."])
 @pytest.mark.parametrize("zipped", [True, False])
 def test_four_idx_files_are_a_data_set(tmp_path, dash, zipped):
@@ -124,6 +133,17 @@ def test_csv_files_with_labels_are_a_data_set(tmp_path, head):
     loaded = datasets.load(str(tmp_path))
     np.testing.assert_array_equal(loaded.x_train[..., 0], GRAY[:45])
     np.testing.assert_array_equal(loaded.y_test, LABELS[45:])
+
+
+@pytest.mark.parametrize("head", [True, False])
+def test_a_csv_files_labels_may_be_names_and_none_may_be_missing(tmp_path, head):
+    names = np.array(["cat", "dog", "fox"])[LABELS].tolist()
+    csv(tmp_path / "pets.csv", GRAY, names, head)
+    loaded = datasets.load(str(tmp_path / "pets.csv"))
+    assert loaded.class_names == ("cat", "dog", "fox") and len(loaded.x_train) + len(loaded.x_test) == 60
+    csv(tmp_path / "few.csv", GRAY, ["", *names[1:]], head)
+    with pytest.raises(UserError, match=r"few\.csv has rows without a label .* 1 in all"):
+        datasets.load(str(tmp_path / "few.csv"))
 
 
 def test_kaggles_test_file_without_labels_is_no_test_part(tmp_path, capsys):
@@ -179,26 +199,6 @@ def test_a_folder_with_its_own_test_part_keeps_it(by_class, tmp_path, name):
     assert (len(loaded.x_train), len(loaded.x_test), loaded.notes["test_part"]) == (30, 3, f"{name}/")
 
 
-def test_unreadable_files_are_skipped_counted_and_named(by_class, capsys, monkeypatch):
-    (by_class / "red" / "broken.png").write_bytes(b"\x89PNG")
-    (by_class / "red" / "notes.txt").write_text("text")
-    (by_class / "red" / ".DS_Store").write_text("litter")
-    (by_class / "red" / "phone.heic").write_bytes(b"none")
-    monkeypatch.setattr(folder.pictures, "formats", lambda: ("PNG",))
-    loaded = datasets.load(str(by_class))
-    said = capsys.readouterr().err
-    assert loaded.notes["skipped_files"] == 3
-    assert all(name in said for name in ("red/broken.png", "red/notes.txt", "red/phone.heic", "pillow-heif"))
-    assert ".DS_Store" not in said
-
-
-def test_a_folder_of_gray_pictures_has_one_channel_and_colors_become_gray_where_a_model_wants_it(tmp_path):
-    for k in range(20):
-        picture(tmp_path / "gray" / "ab"[k % 2] / f"{k}.png", (90, 90, 90), mode="L")
-    assert datasets.load(str(tmp_path / "gray")).image_shape == (32, 32, 1)
-    picture(tmp_path / "gray" / "a" / "color.png", (200, 0, 0))
-    assert datasets.load(str(tmp_path / "gray"), shape=(28, 28, None)).image_shape == (28, 28, 3)
-    assert datasets.load(str(tmp_path / "gray"), shape=(28, 28, 1)).image_shape == (28, 28, 1)
 def test_a_class_may_be_called_train(by_class):
     (by_class / "red").rename(by_class / "train")
     assert datasets.load(str(by_class)).class_names == ("blue", "green", "train")
@@ -219,6 +219,26 @@ def test_a_folder_of_parts_without_classes_is_no_data_set(by_class):
         datasets.load(str(by_class))
 
 
+def test_unreadable_files_are_skipped_counted_and_named(by_class, capsys, monkeypatch):
+    (by_class / "red" / "broken.png").write_bytes(b"\x89PNG")
+    (by_class / "red" / "notes.txt").write_text("text")
+    (by_class / "red" / ".DS_Store").write_text("litter")
+    (by_class / "red" / "phone.heic").write_bytes(b"none")
+    monkeypatch.setattr(folder.pictures, "formats", lambda: ("PNG",))
+    loaded = datasets.load(str(by_class))
+    said = capsys.readouterr().err
+    assert loaded.notes["skipped_files"] == 3
+    assert all(name in said for name in ("red/broken.png", "red/notes.txt", "red/phone.heic", "pillow-heif"))
+    assert ".DS_Store" not in said
+
+
+def test_a_folder_of_gray_pictures_has_one_channel_and_colors_become_gray_where_a_model_wants_it(tmp_path):
+    for k in range(20):
+        picture(tmp_path / "gray" / "ab"[k % 2] / f"{k}.png", (90, 90, 90), mode="L")
+    assert datasets.load(str(tmp_path / "gray")).image_shape == (32, 32, 1)
+    picture(tmp_path / "gray" / "a" / "color.png", (200, 0, 0))
+    assert datasets.load(str(tmp_path / "gray"), shape=(28, 28, None)).image_shape == (28, 28, 3)
+    assert datasets.load(str(tmp_path / "gray"), shape=(28, 28, 1)).image_shape == (28, 28, 1)
 
 
 @pytest.mark.parametrize("in_memory", [folder.IN_MEMORY, 0])
@@ -263,6 +283,25 @@ def test_pictures_that_would_fill_the_memory_stay_on_the_disk_and_are_the_same(b
     np.testing.assert_array_equal(shrunk.x_test, in_memory.x_test[:2])
 
 
+def test_many_pictures_on_the_disk_are_read_in_parts_with_progress(by_class, monkeypatch, capsys):
+    monkeypatch.setattr(folder, "IN_MEMORY", 0)
+    monkeypatch.setattr(rows, "MANY", 20)
+    read, usual = [], Rows._read
+    monkeypatch.setattr(Rows, "_read", lambda self, places: read.append(len(places)) or usual(self, places))
+    datasets._decode(str(by_class), (by_class,))
+    assert max(read) == 30 and len(read) == 5, "colors, twice for comparing and twice for hashing"
+    said = capsys.readouterr().out
+    assert all(f"24 of 24 images {done}" in said for done in ("compared", "hashed"))
+
+
+def test_large_images_are_read_fewer_at_once_and_small_ones_as_ever():
+    sizes = {side: rows.at_once(500, (side, side, 3)) for side in (28, 32, 64, 512, 1024)}
+    assert sizes == {28: 500, 32: 500, 64: 125, 512: 1, 1024: 1}
+    assert rows.at_once(5000, (512, 512, 3), fewest=100) == 100 and rows.at_once(500, (2048,)) == 500
+    parts = [len(part) for part in rows.chunks(np.zeros((600, 64, 64, 1), np.uint8))]
+    assert parts == [250, 250, 100]
+
+
 @pytest.mark.parametrize("suffix", ["heic", "avif"])
 def test_pictures_of_phones_are_read_where_a_reader_is_installed(tmp_path, suffix):
     if suffix == "heic":
@@ -303,25 +342,6 @@ def test_a_photo_is_turned_by_its_exif_note(tmp_path):
 def test_test_images_that_are_training_images_are_counted(by_class, tmp_path, capsys):
     (tmp_path / "split").mkdir()
     by_class.rename(tmp_path / "split" / "train")
-def test_many_pictures_on_the_disk_are_read_in_parts_with_progress(by_class, monkeypatch, capsys):
-    monkeypatch.setattr(folder, "IN_MEMORY", 0)
-    monkeypatch.setattr(rows, "MANY", 20)
-    read, usual = [], Rows._read
-    monkeypatch.setattr(Rows, "_read", lambda self, places: read.append(len(places)) or usual(self, places))
-    datasets._decode(str(by_class), (by_class,))
-    assert max(read) == 30 and len(read) == 5, "colors, twice for comparing and twice for hashing"
-    said = capsys.readouterr().out
-    assert all(f"24 of 24 images {done}" in said for done in ("compared", "hashed"))
-
-
-def test_large_images_are_read_fewer_at_once_and_small_ones_as_ever():
-    sizes = {side: rows.at_once(500, (side, side, 3)) for side in (28, 32, 64, 512, 1024)}
-    assert sizes == {28: 500, 32: 500, 64: 125, 512: 1, 1024: 1}
-    assert rows.at_once(5000, (512, 512, 3), fewest=100) == 100 and rows.at_once(500, (2048,)) == 500
-    parts = [len(part) for part in rows.chunks(np.zeros((600, 64, 64, 1), np.uint8))]
-    assert parts == [250, 250, 100]
-
-
     copied = tmp_path / "split" / "test" / "red" / "other name.png"
     copied.parent.mkdir(parents=True)
     copied.write_bytes((tmp_path / "split" / "train" / "red" / "3.png").read_bytes())
