@@ -67,14 +67,18 @@ class Batches(keras.utils.PyDataset):
         return images, labels, weights
 
 
-def balanced(labels: np.ndarray) -> np.ndarray:
+def balanced(labels: np.ndarray, classes: int) -> np.ndarray:
     """Weights (classes,) float32 with which every class counts alike, of mean 1 over the images.
 
     Args:
+    A class without images has weight 0.
+
         labels: (n,) int, or soft labels (n, classes).
     """
-    count = np.bincount(labels) if labels.ndim == 1 else labels.sum(axis=0)
-    return (count.sum() / (len(count) * np.maximum(count, 1))).astype(np.float32)
+    count = np.bincount(labels, minlength=classes) if labels.ndim == 1 else labels.sum(axis=0)
+    weights = count.sum() / (np.count_nonzero(count) * np.maximum(count, 1))
+    weights[count == 0] = 0
+    return weights.astype(np.float32)
 
 
 class InOrder(keras.utils.PyDataset):
