@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.atomic_io import replacing
 from pipeline.backend import keras, layers
 from pipeline.data import registry
+from pipeline.data.rows import take
 from pipeline.errors import UserError
 from pipeline.models import h5_scan, saved_model
 
@@ -57,7 +58,8 @@ def fit(model, dataset) -> Statistics:
     averages = keras.ops.concatenate([_average(model, name) for name in names], axis=1)
     features = keras.Model(model.inputs, averages)
     ends = np.cumsum([model.get_layer(name).output.shape[-1] for name in names])[:-1]
-    train = np.split(saved_model.predict(features, dataset.x_train[:IMAGES]), ends, axis=1)
+    few = take(dataset.x_train, np.arange(min(IMAGES, len(dataset.x_train))))  # images on the disk stay there
+    train = np.split(saved_model.predict(features, few), ends, axis=1)
     validation = np.split(saved_model.predict(features, dataset.x_validation), ends, axis=1)
     statistics, score = {}, np.zeros(len(dataset.x_validation))
     for name, of_train, of_validation in zip(names, train, validation, strict=True):
