@@ -206,7 +206,8 @@ def prepare_baseline(model: keras.Model, config: Config) -> train.recipe.Plateau
 def prepare_fast(model: keras.Model, config: Config, dataset: data.datasets.Dataset) -> None:
     """Whitening and dirac initialization; Muon with one cycle, for recipe best SGD."""
     mean, std = normalization(dataset.image_shape[2])
-    train.recipe.whiten(model.get_layer("whiten"), (dataset.x_train[:5000] - mean) / std)
+    few = dataset.x_train[: data.rows.at_once(5000, dataset.image_shape, fewest=100)]
+    train.recipe.whiten(model.get_layer("whiten"), (few - mean) / std)
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D) and layer.kernel_size == (3, 3):
             train.recipe.dirac_initialization(layer)

@@ -19,7 +19,7 @@ import cifar100_cnn
 import mnist_classification
 from pipeline import data, evaluate
 from pipeline.config import flag, parse
-from pipeline.errors import exit_code
+from pipeline.errors import UserError, exit_code
 
 SHOWN = 10  # samples of each class
 
@@ -56,11 +56,12 @@ def draw(dataset: data.datasets.Dataset, script, path: Path) -> None:
     """Draw one data set, with the validation part that a training script holds out."""
     fraction = script.Config().validation
     which_validation = f"validation images: those of {script.__name__}.py's default"
-    if fraction * len(dataset.y_train) < len(dataset.class_names):
+    try:
+        parts = data.datasets.split(dataset, fraction)
+    except UserError:
         labels = {"training": dataset.y_train, "test": dataset.y_test}
         which_validation = f"too few for {script.__name__}.py's default --validation, {fraction:.2g}"
     else:
-        parts = data.datasets.split(dataset, fraction)
         labels = {"training": parts.y_train, "validation": parts.y_validation, "test": parts.y_test}
     counts = {part: np.bincount(y, minlength=len(dataset.class_names)) for part, y in labels.items()}
     height, width, channels = dataset.image_shape

@@ -5,7 +5,6 @@ import math
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,11 +54,6 @@ def reason(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def chunks(array) -> Iterator[np.ndarray]:
-    """An array's rows in contiguous parts of a thousand, so that images on the disk do not fill the memory."""
-    return (np.ascontiguousarray(array[start : start + 1000]) for start in range(0, len(array), 1000))
-
-
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz file with x_train and y_train at least; no pickle is loaded.
 
@@ -70,7 +64,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             for member in archive.zip.infolist():
                 if member.file_size > LARGEST:
-                    raise ValueError(f"{member.filename} has {member.file_size:,} bytes")
+                    raise _too_large(f"{member.filename} in {path}")
             wanted = ("x_train", "y_train", "x_test", "y_test", "class_names")
             found = {key: archive[key] for key in wanted if key in archive.files}
             if not {"x_train", "y_train"} <= found.keys() or ("x_test" in found) != ("y_test" in found):
@@ -80,14 +74,18 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     return found
 
 
+def _too_large(what: str) -> UserError:
+    return UserError(f"{what} is larger than {LARGEST // 10**6} MB; save the images as a folder of pictures instead")
+
+
 def read_idx(path: Path) -> np.ndarray:
-    """The uint8 array of an IDX file (LeCun's format), gzipped or not; UserError where it is none."""
+    """The uint8 array of an IDX file (LeCun's format), gzipped or not; UserError where it is none or too large."""
     try:
         open_it = gzip.open if path.suffix == ".gz" else open
         with open_it(path, "rb") as file:
             content = file.read(LARGEST + 1)
         if len(content) > LARGEST:
-            raise ValueError(f"more than {LARGEST:,} bytes")
+            raise _too_large(str(path))
         if len(content) < 4 or content[:3] != b"\x00\x00\x08":
             raise ValueError("it does not begin as an IDX file of bytes does")
         dimensions = content[3]
@@ -138,10 +136,10 @@ def read_csv(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Images and labels of a CSV file with 784 or 3,072 pixel columns, with a head line or without.
 
     Returns:
-        images (n, 28, 28) or (n, 32, 32, 3) uint8; labels (n,) of the column `label`, else of the first of one column
-        more than pixels; None where there is none.
+        images (n, 28, 28) or (n, 32, 32, 3) uint8; labels (n,), numbers or str, of the column `label`, else of the
+        first of one column more than pixels; None where there is none.
     Raises:
-        UserError: another number of columns, or pixels that are not whole numbers in [0, 255].
+        UserError: another number of columns, pixels that are not whole numbers in [0, 255], or rows without a label.
     """
     import pandas as pd
 
@@ -149,14 +147,15 @@ def read_csv(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         raise UserError(f"{path} has more than {LARGEST_CSV:,} bytes; save the images as .npz")
     try:
         with open(path, encoding="utf-8") as file:
-            first = file.readline().split(",")[0].strip().strip('"')
-        has_head = not first.replace(".", "", 1).isdigit()
+            first = file.readline().split(",")
+        # A head names each column once, and hundreds of pixels cannot all differ; a row may begin with a text label.
+        has_head = len(set(first)) == len(first)
         table = pd.read_csv(path, header=0 if has_head else None)
         labels = None
         if "label" in table.columns:
-            labels = table.pop("label").to_numpy()
+            labels = _labels_of_csv(table.pop("label"), path)
         elif table.shape[1] in (785, 3073):
-            labels = table.pop(table.columns[0]).to_numpy()
+            labels = _labels_of_csv(table.pop(table.columns[0]), path)
         pixels = table.to_numpy()
         if pixels.shape[1] not in (784, 3072):
             raise ValueError(f"it has {pixels.shape[1]} pixel columns instead of 784 or 3,072")
@@ -168,6 +167,16 @@ def read_csv(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     if pixels.shape[1] == 784:
         return pixels.reshape(-1, 28, 28), labels
     return _color(pixels), labels
+
+
+def _labels_of_csv(column, path: Path) -> np.ndarray:
+    """The labels (n,) of a pandas column: numbers as they are, all else as str."""
+    if missing := column.isna().sum():
+        raise UserError(
+            f"{path} has rows without a label (empty, NA or None), {missing:,} in all; name their class or drop them"
+        )
+    labels = column.to_numpy()
+    return labels if labels.dtype.kind in "iuf" else labels.astype(str)
 
 
 def _color(pixels: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import numpy as np
 
 from pipeline.backend import keras
 from pipeline.data.augment import AUGMENTATION, MIXING, ORDER, stream
+from pipeline.data.rows import at_once
 
 # Two threads prepare batches beside the training step. With one, Keras hands the work to an
 # autotuned tf.data pipeline, whose end waits for a timer of TensorFlow 2.21 that fires 10 ms, 20 ms,
@@ -67,18 +68,22 @@ class Batches(keras.utils.PyDataset):
         return images, labels, weights
 
 
-def balanced(labels: np.ndarray) -> np.ndarray:
+def balanced(labels: np.ndarray, classes: int) -> np.ndarray:
     """Weights (classes,) float32 with which every class counts alike, of mean 1 over the images.
+
+    A class without images has weight 0.
 
     Args:
         labels: (n,) int, or soft labels (n, classes).
     """
-    count = np.bincount(labels) if labels.ndim == 1 else labels.sum(axis=0)
-    return (count.sum() / (len(count) * np.maximum(count, 1))).astype(np.float32)
+    count = np.bincount(labels, minlength=classes) if labels.ndim == 1 else labels.sum(axis=0)
+    weights = count.sum() / (np.count_nonzero(count) * np.maximum(count, 1))
+    weights[count == 0] = 0
+    return weights.astype(np.float32)
 
 
 class InOrder(keras.utils.PyDataset):
-    """All images in their order, 500 at a time, as they are.
+    """All images in their order, 500 at a time or as many large ones as at_once() says, as they are.
 
     Args:
         images: (n, ...), pixels in [0, 255] or features.
@@ -88,10 +93,11 @@ class InOrder(keras.utils.PyDataset):
     def __init__(self, images, labels):
         super().__init__(**THREADS)
         self.images, self.labels = images, labels
+        self.size = at_once(500, images.shape[1:])
 
     def __len__(self):
-        return -(-len(self.images) // 500)
+        return -(-len(self.images) // self.size)
 
     def __getitem__(self, step):
-        chosen = slice(500 * step, 500 * (step + 1))
+        chosen = slice(self.size * step, self.size * (step + 1))
         return self.images[chosen].astype(np.float32), self.labels[chosen]

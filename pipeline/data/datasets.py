@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -210,24 +211,33 @@ def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -
 
     Args:
         validation: fraction of the training images, in (0, 1). One below 0.05 is meant for large data sets: of others
-            it is a tenth, or as much as gives 1,000 images.
+            it is a tenth, or as much as gives 1,000 images, which is said.
         limit: number of training images to keep (stratified); None keeps all.
     Raises:
-        UserError: fewer validation images than classes, or a limit that keeps or drops fewer than that (all is fine).
+        UserError: fewer validation or training images than classes, a limit that keeps or drops fewer than that (all
+            is fine), or a class of which no training image is left.
     """
     from sklearn.model_selection import train_test_split  # here: its import takes a second
 
-    y, classes = dataset.y_train, len(dataset.class_names)
+    y, classes, asked = dataset.y_train, len(dataset.class_names), validation
     if validation < 0.05:
         validation = max(validation, min(0.1, ENOUGH_VALIDATION / len(y)))
     if validation * len(y) < classes:
-        raise UserError(f"--validation {validation} leaves fewer validation images than classes; use a larger fraction")
+        raise UserError(f"--validation {asked} leaves fewer validation images than classes; use a larger fraction")
+    if len(y) - math.ceil(validation * len(y)) < classes:
+        raise UserError(f"--validation {asked} leaves fewer training images than classes; use a smaller fraction")
     kept, held_out = train_test_split(np.arange(len(y)), test_size=validation, random_state=SPLIT_SEED, stratify=y)
-    if limit is not None and limit != len(kept):
+    if validation != asked:
+        print(f"{len(held_out):,} of {len(y):,} training images are for validation, as {asked:g} of them is too few")
+    # Of a single image nothing can be drawn once more for the limit.
+    is_limited = limit is not None and limit != len(kept)
+    _check_classes_kept(dataset, kept, 2 if is_limited else 1, f"--validation {asked}", "a smaller fraction")
+    if is_limited:
         if not classes <= limit <= len(kept) - classes:
             raise UserError(f"--limit must be {classes} to {len(kept) - classes} for {dataset.name}, got {limit}")
         chosen, _ = train_test_split(np.arange(len(kept)), train_size=limit, random_state=SPLIT_SEED, stratify=y[kept])
         kept = kept[chosen]
+        _check_classes_kept(dataset, kept, 1, f"--limit {limit}", "a larger one")
     parts = {}
     for kind in ("x", "y", "fine"):
         whole = getattr(dataset, f"{kind}_train")
@@ -235,6 +245,14 @@ def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -
             parts[f"{kind}_train"] = take(whole, kept)
             parts[f"{kind}_validation"] = take(whole, held_out)
     return dataclasses.replace(dataset, **parts)
+
+
+def _check_classes_kept(dataset: Dataset, kept: np.ndarray, fewest: int, flag: str, remedy: str) -> None:
+    """UserError where a class that has training images keeps too few of them."""
+    count = np.bincount(dataset.y_train[kept], minlength=len(dataset.class_names))
+    few = [dataset.class_names[label] for label in np.unique(dataset.y_train) if count[label] < fewest]
+    if few:
+        raise UserError(f"{flag} leaves too few training images of {', '.join(few[:5])}; use {remedy}")
 
 
 def prepare(config, shape: tuple[int, int, int | None] | None = None) -> Dataset:

@@ -18,14 +18,13 @@ from pipeline import console, system
 from pipeline.atomic_io import read_json, replacing, write_json
 from pipeline.data import pictures
 from pipeline.data.arrays import DAMAGE, Parts
-from pipeline.data.rows import Rows, take
+from pipeline.data.rows import Rows, chunks, take
 from pipeline.errors import UserError
 
 TRAIN, TEST, VALIDATION = ("train", "training"), ("test", "testing"), ("val", "valid", "validation")
 SIDE = 32  # pixels, where nobody asks for another size
 USUAL = 0.95  # of the files: so many of one format, and the others are named
 NAMED = 5  # files that are named where some are skipped
-LITTER = ("thumbs.db", "desktop.ini")
 IN_MEMORY = 2**28  # bytes of decoded pictures; more of them stay on the disk, and are read as they are needed
 VERSION = 1  # of the decoded copy: to be raised where pictures are decoded otherwise
 
@@ -45,27 +44,42 @@ class Found:
 def found(folder: Path) -> Found | None:
     """The pictures of D/<class>/* or of D/train/<class>/* and D/test/<class>/*; None where there are none.
 
-    Without test/, valid/ or val/ is the test part; beside test/ it is left out.
+    Without test/, valid/ or val/ is the test part; beside test/ it is left out. A train/ without folders of pictures
+    in it is a class like any other.
+
+    Raises:
+        UserError: a test part with other classes, or pictures without a class in a test/ or valid/ beside the classes.
     """
     inside = {path.name.lower(): path for path in _folders(folder)}
     train = _named(inside, TRAIN)
-    if train is None:
-        classes = _classes(folder)
-        return Found(classes, None, {}) if classes else None
+    of_train = _classes(train) if train else {}
+    if not of_train:
+        return _without_parts(folder)
     test, validation = _named(inside, TEST), _named(inside, VALIDATION)
     notes = {}
     if test and validation:
         notes["left_out"] = f"{validation.name}/; validation images are carved from the training images"
     test = test or validation
-    of_train = _classes(train)
-    if not of_train:
-        return None
     of_test = _classes(test) if test else None
     if of_test is not None:
         if unknown := sorted(of_test.keys() - of_train.keys()):
             raise UserError(f"{test} has classes without a training picture: {', '.join(unknown[:5])}")
         notes["test_part"] = f"{test.name}/"
     return Found(of_train, of_test or None, notes)
+
+
+def _without_parts(folder: Path) -> Found | None:
+    """The pictures of D/<class>/*; None where no folder holds any but those named as parts are."""
+    classes = _classes(folder)
+    if all(name.lower() in (*TRAIN, *TEST, *VALIDATION) for name in classes):
+        return None
+    for name in classes:
+        if name.lower() in (*TEST, *VALIDATION):
+            raise UserError(
+                f"{folder / name} holds pictures beside the folders of the classes: move it elsewhere if they are "
+                "pictures to test with, or rename it if it is a class"
+            )
+    return Found(classes, None, {})
 
 
 def _named(inside: dict[str, Path], names: tuple[str, ...]) -> Path | None:
@@ -80,14 +94,10 @@ def _classes(folder: Path) -> dict[str, list[str]]:
     """Class name -> its files in natural order of name; folders without a file that may be a picture are no classes."""
     classes = {}
     for path in sorted(_folders(folder), key=pictures.natural_order):
-        files = [file.path for file in os.scandir(path) if file.is_file() and not _is_litter(file.name)]
+        files = [file.path for file in os.scandir(path) if file.is_file() and not pictures.is_litter(file.name)]
         if any(_suffix(file) in pictures.SUFFIXES for file in files):
             classes[path.name] = sorted(files, key=pictures.natural_order)
     return classes
-
-
-def _is_litter(name: str) -> bool:
-    return name.startswith(".") or name.lower() in LITTER
 
 
 def _suffix(path: str) -> str:
@@ -165,7 +175,7 @@ def _say_odd(files: list[str]) -> None:
 
 def _all_gray(images) -> bool:
     """Whether the three channels of every image are the same."""
-    return all((image == image[..., :1]).all() for image in images)
+    return all((part == part[..., :1]).all() for part in chunks(images, "pictures looked at for colors"))
 
 
 def _gray(images: np.ndarray) -> np.ndarray:

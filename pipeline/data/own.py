@@ -1,13 +1,14 @@
 """A data set of the user's own: an .npz file, IDX or CSV files, or a folder of pictures by class."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.data import arrays, folder, registry
 from pipeline.data.arrays import Parts
-from pipeline.data.rows import take
+from pipeline.data.rows import chunks, take
 from pipeline.errors import UserError
 
 TEST_FRACTION = 0.2  # of the images, where the data have no test part of their own
@@ -112,12 +113,15 @@ def _note_balance(parts: Parts) -> None:
 
 def _note_duplicates(parts: Parts) -> None:
     """Count the test images that are training images, too, which make a test worthless."""
-    known = {_content(image) for image in parts.x_train}
-    twice = sum(_content(image) in known for image in parts.x_test)
+    known = set(_contents(parts.x_train))
+    twice = sum(content in known for content in _contents(parts.x_test))
     parts.notes["test_images_in_training"] = twice
     if twice:
         print(f"warning: {twice:,} of {len(parts.x_test):,} test images are training images, too; remove them")
 
 
-def _content(image: np.ndarray) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(image)).digest()
+def _contents(images) -> Iterator[bytes]:
+    """A digest of each image's pixels."""
+    for part in chunks(images, "images compared"):
+        for image in part:
+            yield hashlib.sha256(image).digest()

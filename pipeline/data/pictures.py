@@ -17,6 +17,7 @@ from pipeline.errors import UserError
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 HEIF = (".heic", ".heif", ".avif")  # of phones; read where pillow-heif is installed, see formats()
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", *HEIF)
+LITTER = ("thumbs.db", "desktop.ini")
 FRAME = "darkorange"  # of a digit that was found
 LIGHT = 192  # brightness of 255, on average, above which ink cannot be seen on white
 MEGAPIXELS = 64  # of one picture, so that no small file unpacks to more than a laptop's memory
@@ -105,14 +106,20 @@ def outlined(path: str | Path, boxes: list[tuple[int, int, int, int]], side: int
 def listed(places: tuple[str, ...]) -> list[Path]:
     """The files themselves, and the pictures in the folders in natural order of name; an empty folder stays.
 
+    Hidden files of a folder are no pictures: a Mac keeps notes on a.jpg in ._a.jpg.
     Patterns (*.png), which Windows leaves to the program, become the files that they fit.
     """
     found = []
     for place in places:
         for path in _fitting(place):
-            inside = [file for file in path.glob("*") if file.suffix.lower() in SUFFIXES]
+            inside = [file for file in path.glob("*") if file.suffix.lower() in SUFFIXES and not is_litter(file.name)]
             found += sorted(inside, key=natural_order) or [path]
     return found
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file in a folder of pictures is hidden, or one that a system keeps for itself."""
+    return name.startswith(".") or name.lower() in LITTER
 
 
 def _fitting(place: str) -> list[Path]:

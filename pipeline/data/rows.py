@@ -1,9 +1,14 @@
-"""Images in a file on the disk, read where they are asked for: for data sets that would fill the memory."""
+"""Images that would fill the memory: in a file on the disk, read where they are asked for; and some at a time."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+
+from pipeline import console
+
+AREA = 32**2  # pixels of an image, up to which the usual number of images is read at once
+MANY = 100_000  # images on the disk, from which on reading them all takes so long that progress is printed
 
 
 class Rows:
@@ -29,15 +34,14 @@ class Rows:
     def __getitem__(self, key) -> np.ndarray:
         if isinstance(key, tuple):
             first, *rest = key
-            if isinstance(first, (int, np.integer)):
-                return self[first][tuple(rest)]
-            return self[first][(slice(None), *rest)]
+            images = self[first]
+            before = (slice(None),) * (images.ndim - 3)
+            return images[(*before, *rest)]
         chosen = self.places[key]
-        images = self._read(np.atleast_1d(chosen))
-        return images if chosen.ndim else images[0]
+        return self._read(chosen.ravel()).reshape(*chosen.shape, *self.shape[1:])
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return (self[k] for k in range(len(self)))
+        return (image for part in chunks(self) for image in part)
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return np.asarray(self[:], dtype)
@@ -66,3 +70,32 @@ class Rows:
 def take(images, places: np.ndarray):
     """Some images (n, h, w, c) of an array as a copy, of Rows as Rows."""
     return images.take(places) if isinstance(images, Rows) else images[places]
+
+
+def at_once(usual: int, shape: tuple[int, ...], fewest: int = 1) -> int:
+    """How many images fit where `usual` images of 32x32 pixels do; of smaller ones, and of features, as many.
+
+    Args:
+        shape: of one image, (h, w, c), or of one row of anything else.
+        fewest: to be read however large they are.
+    """
+    if len(shape) < 3:
+        return usual
+    height, width = shape[:2]
+    fitting = usual * AREA // (height * width)
+    return min(usual, max(fewest, fitting))
+
+
+def chunks(array, what: str = "") -> Iterator[np.ndarray]:
+    """Contiguous parts of an array or Rows in their order, a thousand rows or as many images as at_once() says.
+
+    Args:
+        what: name of the images; if given, progress is printed where there are many on the disk.
+    """
+    size = at_once(1000, array.shape[1:])
+    is_slow = isinstance(array, Rows) and len(array) > MANY
+    for start in range(0, len(array), size):
+        yield np.ascontiguousarray(array[start : start + size])
+        done = min(start + size, len(array))
+        if what and is_slow and (done % 10_000 < size or done == len(array)):
+            console.counter(done, len(array), what)

@@ -14,6 +14,7 @@ from pipeline import PROJECT
 from pipeline.atomic_io import sha256
 from pipeline.data import arrays, download, plain_pickle
 from pipeline.data.registry import SOURCES
+from pipeline.data.rows import chunks
 from pipeline.errors import UserError
 
 DEFAULT = (PROJECT / "data", PROJECT)  # where to look without --data-dir and $DATA_DIR
@@ -146,7 +147,7 @@ def digest(found: dict[str, np.ndarray]) -> str:
     """SHA-256 of x_train, y_train, x_test and y_test, one after the other."""
     whole = hashlib.sha256()
     for key in ("x_train", "y_train", "x_test", "y_test"):
-        for part in arrays.chunks(found[key]):
+        for part in chunks(found[key], "images hashed"):
             whole.update(part)
     return whole.hexdigest()
 

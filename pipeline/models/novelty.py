@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.atomic_io import replacing
 from pipeline.backend import keras, layers
+from pipeline.data.rows import take
 from pipeline.errors import UserError
 from pipeline.models import h5_scan, saved_model
 
@@ -57,11 +58,12 @@ def fit(model, dataset) -> Statistics:
     features = keras.Model(model.inputs, averages)
     ends = np.cumsum([model.get_layer(name).output.shape[-1] for name in names])[:-1]
 
-    def averaged(images: np.ndarray, part: str) -> list[np.ndarray]:
+    def averaged(images, part: str) -> list[np.ndarray]:
         what = f"{part} images for the novelty score"
         return np.split(saved_model.predict(features, images, what=what), ends, axis=1)
 
-    train = averaged(dataset.x_train[:IMAGES], "training")
+    few = take(dataset.x_train, np.arange(min(IMAGES, len(dataset.x_train))))  # images on the disk stay there
+    train = averaged(few, "training")
     validation = averaged(dataset.x_validation, "validation")
     statistics, score = {}, np.zeros(len(dataset.x_validation))
     for name, of_train, of_validation in zip(names, train, validation, strict=True):

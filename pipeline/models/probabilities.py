@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.atomic_io import replacing
-from pipeline.data import arrays
+from pipeline.data import rows
 from pipeline.errors import UserError
 from pipeline.models import saved_model
 
@@ -53,7 +53,7 @@ def _key(saved: saved_model.SavedModel, dataset) -> dict[str, str]:
 
 def _digest(images: np.ndarray) -> str:
     whole = hashlib.sha256()
-    for part in arrays.chunks(images):
+    for part in rows.chunks(images):
         whole.update(part)
     return whole.hexdigest()
 

@@ -19,6 +19,7 @@ from pipeline.atomic_io import replacing, sha256
 from pipeline.backend import keras
 from pipeline.console import counter
 from pipeline.data import registry
+from pipeline.data.rows import at_once
 from pipeline.errors import UserError
 from pipeline.models import h5_scan, untrusted
 from pipeline.models.flat import inference_copy
@@ -150,15 +151,17 @@ def without_xla(model):
     return model
 
 
-def predict(model, images: np.ndarray, batch_size: int = 250, what: str = "") -> np.ndarray:
+def predict(model, images: np.ndarray, batch_size: int | None = None, what: str = "") -> np.ndarray:
     """Outputs (n, ...) float32 of a Keras model for raw pixels (n, h, w, c) in [0, 255] of any dtype.
 
     Args:
+        batch_size: images at a time; None: 250, or as many large ones as at_once() says.
         what: name of the images; if given, progress is printed.
     """
     # Batch by batch: predict() turns the whole array into one tensor, and its tf.data pipeline ends late
     # (see pipeline.data.batches).
     without_xla(model)
+    batch_size = batch_size or at_once(250, images.shape[1:])
     parts = []
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size].astype(np.float32)

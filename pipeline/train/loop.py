@@ -246,7 +246,9 @@ def fit(
         history, begun = record["history"], record.get("begun", {})
         run.earlier_seconds, run.from_scratch = record["wall_seconds"], False
         print(f"resuming after epoch {len(history)} of {epochs}" + (f", step {begun['step']}" if begun else ""))
-    class_weights = balanced(dataset.y_train) if config.class_weights == "balanced" else None
+    class_weights = None
+    if config.class_weights == "balanced":
+        class_weights = balanced(dataset.y_train, len(dataset.class_names))
     validation = InOrder(dataset.x_validation, dataset.y_validation)
     vectors = FiniteCheck.of_vectors(model)
     if len(history) < epochs and keras.backend.backend() != "tensorflow":

@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline.backend import keras
 from pipeline.data import augment
-from pipeline.data.batches import Batches
+from pipeline.data.batches import Batches, InOrder, balanced
 from pipeline.train import loop
 
 
@@ -49,6 +49,23 @@ def test_augmentation_gets_the_batch_its_own_stream_its_indices_and_the_epoch():
     np.testing.assert_array_equal(images.ravel(), labels + 100)
     assert images.dtype == np.float32
     assert calls == [(augment.stream(augment.AUGMENTATION, 0, 3, 2).integers(2**62), 3)]
+
+
+def test_balanced_weights_have_mean_1_and_a_class_without_images_none():
+    labels = np.repeat([0, 2], [30, 10])
+    weights = balanced(labels, 4)
+    np.testing.assert_allclose(weights, [2 / 3, 0, 2, 0], rtol=1e-6)
+    assert np.isclose(weights[labels].mean(), 1)
+    np.testing.assert_array_equal(balanced(np.eye(4, dtype=np.float32)[labels], 4), weights)
+
+
+def test_validation_images_come_in_order_and_large_ones_fewer_at_once():
+    for side, size in ((32, 500), (64, 125)):
+        images = np.zeros((510, side, side, 1), np.uint8)
+        one = InOrder(images, np.arange(510))
+        labels = [one[step][1] for step in range(len(one))]
+        assert len(labels[0]) == size
+        np.testing.assert_array_equal(np.concatenate(labels), np.arange(510))
 
 
 def test_dropout_masks_belong_to_seed_epoch_and_layer():

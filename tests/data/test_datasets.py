@@ -135,6 +135,34 @@ def test_a_validation_fraction_too_small_for_one_image_of_each_class_is_bad_inpu
         datasets.split(datasets.shrink(digits, 60), 0.01)
 
 
+def with_classes(digits, sizes):
+    """So many images of each of the first classes."""
+    chosen = np.concatenate([np.flatnonzero(digits.y_train == k)[:n] for k, n in enumerate(sizes)])
+    train = {"x_train": digits.x_train[chosen], "y_train": digits.y_train[chosen]}
+    return dataclasses.replace(digits, class_names=digits.class_names[: len(sizes)], **train)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "limit", "said"),
+    [
+        ([5] * 10, None, "--validation 0.9 leaves fewer training images than classes; use a smaller fraction"),
+        ([4, 120], None, "--validation 0.9 leaves too few training images of 0; use a smaller fraction"),
+        ([10, 120], 5, "--validation 0.9 leaves too few training images of 0; use a smaller fraction"),
+        ([20, 120, 120], 3, "--limit 3 leaves too few training images of 0; use a larger one"),
+    ],
+)
+def test_every_class_keeps_a_training_image_or_the_split_is_bad_input(digits, sizes, limit, said):
+    with pytest.raises(UserError, match=said):
+        datasets.split(with_classes(digits, sizes), 0.9, limit)
+
+
+def test_a_small_fraction_that_is_raised_on_small_data_is_said(digits, capsys):
+    datasets.split(digits, 0.1)
+    assert not capsys.readouterr().out
+    datasets.split(digits, 0.02)
+    assert "135 of 1,347 training images are for validation, as 0.02 of them is too few" in capsys.readouterr().out
+
+
 @pytest.fixture
 def config():
     return SimpleNamespace(

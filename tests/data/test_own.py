@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pipeline.config import RunConfig
-from pipeline.data import arrays, datasets, folder, pictures, registry, sources
+from pipeline.data import arrays, datasets, folder, pictures, registry, rows, sources
 from pipeline.data.rows import Rows
 from pipeline.errors import UserError
 
@@ -90,6 +90,15 @@ def test_an_npz_that_is_no_data_set_is_refused_by_name(tmp_path, change):
         datasets.load(npz(tmp_path / "bad.npz", **change))
 
 
+def test_a_sound_file_that_is_too_large_is_called_so_and_not_damaged(tmp_path, monkeypatch):
+    monkeypatch.setattr(arrays, "LARGEST", 2 * 10**4)
+    (tmp_path / "images-idx3-ubyte").write_bytes(idx(GRAY))
+    with pytest.raises(UserError, match=r"x_train\.npy in .*large\.npz is larger than 0 MB; save .* pictures"):
+        datasets.load(npz(tmp_path / "large.npz"))
+    with pytest.raises(UserError, match="is larger than 0 MB"):
+        arrays.read_idx(tmp_path / "images-idx3-ubyte")
+
+
 @pytest.mark.parametrize("dash", ["-", "."])
 @pytest.mark.parametrize("zipped", [True, False])
 def test_four_idx_files_are_a_data_set(tmp_path, dash, zipped):
@@ -125,6 +134,17 @@ def test_csv_files_with_labels_are_a_data_set(tmp_path, head):
     loaded = datasets.load(str(tmp_path))
     np.testing.assert_array_equal(loaded.x_train[..., 0], GRAY[:45])
     np.testing.assert_array_equal(loaded.y_test, LABELS[45:])
+
+
+@pytest.mark.parametrize("head", [True, False])
+def test_a_csv_files_labels_may_be_names_and_none_may_be_missing(tmp_path, head):
+    names = np.array(["cat", "dog", "fox"])[LABELS].tolist()
+    csv(tmp_path / "pets.csv", GRAY, names, head)
+    loaded = datasets.load(str(tmp_path / "pets.csv"))
+    assert loaded.class_names == ("cat", "dog", "fox") and len(loaded.x_train) + len(loaded.x_test) == 60
+    csv(tmp_path / "few.csv", GRAY, ["", *names[1:]], head)
+    with pytest.raises(UserError, match=r"few\.csv has rows without a label .* 1 in all"):
+        datasets.load(str(tmp_path / "few.csv"))
 
 
 def test_kaggles_test_file_without_labels_is_no_test_part(tmp_path, capsys):
@@ -180,6 +200,26 @@ def test_a_folder_with_its_own_test_part_keeps_it(by_class, tmp_path, name):
     assert (len(loaded.x_train), len(loaded.x_test), loaded.notes["test_part"]) == (30, 3, f"{name}/")
 
 
+def test_a_class_may_be_called_train(by_class):
+    (by_class / "red").rename(by_class / "train")
+    assert datasets.load(str(by_class)).class_names == ("blue", "green", "train")
+
+
+@pytest.mark.parametrize("name", ["test", "Valid"])
+def test_pictures_without_a_class_beside_the_classes_are_no_class_of_their_own(by_class, name):
+    picture(by_class / name / "a.png", (90, 90, 90))
+    with pytest.raises(UserError, match=f"paints/{name} holds pictures beside .* move it .* rename it"):
+        datasets.load(str(by_class))
+
+
+def test_a_folder_of_parts_without_classes_is_no_data_set(by_class):
+    (by_class / "red").rename(by_class / "train")
+    (by_class / "blue").rename(by_class / "test")
+    (by_class / "green").rename(by_class.parent / "green")
+    with pytest.raises(UserError, match="is no data set: it holds test, train"):
+        datasets.load(str(by_class))
+
+
 def test_unreadable_files_are_skipped_counted_and_named(by_class, capsys, monkeypatch):
     (by_class / "red" / "broken.png").write_bytes(b"\x89PNG")
     (by_class / "red" / "notes.txt").write_text("text")
@@ -230,16 +270,37 @@ def test_pictures_that_would_fill_the_memory_stay_on_the_disk_and_are_the_same(b
     on_disk = datasets.prepare(config, shape)
     assert on_disk.sha256 == in_memory.sha256 and on_disk.image_shape == in_memory.image_shape
     for part in ("x_train", "x_validation", "x_test"):
-        rows, array = getattr(on_disk, part), getattr(in_memory, part)
-        assert isinstance(rows, Rows) and not isinstance(array, Rows)
-        np.testing.assert_array_equal(rows, array)
-        np.testing.assert_array_equal(rows[[2, 0]], array[[2, 0]])
-        np.testing.assert_array_equal(rows[1:3, :, ::-1], array[1:3, :, ::-1])
-        np.testing.assert_array_equal(rows[-1], array[-1])
-        np.testing.assert_array_equal(rows[0, 3], array[0, 3])
-        np.testing.assert_array_equal(rows[np.arange(len(rows)) > 1], array[2:])
+        stored, array = getattr(on_disk, part), getattr(in_memory, part)
+        assert isinstance(stored, Rows) and not isinstance(array, Rows)
+        np.testing.assert_array_equal(stored, array)
+        np.testing.assert_array_equal(stored[[2, 0]], array[[2, 0]])
+        np.testing.assert_array_equal(stored[1:3, :, ::-1], array[1:3, :, ::-1])
+        np.testing.assert_array_equal(stored[-1], array[-1])
+        np.testing.assert_array_equal(stored[[[2, 0], [1, 1]]], array[[[2, 0], [1, 1]]])
+        np.testing.assert_array_equal(stored[[[2, 0], [1, 1]], 5], array[[[2, 0], [1, 1]], 5])
+        np.testing.assert_array_equal(stored[0, 3], array[0, 3])
+        np.testing.assert_array_equal(stored[np.arange(len(stored)) > 1], array[2:])
     shrunk = datasets.shrink(on_disk, 2)
     np.testing.assert_array_equal(shrunk.x_test, in_memory.x_test[:2])
+
+
+def test_many_pictures_on_the_disk_are_read_in_parts_with_progress(by_class, monkeypatch, capsys):
+    monkeypatch.setattr(folder, "IN_MEMORY", 0)
+    monkeypatch.setattr(rows, "MANY", 20)
+    read, usual = [], Rows._read
+    monkeypatch.setattr(Rows, "_read", lambda self, places: read.append(len(places)) or usual(self, places))
+    datasets._decode(str(by_class), (by_class,))
+    assert max(read) == 30 and len(read) == 5, "colors, twice for comparing and twice for hashing"
+    said = capsys.readouterr().out
+    assert all(f"24 of 24 images {done}" in said for done in ("compared", "hashed"))
+
+
+def test_large_images_are_read_fewer_at_once_and_small_ones_as_ever():
+    sizes = {side: rows.at_once(500, (side, side, 3)) for side in (28, 32, 64, 512, 1024)}
+    assert sizes == {28: 500, 32: 500, 64: 125, 512: 1, 1024: 1}
+    assert rows.at_once(5000, (512, 512, 3), fewest=100) == 100 and rows.at_once(500, (2048,)) == 500
+    parts = [len(part) for part in rows.chunks(np.zeros((600, 64, 64, 1), np.uint8))]
+    assert parts == [250, 250, 100]
 
 
 @pytest.mark.parametrize("suffix", ["heic", "avif"])

@@ -13,6 +13,7 @@ import mnist_classification
 import predict
 from pipeline.backend import keras
 from pipeline.data import datasets
+from pipeline.data.rows import Rows
 from pipeline.deploy import export, runtimes
 from pipeline.errors import UserError
 from pipeline.models import novelty, saved_model
@@ -64,6 +65,20 @@ def test_the_model_is_the_same_with_its_score_and_anyone_can_open_it(plain, scor
     assert len(after.outputs) == 1
     np.testing.assert_array_equal(before.predict(images, verbose=0), after.predict(images, verbose=0))
     assert saved_model.metadata(plain) == saved_model.metadata(scored)
+
+
+def test_training_images_on_the_disk_are_read_a_batch_at_a_time(plain, dataset, tmp_path, monkeypatch):
+    path = tmp_path / "pixels"
+    path.write_bytes(dataset.x_train.tobytes())
+    stored = Rows(path, dataset.image_shape, np.arange(len(dataset.x_train)))
+    read, usual = [], Rows._read
+    monkeypatch.setattr(Rows, "_read", lambda self, places: read.append(len(places)) or usual(self, places))
+    model = saved_model.open_model(plain).model
+    expected = novelty.fit(model, dataset)
+    for name, arrays in novelty.fit(model, dataclasses.replace(dataset, x_train=stored)).items():
+        for array, usual_array in zip(arrays, expected[name], strict=True):
+            np.testing.assert_array_equal(array, usual_array)
+    assert max(read) == 250
 
 
 def test_it_is_the_mahalanobis_distance_of_averaged_activations(plain, dataset):

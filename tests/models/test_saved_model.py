@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -132,6 +133,14 @@ def plain_h5(path, *, layer=None):
 def nothing_is_loaded(monkeypatch):
     """Keras may refuse foreign code by itself, but only while it rebuilds the model; that is too late."""
     monkeypatch.setattr(keras.models, "load_model", lambda *_, **__: pytest.fail("the file reached Keras"))
+
+
+@pytest.mark.parametrize(("side", "sizes"), [(32, [250, 50]), (64, [62, 62, 62, 62, 52])])
+def test_large_images_go_through_a_model_fewer_at_once(side, sizes):
+    seen = []
+    model = SimpleNamespace(compiled=True, predict_on_batch=lambda part: seen.append(len(part)) or part[:, 0, 0])
+    rows = saved_model.predict(model, np.zeros((300, side, side, 1), np.uint8))
+    assert rows.shape == (300, 1) and seen == sizes
 
 
 def test_a_lambda_layer_is_refused_by_name_before_its_code_runs(tmp_path, nothing_is_loaded):

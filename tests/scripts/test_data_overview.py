@@ -43,11 +43,18 @@ def test_bars_are_the_images_per_class_of_each_part(digits, drawn, tmp_path):
 
 
 def test_data_with_too_few_images_for_a_validation_part_are_drawn_without_one(digits, drawn, tmp_path):
-    few = dataclasses.replace(digits, x_train=digits.x_train[:100], y_train=digits.y_train[:100])
-    data_overview.draw(few, mnist_classification, tmp_path / "no.png")
+    few = dataclasses.replace(digits, x_train=digits.x_train[:90], y_train=digits.y_train[:90])
+    data_overview.draw(few, cifar100_cnn, tmp_path / "no.png")
     _, *columns = drawn[0].axes
-    assert [bars(axes)[1] for axes in columns] == ["training: 100", f"test: {len(digits.y_test)}"]
+    assert [bars(axes)[1] for axes in columns] == ["training: 90", f"test: {len(digits.y_test)}"]
     assert "too few" in drawn[0].get_supxlabel()
+
+
+def test_a_small_validation_part_is_drawn_where_training_holds_one_out(digits, drawn, tmp_path):
+    few = dataclasses.replace(digits, x_train=digits.x_train[:400], y_train=digits.y_train[:400])
+    data_overview.draw(few, cifar100_cnn, tmp_path / "no.png")
+    _, *columns = drawn[0].axes
+    assert [bars(axes)[1] for axes in columns] == ["training: 360", "validation: 40", f"test: {len(digits.y_test)}"]
 
 
 def test_classes_of_equal_size_are_one_line_and_no_bars(synthetic, drawn, tmp_path):
