@@ -56,6 +56,7 @@ class Job:
     Attributes:
         process: of the script; None until start().
         last: last line that it printed.
+        begun: whether the folder has all that there is of the task; news: whether it has what the coordinator lacks.
     """
 
     def __init__(

@@ -187,7 +187,9 @@ def _check_search(sweep: Sweep) -> None:
     if not sweep.axes:
         raise UserError("--search needs a flag with a range or a list, as --learning-rate 0.02:0.3")
     if "--labels" in sweep.axes:
-        raise UserError("--search compares accuracies, and those of --labels are of 20 and of 100 classes; give one")
+        raise UserError(
+            "--search compares accuracies, and those of --labels are of 20 or 100 classes; search one at a time"
+        )
     if len(sweep.seeds) > 1:
         raise UserError("--search compares settings by one seed; try the best of them with several afterwards")
     if sweep.number > MOST:

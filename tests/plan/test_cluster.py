@@ -97,6 +97,12 @@ def test_plans_whose_folders_have_one_name_have_two_in_the_storage(tmp_path):
     assert len(names) == 2 and all(name.startswith("sweep-") for name in names)
 
 
+def test_a_log_that_cannot_be_written_ends_no_run(tmp_path):
+    coordinator = cluster.Coordinator({}, str(tmp_path / "logs"))
+    (tmp_path / "logs").rmdir()
+    assert coordinator.report("one", "a machine", "1/4\n") and coordinator.state() == {"one": ("a machine", "1/4")}
+
+
 def test_the_live_table_takes_the_place_of_the_one_before(capsys):
     board = cluster.Board(3)
     board.terminal = True

@@ -143,6 +143,33 @@ def test_a_checkpoint_that_cannot_be_sent_ends_no_run(start, tmp_path, monkeypat
     assert "warning: the checkpoint is on this machine alone (OSError: no network)" in log.read_text().splitlines()
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_a_trial_is_done_when_its_files_are_back(tmp_path, monkeypatch, full):
+    ray = pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[ray]"')
+    pytest.importorskip("pyarrow")
+    from plan import search
+
+    def keep(*_):
+        raise UserError("cannot write (No space left on device)")
+
+    coordinator = cluster.Coordinator({"one": (str(tmp_path / "one"), "*")}, str(tmp_path / "logs"))
+    coordinator.keep = keep if full else coordinator.keep
+    monkeypatch.setattr(ray, "get", lambda value: value)
+    monkeypatch.setattr(ray, "get_actor", lambda name: Called(coordinator))
+    monkeypatch.chdir(PROJECT)
+    job = {"name": "one", "command": [STUB.replace("stub", "trial_stub"), "--accuracy=0.8", "--gate="], "files": "*"}
+    where = {"shipped_data": False, "data_dir": None, "storage": None, "plan": "plan"}
+    trial = search.Trial({"trial": {"job": {**job, **where}}})
+    steps = [trial.step()]
+    while "done" not in steps[-1]:
+        steps.append(trial.step())
+    assert len(steps) == 10 and {step[search.ACCURACY] for step in steps} == {0.8}
+    assert bool(steps[-1]["failure"]) is full and (tmp_path / "one" / "stub_model.h5").exists() is not full
+    trial.cleanup()
+    assert trial.job.folder.exists() is full
+    shutil.rmtree(trial.job.folder, ignore_errors=True)
+
+
 def test_a_task_of_a_stopped_plan_does_not_begin(start, tmp_path):
     coordinator = cluster.Coordinator({"one": (str(tmp_path), "*")}, str(tmp_path))
     coordinator.stop()
