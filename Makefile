@@ -30,6 +30,7 @@ test: .venv/installed-dev
 
 # Runs that are killed, disks that fill up, files that mean harm, and the notebook: about 20 minutes on two cores.
 faults: .venv/installed-dev
+	rm -f output/faults.json
 	$(BIN)/python -m pytest tests/faults tests/test_notebook.py -m "" --record output/faults.json
 	$(MAKE) report
 
