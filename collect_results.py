@@ -31,7 +31,7 @@ RESNET50 = Path("runs", "resnet50-pretrained-seed0", "resnet50_metrics.json")  #
 # What may differ from a recipe in runs that are collected, as a result of their own.
 COLLECTED = ({}, {"labels": "fine"}, {"ensemble": 3})
 # The baseline stops by itself, and does not use the settings of the other recipes.
-UNUSED = {"momentum", "weight_decay", "warm_up", "label_smoothing", "shift", "corruption", "cutmix", "small_epochs"}
+UNUSED = {"weight_decay", "warm_up", "label_smoothing", "shift", "corruption", "cutmix", "small_epochs"}
 FREE = {"baseline": {"epochs", *UNUSED}}
 
 

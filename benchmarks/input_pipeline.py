@@ -107,7 +107,7 @@ def training_rate(config: Config) -> dict:
     backend.use_precision("auto")
     keras.utils.set_random_seed(0)
     model = cifar100_cnn.build_model(training)
-    optimizer = keras.optimizers.SGD(0.01, training.momentum, nesterov=True)
+    optimizer = keras.optimizers.SGD(0.01, 0.85, nesterov=True)
     loss = train.recipe.SmoothedCrossEntropy(training.label_smoothing)
     train.recipe.compile_model(model, optimizer, loss)
     ends = []

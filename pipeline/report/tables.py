@@ -25,7 +25,7 @@ HISTORY = {
 OPTIMIZERS = {
     ("cifar100", "baseline"): "Adam",
     ("cifar100", "fast"): "Muon",
-    ("cifar100", "best"): "SGD",
+    ("cifar100", "best"): "Muon",
     ("custom_cnn", "default"): "AdamW",
     ("resnet50", "default"): "Adam",
 }
