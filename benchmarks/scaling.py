@@ -55,7 +55,7 @@ def measure(images: int, batch: int, cores: int) -> dict:
     backend.use_precision("auto")
     keras.utils.set_random_seed(0)
     model = cifar100_cnn.build_model(config)
-    sgd = keras.optimizers.SGD(0.01, momentum=config.momentum, nesterov=True)
+    sgd = keras.optimizers.SGD(0.01, momentum=0.85, nesterov=True)
     model.compile(sgd, "sparse_categorical_crossentropy", jit_compile=False)
     rng = np.random.default_rng(0)
     pixels, labels = rng.integers(0, 256, (images, 32, 32, 3), np.uint8), rng.integers(0, 20, images)

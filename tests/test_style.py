@@ -122,7 +122,7 @@ def robustness():
     worst = {"kind": "motion blur", "accuracy": 0.3}
     entry = {"clean": {"accuracy": 0.95}, "mean": {"accuracy": 0.6}, "worst": worst, "kinds": kinds, "images": 100}
     entry |= {"everyday": everyday}
-    names = (("CNN from scratch", "CIFAR-100"), ("deeper CNN", "CIFAR-100"), ("custom CNN", "MNIST"))
+    names = (("CNN from scratch", "CIFAR-100"), ("CNN trained longer", "CIFAR-100"), ("custom CNN", "MNIST"))
     return [{**entry, "network": network, "dataset": dataset} for network, dataset in names]
 
 

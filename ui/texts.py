@@ -198,7 +198,7 @@ TEXTS = {
 TERMS = {
     "custom CNN": "özel CNN",
     "CNN from scratch": "sıfırdan CNN",
-    "deeper CNN": "daha derin CNN",
+    "CNN trained longer": "uzun eğitilmiş CNN",
     "CIFAR-100, 20 superclasses": "CIFAR-100, 20 üst sınıf",
     "aquatic mammals": "su memelileri",
     "fish": "balıklar",

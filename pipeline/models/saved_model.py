@@ -202,7 +202,7 @@ MODELS = {
     model.prefix: model
     for model in (
         Model("cifar100", "cifar100_cnn_scratch.h5", "cifar100_cnn.py", "CNN from scratch", "cifar100", "fast"),
-        Model("cifar100-best", "cifar100_cnn_best.h5", "cifar100_cnn.py", "deeper CNN", "cifar100", "best"),
+        Model("cifar100-best", "cifar100_cnn_best.h5", "cifar100_cnn.py", "CNN trained longer", "cifar100", "best"),
         Model("custom_cnn", "custom_cnn_model.h5", "mnist_classification.py", "custom CNN", "mnist", "default"),
         Model("resnet50", "resnet50_model.h5", "resnet50_transfer_learning.py", "ResNet50", "mnist", None),
     )

@@ -52,7 +52,6 @@ def models():
     built = {
         "baseline": (cifar100_cnn.build_model(cifar(recipe="baseline")), 96),
         "fast": (saved_model.inference_copy(cifar100_cnn.build_model(cifar()), (32, 32, 3)), 128),
-        "best": (saved_model.inference_copy(cifar100_cnn.build_model(cifar(recipe="best")), (32, 32, 3)), 128),
         "mnist": (mnist_classification.build_model(mnist_classification.Config(pool_first=False)), 64),
         "resnet": (resnet50_transfer_learning.build_model(resnet(image_size=256)), 224),  # enlarged as 28 to 32
     }
@@ -68,7 +67,6 @@ def models():
         ("fast", "block1_relu3", 20, 13),
         ("fast", "block2_relu3", 11, 35),
         ("fast", "block3_relu3", 7, 79),
-        ("best", "block3_relu3", 7, 79),
         ("mnist", "block1_conv2_relu", 30, 5),
         ("mnist", "block3_conv2_relu", 8, 32),
         ("resnet", "conv1_relu", 60, 7),
