@@ -121,8 +121,7 @@ def _settings(prefix: str, recipe: str) -> dict[str, str]:
         "optimizer": optimizer,
     }
     for name, (label, form) in SETTINGS.items():
-        # Muon takes no weight decay: it scales each kernel to a fixed length.
-        used = name in config and not (name == "weight_decay" and optimizer == "Muon")
+        used = name in config and (name != "weight_decay" or optimizer == "AdamW")  # the others take none
         column[label] = format(config[name], form) if used else ""
     return column
 
