@@ -35,7 +35,7 @@ def test_curves_and_confusion_matrix_are_drawn_again_from_the_files_of_a_run(tmp
     assert len(drawn) == 6
     rows, accuracy, milestones, title, *_ = drawn["cifar100-best_training_curves.png"]
     assert [row["val_accuracy"] for row in rows] == [0.5, 0.7] and (accuracy, title) == (0.8, "a model")
-    assert milestones == {"24 → 32 pixels": 60, "CutMix ends": 140}
+    assert milestones == {"24 → 32 pixels": 24, "CutMix ends": 40}
     assert drawn["resnet50_training_curves.png"][2] == {}
     matrix, names, *_ = drawn["cifar100_confusion_matrix.png"]
     assert matrix.tolist() == [[3, 1], [0, 4]] and names == ["ant", "bee"]
