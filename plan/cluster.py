@@ -132,9 +132,12 @@ class Cluster:
     most: dict[str, float]
 
     def needs(self, task: Task) -> dict[str, float]:
-        """CPUs, GPUs and bytes of memory that a task asks for; where no machine has that much, what there is."""
+        """CPUs, GPUs and bytes of memory that a task asks for; where no machine has that much, what there is.
+
+        One CPU at least: before the first machine that computes has joined, all tasks would run at once without.
+        """
         return {
-            "CPU": min(task.cores, self.most["CPU"]),
+            "CPU": max(1, min(task.cores, self.most["CPU"])),
             "GPU": int(task.gpu and self.most["GPU"] > 0),
             "memory": int(min(task.memory_gb * 1e9, self.most["memory"])),
         }

@@ -122,3 +122,11 @@ def test_without_ray_one_line_says_what_to_install(tmp_path, monkeypatch, capsys
     assert errors.exit_code(lambda: cluster.work([task], record, "auto", None)) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: --ray needs Ray") and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("cores", "asked"), [(0, 1), (1, 1), (2, 2), (16, 2)])
+def test_a_run_asks_for_a_core_even_before_a_machine_that_computes_has_joined(cores, asked, tmp_path):
+    most = {"CPU": cores, "GPU": 0, "memory": 8e9}
+    task = tasks.Task("run", ("a.py",), "run", tmp_path, cores=2, memory_gb=3)
+    found = cluster.Cluster(None, tmp_path, {}, 1, most).needs(task)
+    assert found == {"CPU": asked, "GPU": 0, "memory": int(3e9)}
