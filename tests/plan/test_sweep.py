@@ -81,7 +81,7 @@ def test_trials_that_were_stopped_come_last_and_say_so(tmp_path):
 
 def test_without_ray_tune_a_search_says_in_one_line_what_to_install(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "plan.search", None)
-    monkeypatch.delattr(plan, "search", raising=False)  # where another test has imported it
+    monkeypatch.delitem(vars(plan), "search", raising=False)  # where another test has imported it
     flags = [MNIST, "--filters", "2:64", "--search", "2", "--output-dir", str(tmp_path)]
     assert errors.exit_code(lambda: sweep.main(flags)) == 2
     err = capsys.readouterr().err
