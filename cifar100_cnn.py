@@ -101,7 +101,7 @@ def build_baseline(classes: int, shape: tuple[int, int, int] = SHAPE) -> keras.M
     """A plain network: 64, 128, 256 filters, 1.29 M parameters; raw pixels in."""
 
     def normalized(x, name):
-        return layers.ReLU(name=f"{name}_relu")(train.recipe.FusedBatchNormalization(name=f"{name}_bn")(x))
+        return layers.ReLU(name=f"{name}_relu")(train.fast_layers.FusedBatchNormalization(name=f"{name}_bn")(x))
 
     pixels = keras.Input(shape, name="pixels")
     x = layers.Rescaling(1 / 255, dtype="float32", name="normalize")(pixels)
@@ -131,8 +131,8 @@ def build_fast(
     two more, the first of these to `inner` filters, with a shortcut around them. ReLU instead of GELU, which is slow
     on a CPU.
     """
-    conv = partial(layers.Conv2D, kernel_size=3, padding="same", use_bias=False)
-    norm = partial(train.recipe.FusedBatchNormalization, momentum=0.6, scale=False)
+    conv = partial(train.fast_layers.SmallMapConv2D, kernel_size=3, padding="same", use_bias=False)
+    norm = partial(train.fast_layers.FusedBatchNormalization, momentum=0.6, scale=False)
     pixels = keras.Input((None, None, channels), name="pixels")  # smaller images at first
     mean, std = (MEAN, STD) if channels == 3 else normalization(channels)
     x = layers.Normalization(mean=mean, variance=np.square(std), dtype="float32", name="normalize")(pixels)

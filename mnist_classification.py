@@ -100,7 +100,7 @@ def build_model(
 
     def normalized(x, name):
         return layers.ReLU(name=f"{name}_relu")(
-            train.recipe.FusedBatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+            train.fast_layers.FusedBatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
         )
 
     pixels = keras.Input(SHAPE, name="pixels") if pixels is None else pixels

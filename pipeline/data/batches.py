@@ -51,6 +51,14 @@ class Batches(keras.utils.PyDataset):
     def __len__(self):
         return len(self.images) // self.size - self.first
 
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of an image as it comes out, (h, w, c) or (features,)."""
+        if not self.augment:
+            return self.images.shape[1:]
+        few = self.order[:2]
+        rng = stream(AUGMENTATION, self.seed, self.epoch, 0)
+        return self.augment(self.images[few], rng=rng, indices=few, epoch=self.epoch).shape[1:]
+
     def __getitem__(self, index):
         step = self.first + index
         chosen = self.order[step * self.size : (step + 1) * self.size]

@@ -4,6 +4,7 @@ import numpy as np
 
 from pipeline.backend import layers
 from pipeline.errors import UserError
+from pipeline.models import contract
 
 
 def multiply_accumulates(model) -> int:
@@ -20,10 +21,11 @@ def multiply_accumulates(model) -> int:
 
 def of_layer(layer) -> int:
     """MACs of one built layer of a model for one image; see multiply_accumulates."""
-    if type(layer) in (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D):
+    kind = contract.stock_class(layer)
+    if kind in (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D):
         kernels = sum(int(np.prod(weight.shape)) for weight in layer.weights if len(weight.shape) == 4)
         return int(np.prod(layer.output.shape[1:3])) * kernels
-    if type(layer) is layers.Dense:
+    if kind is layers.Dense:
         places = int(np.prod(layer.output.shape[1:-1]))  # 1 for a vector of features
         return places * int(np.prod(layer.kernel.shape))
     if any(len(weight.shape) > 1 for weight in layer.weights):

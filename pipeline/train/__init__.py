@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules={
         "checkpoint",
+        "fast_layers",
         "fine_tuning",
         "flops",
         "hosts",

@@ -1,8 +1,6 @@
 """Floating-point operations of a training."""
 
-import numpy as np
-
-from pipeline.data.augment import AUGMENTATION, stream
+from pipeline.data.batches import Batches
 from pipeline.errors import UserError
 from pipeline.models import flat, macs
 
@@ -34,24 +32,20 @@ def of_epochs(model, dataset, augment, seed: int, epochs: range, batch_size: int
     """Operations of whole epochs, by the size that the images have in each; None where they cannot be counted.
 
     Args:
-        dataset: data.datasets.Dataset; its training labels are counted, its first training images show their size.
-        augment: as pipeline.data.batches.Batches takes it, or None.
+        dataset: data.datasets.Dataset; only its training part is used.
+        augment, batch_size, seed: as pipeline.data.batches.Batches takes them.
         epochs: counted from 0 over all phases of a run.
     """
-    images, n = dataset.x_train, len(dataset.y_train)
-    batch_size = min(batch_size, n)
-    seen = n // batch_size * batch_size
-    few = np.arange(min(2, n))
     by_shape, total = {}, 0.0
     for epoch in epochs:
-        shape = images.shape[1:]
-        if augment:
-            rng = stream(AUGMENTATION, seed, epoch, 0)
-            shape = augment(images[few], rng=rng, indices=few, epoch=epoch).shape[1:]
+        batches = Batches(
+            dataset.x_train, dataset.y_train, batch_size=batch_size, seed=seed, epoch=epoch, augment=augment
+        )
+        shape = batches.image_shape()
         if shape not in by_shape:
             try:
                 by_shape[shape] = of_step(model, shape)
             except UserError:
                 return None
-        total += seen * by_shape[shape]
+        total += len(batches) * batches.size * by_shape[shape]
     return total

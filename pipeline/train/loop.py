@@ -169,6 +169,15 @@ def learning_rate(model) -> float:
     return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
 
 
+def trace_again(model) -> None:
+    """Let TensorFlow trace the training step for images of a new size, instead of once more for those of any size.
+
+    Only of known sizes does pipeline.train.fast_layers see that they are small.
+    """
+    if keras.backend.backend() == "tensorflow":
+        model.make_train_function(force=True)
+
+
 def synchronize(model) -> None:
     """Bring JAX's weights, which live outside the model during an epoch, back into it."""
     if keras.backend.backend() == "jax":
@@ -240,7 +249,7 @@ def fit(
     """
     config, path, earlier = run.config, run.path(f"{name}.npz"), list(run.history)
     _check_contract(model, dataset)
-    history, best, begun = [], None, {}
+    history, best, begun, image_shape = [], None, {}, None
     if config.resume and (found := checkpoint.restore(path, model, run.identity)):
         record, best = found
         history, begun = record["history"], record.get("begun", {})
@@ -286,6 +295,9 @@ def fit(
                 class_weights=class_weights,
                 first=begun.get("step", 0),
             )
+            if batches.image_shape() != image_shape:
+                image_shape = batches.image_shape()
+                trace_again(model)
             progress = Progress(epoch, epochs, batches.first + len(batches), begun, deferred, vectors)
             try:
                 with run.hosts.all_there():

@@ -43,6 +43,9 @@ class Scripted:
         self.results, self.trained, self.rates, self.layers = list(zip(val_loss, val_accuracy, strict=True)), 0, [], []
         self.optimizer = SimpleNamespace(learning_rate=None)
 
+    def make_train_function(self, force):
+        pass
+
     def fit(self, *_, **__):
         self.rates.append(self.optimizer.learning_rate)
         self.trained += 1

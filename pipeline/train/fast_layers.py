@@ -1,0 +1,63 @@
+"""Layers that train faster than Keras' own, with the same result; a saved model holds the stock layers."""
+
+from pipeline.backend import keras
+
+# The largest side in pixels of feature maps that SmallMapConv2D convolves with the batch as an axis of space.
+LARGEST_SIDE = {"bfloat16": 8, "float32": 4}
+
+
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """keras.layers.BatchNormalization over (n, h, w, c), faster in training.
+
+    The same result, but for the running variance: it averages the unbiased variance, N / (N - 1) times Keras'.
+
+    Keras 3 takes mean, variance and the rest one operation after the other, in float32. TensorFlow's
+    fused kernel does it in one pass over bfloat16 data, with float32 statistics; what that saves is
+    measured by benchmarks/fast_layers.py. On other backends, for other shapes and outside training
+    Keras' own code runs.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        fused = training and self.trainable and len(inputs.shape) == 4
+        if not fused or keras.backend.backend() != "tensorflow":
+            return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+
+        scale = self.gamma if self.scale else tf.ones_like(self.moving_mean)
+        outputs, mean, variance, *_ = tf.compat.v1.nn.fused_batch_norm(
+            inputs, scale, self.beta, epsilon=self.epsilon, is_training=True
+        )
+        self.moving_mean.assign(self.momentum * self.moving_mean + (1 - self.momentum) * mean)
+        self.moving_variance.assign(self.momentum * self.moving_variance + (1 - self.momentum) * variance)
+        return outputs
+
+
+class SmallMapConv2D(keras.layers.Conv2D):
+    """keras.layers.Conv2D over (n, h, w, c), faster in training where h and w are small.
+
+    oneDNN, which computes TensorFlow's convolutions on a CPU, multiplies matrices of one row of pixels. A row of a 3x3
+    map fills three of the sixteen rows of a matrix unit. Here the images of the batch are the longest axis of a
+    three-dimensional convolution over (h, w, n), whose kernel has one image's width. What that saves is measured by
+    benchmarks/fast_layers.py. On other backends, for larger maps, other paddings and outside training Keras' own code
+    runs.
+    """
+
+    def call(self, inputs, training=None):
+        if not training or not self._is_small(inputs):
+            return super().call(inputs)
+        import tensorflow as tf
+
+        images_last = tf.transpose(inputs, (1, 2, 0, 3))[tf.newaxis]
+        kernel = self.kernel[:, :, tf.newaxis]
+        outputs = tf.nn.conv3d(images_last, kernel, strides=[1] * 5, padding="SAME")
+        return tf.transpose(outputs[0], (2, 0, 1, 3))
+
+    def _is_small(self, inputs) -> bool:
+        if keras.backend.backend() != "tensorflow" or self.use_bias or self.activation is not keras.activations.linear:
+            return False
+        if self.padding != "same" or self.groups != 1 or {*self.strides, *self.dilation_rate} != {1}:
+            return False
+        height, width = inputs.shape[1:3]
+        if height is None or width is None:
+            return False
+        return max(height, width) <= LARGEST_SIDE.get(self.compute_dtype, 0)
