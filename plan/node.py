@@ -86,11 +86,9 @@ class Job:
         The storage has files of a task where its node or the driver died. Those of the coordinator are taken where the
         run went on without the storage since.
         """
-        import ray
-
         from plan import cluster
 
-        begun = ray.get(self.coordinator.begin.remote(self.name, platform.node()))
+        begun = answer(self.coordinator.begin.remote(self.name, platform.node()))
         if begun is None:
             return False
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -134,8 +132,6 @@ class Job:
         Raises:
             UserError: the coordinator cannot take the files; they stay where they are.
         """
-        import ray
-
         if self.ended:
             return
         self.ended = True
@@ -149,16 +145,14 @@ class Job:
             if self.begun or not self.shared:
                 shutil.rmtree(self.folder, ignore_errors=True)
         finally:
-            ray.get(self.coordinator.end.remote(self.name))
+            answer(self.coordinator.end.remote(self.name))
 
     def _hand_over(self) -> None:
         """Send the files to the coordinator; the storage needs them no more."""
-        import ray
-
         from plan import cluster
 
         try:
-            ray.get(self.coordinator.keep.remote(self.name, cluster.pack(self.folder, self.files)))
+            answer(self.coordinator.keep.remote(self.name, cluster.pack(self.folder, self.files)))
         except (OSError, UserError) as error:
             raise UserError(
                 f"its files could not be brought back ({reason(error)}); they are on {platform.node()} in {self.folder}"
@@ -174,9 +168,7 @@ class Job:
 
     def _report(self) -> bool:
         """Send the next part of the log; whether the plan goes on."""
-        import ray
-
-        goes_on = ray.get(self.coordinator.report.remote(self.name, platform.node(), self.log.take()))
+        goes_on = answer(self.coordinator.report.remote(self.name, platform.node(), self.log.take()))
         self.last = self.log.last
         return goes_on
 
@@ -194,15 +186,13 @@ class Job:
             self.sent, self.next_time = now, time.monotonic() + PAUSE * (time.monotonic() - started)
 
     def _keep(self) -> None:
-        import ray
-
         from plan import cluster
 
         packed = cluster.pack(self.folder, self.files)
         if self.archives:
             self.archives.write(self.name, packed)
         else:
-            ray.get(self.coordinator.keep.remote(self.name, packed))
+            answer(self.coordinator.keep.remote(self.name, packed))
 
 
 def run(name: str, command: list[str], files: str, coordinator, **where) -> tuple[int, str]:
@@ -223,6 +213,15 @@ def run(name: str, command: list[str], files: str, coordinator, **where) -> tupl
     finally:
         job.end()
     return job.process.returncode, job.last
+
+
+def answer(reference):
+    """The result behind a Ray reference, waited for with this task's cores kept.
+
+    ray.get() in a task lends its cores to other tasks while it waits, and takes them back without waiting for these to
+    end: the machine would soon compute every task of the plan at once.
+    """
+    return reference.future().result()
 
 
 def reason(error: Exception) -> str:

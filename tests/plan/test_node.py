@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ STUB = str(Path(__file__).with_name("stub.py"))
 
 
 class Called:
-    """A handle as Ray's: .method.remote(...) calls at once, and is noted."""
+    """A handle as Ray's: .method.remote(...) calls at once, and is noted; its answer is a future's."""
 
     def __init__(self, actor):
         self.actor, self.calls = actor, []
@@ -28,7 +29,12 @@ class Called:
     def __getattr__(self, name):
         def remote(*arguments):
             self.calls.append(name)
-            return getattr(self.actor, name)(*arguments)
+            future = Future()
+            try:
+                future.set_result(getattr(self.actor, name)(*arguments))
+            except Exception as error:
+                future.set_exception(error)
+            return SimpleNamespace(future=lambda: future)
 
         return SimpleNamespace(remote=remote)
 
@@ -36,7 +42,6 @@ class Called:
 @pytest.fixture
 def start(tmp_path, monkeypatch):
     """Runs the stub as a node would: stop() says of the coordinator, at each report, whether the plan is stopped."""
-    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=lambda value: value))
     monkeypatch.chdir(PROJECT)
     flag = f"--gate={tmp_path / 'gate'}"
 
