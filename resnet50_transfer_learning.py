@@ -101,7 +101,8 @@ def build_model(config: Config, classes: int = 10, shape: tuple[int, int, int] =
     x = to_bgr(x, size, shape[2])
     x = layers.Rescaling(1.0, offset=[-mean for mean in MEAN_BGR], dtype="float32", name="subtract_mean")(x)
     base = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x)
-    return with_head(pixels, base.output, config, classes)
+    model = with_head(pixels, base.output, config, classes)
+    return keras.models.clone_model(model, clone_function=train.fast_layers.faster)
 
 
 def with_head(pixels: keras.KerasTensor, maps: keras.KerasTensor, config: Config, classes: int) -> keras.Model:

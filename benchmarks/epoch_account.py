@@ -42,9 +42,9 @@ CONVOLUTIONS = ("convolutions, forward", "convolutions, by data", "convolutions,
 # Part -> pattern of an operation's "name:type"; the first that fits counts.
 PARTS = {
     "optimizer": r"/(sgd|adamw?|muon)/|(Assign|Apply)\w*$",
-    "convolutions, by data": r":\w*Conv2DBackpropInput",
-    "convolutions, by weights": r":\w*Conv2DBackpropFilter",
-    "convolutions, forward": r":\w*Conv2D",
+    "convolutions, by data": r":\w*Conv[23]DBackpropInput",
+    "convolutions, by weights": r":\w*Conv[23]DBackpropFilter",
+    "convolutions, forward": r":\w*Conv[23]D",
     "BatchNorm": r"BatchNorm|_bn\d?_?\d*/",
     "ReLU": r":\w*Relu",
     "pooling": r"Pool|/maximum",

@@ -69,7 +69,7 @@ def batches(steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 def keras_steps(setup: str, precision: str, steps: int) -> tuple[list[float], int]:
     """Seconds from the end of a step to the end of the next in Keras' fit(), and the number of parameters."""
-    from benchmarks.batch_norm import with_stock_layers
+    from pipeline.models.contract import with_stock_layers
 
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
     keras.utils.set_random_seed(0)

@@ -84,7 +84,7 @@ def reports() -> list[Task]:
         report("benchmarks/robustness.py", (*MODELS, "export_model")),
         report("benchmarks/novelty.py", MODELS),
         report("benchmarks/digit_reading.py", MODELS, datasets=("mnist",)),
-        report("benchmarks/batch_norm.py", datasets=()),
+        report("benchmarks/fast_layers.py", datasets=()),
         report("benchmarks/epoch_account.py"),
         report("benchmarks/input_pipeline.py", datasets=("cifar100",)),
         report("benchmarks/start_up.py"),

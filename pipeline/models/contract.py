@@ -69,6 +69,15 @@ def stock_class(layer) -> type | None:
     return None
 
 
+def with_stock_layers(model: keras.Model) -> keras.Model:
+    """The same network, randomly initialized, with Keras' own layers in place of this project's faster forms."""
+
+    def stock(layer):
+        return stock_class(layer).from_config(layer.get_config())
+
+    return keras.models.clone_model(model, clone_function=stock)
+
+
 def ends_in_softmax(layer) -> bool:
     """Whether a layer is a softmax of its own: layers.Softmax, or Activation("softmax")."""
     if isinstance(layer, layers.Softmax):

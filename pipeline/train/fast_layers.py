@@ -33,31 +33,33 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
 
 class SmallMapConv2D(keras.layers.Conv2D):
-    """keras.layers.Conv2D over (n, h, w, c), faster in training where h and w are small.
+    """keras.layers.Conv2D over (n, h, w, c), faster where h and w are small.
 
     oneDNN, which computes TensorFlow's convolutions on a CPU, multiplies matrices of one row of pixels. A row of a 3x3
     map fills three of the sixteen rows of a matrix unit. Here the images of the batch are the longest axis of a
     three-dimensional convolution over (h, w, n), whose kernel has one image's width. What that saves is measured by
-    benchmarks/fast_layers.py. On other backends, for larger maps, other paddings and outside training Keras' own code
-    runs.
+    benchmarks/fast_layers.py. On other backends, for larger maps and strides Keras' own code runs.
     """
 
-    def call(self, inputs, training=None):
-        if not training or not self._is_small(inputs):
-            return super().call(inputs)
+    def convolution_op(self, inputs, kernel):
+        if not self._is_small(inputs):
+            return super().convolution_op(inputs, kernel)
         import tensorflow as tf
 
         images_last = tf.transpose(inputs, (1, 2, 0, 3))[tf.newaxis]
-        kernel = self.kernel[:, :, tf.newaxis]
-        outputs = tf.nn.conv3d(images_last, kernel, strides=[1] * 5, padding="SAME")
+        outputs = tf.nn.conv3d(images_last, kernel[:, :, tf.newaxis], strides=[1] * 5, padding=self.padding.upper())
         return tf.transpose(outputs[0], (2, 0, 1, 3))
 
     def _is_small(self, inputs) -> bool:
-        if keras.backend.backend() != "tensorflow" or self.use_bias or self.activation is not keras.activations.linear:
+        if keras.backend.backend() != "tensorflow" or self.data_format != "channels_last" or self.groups != 1:
             return False
-        if self.padding != "same" or self.groups != 1 or {*self.strides, *self.dilation_rate} != {1}:
+        if {*self.strides, *self.dilation_rate} != {1} or None in inputs.shape[1:3]:
             return False
-        height, width = inputs.shape[1:3]
-        if height is None or width is None:
-            return False
-        return max(height, width) <= LARGEST_SIDE.get(self.compute_dtype, 0)
+        return max(inputs.shape[1:3]) <= LARGEST_SIDE.get(self.compute_dtype, 0)
+
+
+def faster(layer: keras.Layer, **settings) -> keras.Layer:
+    """A copy of a layer with other settings, in its faster form where there is one; see keras.models.clone_model."""
+    kinds = {fast.__base__: fast for fast in (FusedBatchNormalization, SmallMapConv2D)}
+    kind = kinds.get(type(layer), type(layer))
+    return kind.from_config({**layer.get_config(), **settings})

@@ -10,7 +10,7 @@ from pipeline.backend import keras, layers
 from pipeline.data import datasets
 from pipeline.errors import UserError
 from pipeline.models import contract, saved_model
-from pipeline.train import checkpoint, flops, loop, recipe
+from pipeline.train import checkpoint, fast_layers, flops, loop, recipe
 from pipeline.train.run import Run
 
 HEAD_EPOCHS, HEAD_LEARNING_RATE = 20, 2e-3  # of the head alone, which costs little: its inputs are computed once
@@ -108,10 +108,9 @@ def starting_copy(saved: saved_model.SavedModel, class_names: tuple[str, ...], d
     trunk = keras.Model(saved.model.inputs[0], dense.input)
 
     def clone(layer):
-        settings = layer.get_config()
-        if type(layer).__name__ in IN_PRECISION:
-            settings["dtype"] = keras.config.dtype_policy().name
-        return type(layer).from_config(settings)
+        in_precision = type(layer).__name__ in IN_PRECISION
+        settings = {"dtype": keras.config.dtype_policy().name} if in_precision else {}
+        return fast_layers.faster(layer, **settings)
 
     pixels = keras.Input(saved.model.input_shape[1:], name="pixels")
     copy = keras.models.clone_model(trunk, input_tensors=pixels, clone_function=clone)
