@@ -86,7 +86,7 @@ class _Lazy(types.ModuleType):
 keras, layers = _Lazy("keras"), _Lazy("keras.layers")
 
 
-def _gpu() -> tuple[str, float] | None:
+def gpu() -> tuple[str, float] | None:
     """Name and compute capability of the GPU that the backend uses first, or None."""
     backend = keras.backend.backend()
     if backend == "torch":
@@ -113,8 +113,8 @@ def _gpu() -> tuple[str, float] | None:
 
 def has_bfloat16() -> bool:
     """Whether the GPU computes in bfloat16, from capability 8.0 (Ampere) on; where there is none, the processor."""
-    gpu = _gpu()
-    return gpu[1] >= 8.0 if gpu else system.cpu_has_bfloat16()
+    found = gpu()
+    return found[1] >= 8.0 if found else system.cpu_has_bfloat16()
 
 
 def use_precision(precision: str) -> str:
@@ -225,11 +225,11 @@ def without_distribution():
 
 def describe() -> dict:
     """{"processor", "cores", "accelerator", "bfloat16" (whether it computes in it)} of this machine."""
-    gpu = _gpu()
+    found = gpu()
     return {
         "processor": system.processor_name(),
         "cores": cores(),
-        "accelerator": gpu[0] if gpu else "none",
+        "accelerator": found[0] if found else "none",
         "bfloat16": has_bfloat16(),
     }
 

@@ -167,6 +167,31 @@ def step_times() -> str:
     return table(rows, left=2)
 
 
+def two_hosts() -> str:
+    """A run on two hosts of one core beside the same on one of two, and what crosses the network."""
+    found = read("benchmark_hosts.json")
+    speed = found["images_per_second"]
+    rows = [
+        ("", "one host of two cores", "two hosts of one core"),
+        ("training images/s", f"{speed['1']:,.0f}", f"{speed['2']:,.0f}"),
+        ("relative speed", "1.00", f"{found['efficiency']:.2f}"),
+        ("sent in a step (MB)", "", f"{found['megabytes_per_step']:.0f}"),
+        ("the same by calculation (MB)", "", f"{found['expected_megabytes_per_step']:.0f}"),
+    ]
+    return table(rows, left=1)
+
+
+def from_disk() -> str:
+    """Training from memory and from a file that is larger than the memory it may use."""
+    found = read("benchmark_input_pipeline.json")
+    rows = [("image size", "from memory: images/s", "from the file: images/s", "relative speed", "peak memory (GB)")]
+    for row in found["rows"]:
+        memory, disk = row["pipeline"], row["disk"]
+        peak = f"{row['peak_gigabytes']['disk']:.2f}"
+        rows.append((f"{row['side']}×{row['side']}", f"{memory:,.0f}", f"{disk:,.0f}", f"{disk / memory:.2f}", peak))
+    return table(rows, left=1)
+
+
 def answering() -> str:
     """How fast saved models answer in each runtime, beside the machine's matrix product."""
     head = ("model", "runtime", "1 image (ms)", "256 images (ms)", "of the float32 matrix product")

@@ -389,6 +389,8 @@ TABLES = {
         speed.epoch_account,
         speed.peers,
         speed.step_times,
+        speed.two_hosts,
+        speed.from_disk,
         speed.comparison_in_brief,
         speed.comparison,
         speed.differences,

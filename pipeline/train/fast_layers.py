@@ -1,5 +1,6 @@
 """Layers that train faster than Keras' own, with the same result; a saved model holds the stock layers."""
 
+from pipeline import backend
 from pipeline.backend import keras
 
 # The largest side in pixels of feature maps that SmallMapConv2D convolves with the batch as an axis of space.
@@ -38,7 +39,7 @@ class SmallMapConv2D(keras.layers.Conv2D):
     oneDNN, which computes TensorFlow's convolutions on a CPU, multiplies matrices of one row of pixels. A row of a 3x3
     map fills three of the sixteen rows of a matrix unit. Here the images of the batch are the longest axis of a
     three-dimensional convolution over (h, w, n), whose kernel has one image's width. What that saves is measured by
-    benchmarks/fast_layers.py. On other backends, for larger maps and strides Keras' own code runs.
+    benchmarks/fast_layers.py. On a GPU, on other backends, for larger maps and strides Keras' own code runs.
     """
 
     def convolution_op(self, inputs, kernel):
@@ -55,7 +56,9 @@ class SmallMapConv2D(keras.layers.Conv2D):
             return False
         if {*self.strides, *self.dilation_rate} != {1} or None in inputs.shape[1:3]:
             return False
-        return max(inputs.shape[1:3]) <= LARGEST_SIDE.get(self.compute_dtype, 0)
+        if max(inputs.shape[1:3]) > LARGEST_SIDE.get(self.compute_dtype, 0):
+            return False
+        return backend.gpu() is None
 
 
 def faster(layer: keras.Layer, **settings) -> keras.Layer:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pipeline import backend
 from pipeline.backend import keras
 from pipeline.models import saved_model
 from pipeline.train import loop
@@ -90,6 +91,11 @@ def test_the_batch_is_an_axis_of_space_for_small_maps_alone():
     ]
     for layer, shape in others:
         assert "Conv3D" not in operations_of_training(layer, shape)
+
+
+def test_a_gpu_keeps_its_own_convolutions(monkeypatch):
+    monkeypatch.setattr(backend, "gpu", lambda: ("GPU", 8.0))
+    assert "Conv3D" not in operations_of_training(SmallMapConv2D(7, 3), (None, 4, 4, 5))
 
 
 def test_images_of_two_sizes_are_traced_one_after_the_other():
