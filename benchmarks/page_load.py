@@ -66,7 +66,7 @@ class Visitor:
         self.client, self.functions, self.titles = client, functions, titles
         self.name, self.random = f"visitor{number}", random.Random(number)
         picture = page.seven()
-        picture = picture.rotate(self.random.uniform(-25, 25), fillcolor=255, translate=(number % 20 - 10, 0))
+        picture = picture.rotate(number % 50 - 25, fillcolor=255, translate=(number % 20 - 10, 0))
         self.picture = page.sent(picture)
         self.own: str | None = None  # the picture as the model sees it, by the first answer
 

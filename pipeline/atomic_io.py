@@ -109,7 +109,7 @@ def lock(path: Path) -> FileLock:
     Raises:
         UserError: somebody else holds it, another process or this one.
     """
-    held = FileLock(path)
+    held = FileLock(path, mode=0o666)  # another user may lock it later
     try:
         held.acquire(blocking=False)
     except Timeout as error:

@@ -26,6 +26,20 @@ def findings(tab) -> list[str]:
     return found
 
 
+def test_a_test_image_is_answered_by_keyboard_alone(open_tab, tried):
+    tab = open_tab()
+    for target in (tab.get_by_role("tab", name="Test image"), tab.locator("#tests button").nth(4)):
+        for _ in range(80):
+            if target.evaluate("one => one === document.activeElement"):
+                break
+            tab.keyboard.press("Tab")
+        else:
+            raise AssertionError(target)
+        tab.keyboard.press("Enter")
+    tab.locator("#answer1 .verdict").wait_for()
+    tried("a test image answered by keyboard alone", times=1, answered=1)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 def test_no_tab_has_a_serious_finding_and_the_browser_asks_nobody_else(page, folder, open_tab, size, scheme, tried):

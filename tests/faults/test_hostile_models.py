@@ -117,8 +117,8 @@ def test_a_flipped_bit_in_the_metadata_is_refused_or_changes_no_prediction(own, 
 
 
 @pytest.mark.long
-def test_1000_flipped_bits_in_the_metadata(own, tmp_path, tried):
-    flips_of_an_own_file(own, tmp_path, tried, 1000, 2)
+def test_300_flipped_bits_in_the_metadata(own, tmp_path, tried):
+    flips_of_an_own_file(own, tmp_path, tried, 300, 2)
 
 
 @pytest.mark.long

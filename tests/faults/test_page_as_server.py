@@ -4,6 +4,7 @@ import http.client
 import io
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -193,11 +194,12 @@ def test_requests_that_are_too_large_endless_or_no_requests_at_all_are_refused(p
     tried("a request that is too large, endless or malformed", times=len(refused), refused=sum(refused))
 
 
-def test_other_sites_and_other_names_get_no_answer(page):
+def test_other_sites_and_other_names_get_no_answer(page, tried):
     assert ask(page, "/", Host="evil.example")[0] == 421
     assert ask(page, "/", Origin="http://evil.example")[0] == 403
     assert ask(page, "/gradio_api/queue/join", "POST", b"{}", Origin="null")[0] == 403
     assert ask(page, "/gradio_api/upload", "OPTIONS", Origin="http://evil.example")[0] == 403
+    tried("a request with a foreign name, or of another site's page", times=4, refused=4)
 
 
 @pytest.mark.long
@@ -237,6 +239,24 @@ def test_3000_connections_are_too_many_and_the_page_is_there_afterwards(page, tr
     answered = said.count(200)
     assert answered > 100 and alive(page)
     tried("3,000 connections, 600 at once", times=3000, answered=answered, turned_away=3000 - answered)
+
+
+@pytest.mark.long
+def test_50_visitors_for_five_minutes(folder, tmp_path, tried):
+    models = shutil.copytree(folder, tmp_path / "models")
+    command = [sys.executable, str(PROJECT / "benchmarks" / "page_load.py"), "--output-dir", str(models)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((models / "benchmark_page_load.json").read_text())
+    assert found["answers"] > 50 and found["memory_growth_mb"] < 200 and not found["files_left"], found
+    counts = {name: found[name] for name in ("answers", "errors", "foreign_pictures", "files_left")}
+    tried(
+        "50 visitors at once for five minutes",
+        times=50,
+        **counts,
+        p95_ms=round(found["p95_ms"]),
+        memory_growth_megabytes=round(found["memory_growth_mb"]),
+    )
 
 
 @pytest.mark.long

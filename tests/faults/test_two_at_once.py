@@ -2,10 +2,15 @@
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 
+import numpy as np
 import page_folder
 import pytest
-from processes import finish, history, leftovers, python, start, until
+from conftest import PROJECT
+from processes import finish, history, leftovers, model_digest, python, start, until
 from tiny_run import finished_run
 
 from pipeline import atomic_io
@@ -93,8 +98,54 @@ def test_a_lock_ends_with_its_process_however_it_ends(tmp_path, killed):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 def test_a_lock_file_of_another_user_locks_nothing_by_being_there(tmp_path):
     path = tmp_path / ".run.lock"
-    path.touch(mode=0o444)
     atomic_io.lock(path).release()
+    assert path.stat().st_mode & 0o666 == 0o666, "whoever may write to the folder may lock it"
+    atomic_io.lock(path).release()
+
+
+@pytest.mark.long
+def test_two_runs_in_two_folders(tmp_path, tried):
+    two = [start(tmp_path / name, "--epochs", "20") for name in "ab"]
+    assert [finish(run)[0] for run in two] == [0, 0]
+    assert model_digest(tmp_path / "a") == model_digest(tmp_path / "b")
+    tried("two runs at once in two folders", times=2, mixtures=0)
+
+
+@pytest.mark.long
+def test_the_page_answers_while_its_model_is_exported(two_models, tmp_path, pictures, tried):
+    path = tmp_path / "model.h5"
+    copy(two_models[0], path)
+    before = answers.answer(path, pictures[0])
+    export, said = python("export_model.py", path, "--format", "onnx"), []
+    while export.poll() is None or not said:
+        said.append(answers.answer(path, pictures[0]))
+    code, _, err = finish(export)
+    assert code == 0, err
+    said.append(answers.answer(path, pictures[0]))
+    for answer in said:
+        assert answer.title == before.title
+        np.testing.assert_allclose(answer.probabilities, before.probabilities, atol=1e-4)
+    tried("the page asked during an export of its model", times=len(said), other_answers=0)
+
+
+@pytest.mark.long
+def test_a_report_is_made_during_a_training(tmp_path, tried):
+    shutil.copy(PROJECT / "README.md", tmp_path)
+    shutil.copytree(
+        PROJECT / "output", tmp_path / "output", ignore=shutil.ignore_patterns("*.png", "*.h5", "demo", "runs")
+    )
+    training = start(tmp_path / "output", "--epochs", "60")
+    reports = 0
+    until(training, "1/60")
+    while training.poll() is None:
+        report = [sys.executable, "-m", "pipeline.report"]
+        done = subprocess.run(report, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(PROJECT)}, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        reports += 1
+    code, _, err = finish(training)
+    assert code == 0, err
+    assert reports and not leftovers(tmp_path / "output")
+    tried("the report made during a training in its folder", times=reports, failed=0)
 
 
 @pytest.mark.long
