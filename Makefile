@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := --output-dir output/demo
 
-.PHONY: demo ui test faults train report format clean lock licenses
+.PHONY: demo ui test faults train report format clean lock licenses audit
 
 # Three models on data that need no download, what they look at, and which is fast: five and a half minutes on two cores.
 demo: .venv/installed-export
@@ -77,3 +77,9 @@ licenses: .venv/installed-dev
 	.venv/lock/bin/pip install --quiet pip-licenses
 	.venv/lock/bin/pip-licenses --python $(BIN)/python --format markdown --output-file docs/licenses.md \
 	  --packages $$(sed -n 's/^\([^ =]*\)==.*/\1/p' locks/dev.txt)
+
+# Known vulnerabilities of the locked packages, as PyPI lists them; needs a network.
+audit:
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/pip install --quiet pip-audit
+	.venv/lock/bin/pip-audit --require-hashes --disable-pip -r locks/dev.txt

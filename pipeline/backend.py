@@ -22,6 +22,7 @@ from pipeline.system import cores, output_of, silence
 # Keras and TensorFlow import these where they are installed, for wrappers and plots of their own that nothing here
 # calls: a second and a half of their start.
 OPTIONAL = ("sklearn", "matplotlib", "pandas", "jax")
+COMMIT_FILE = "COMMIT"  # of a copy that was sent to another machine
 PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "scikit-learn", "onnxruntime", "ai-edge-litert")
 
 
@@ -249,7 +250,12 @@ def provenance() -> dict:
 
 
 def commit() -> str:
-    """The project's commit, with a + when a Python file differs from it; "unknown" outside git."""
+    """The project's commit, with a + when a Python file differs from it; "unknown" outside git.
+
+    A copy of the project without git may have it in COMMIT_FILE.
+    """
+    if (PROJECT / COMMIT_FILE).exists():
+        return (PROJECT / COMMIT_FILE).read_text()
     if not (PROJECT / ".git").exists():  # git would look for a repository around the project
         return "unknown"
     identifier = output_of("git", "-C", str(PROJECT), "rev-parse", "--short=12", "HEAD")

@@ -24,7 +24,7 @@ class Archives:
             from pyarrow import fs
         except ImportError as error:
             raise UserError(
-                '--storage with an address needs pyarrow; install it with: pip install -e ".[ray]"'
+                '--storage with an address needs pyarrow; install it with: pip install -e ".[cluster]"'
             ) from error
         try:
             self.system, folder = fs.FileSystem.from_uri(address)

@@ -10,14 +10,15 @@ import hashlib
 import io
 import os
 import shutil
+import signal
 import sys
 import tarfile
 import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from pipeline import PROJECT, atomic_io
+from pipeline import PROJECT, atomic_io, backend
 from pipeline.data import registry, sources
 from pipeline.errors import UserError
 from plan import archives, node
@@ -32,15 +33,17 @@ INPUTS = "inputs"  # folder of the shipped files that commands name, each in a f
 
 
 def pack(folder: Path, pattern: str) -> bytes:
-    """The files of a folder whose names match, as a tar archive; the metrics last, as they stand for all."""
-    found = [path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith(".")]
+    """What matches in a folder, files and whole folders, as a tar archive; the metrics last, as they stand for all."""
+    top = list(folder.glob(pattern))
+    inside = [path for path in top if path.is_dir() for path in path.rglob("*")]
+    found = [path for path in (*top, *inside) if path.is_file() and not path.name.startswith(".")]
     found.sort(key=lambda path: (path.name.endswith("_metrics.json"), path.name))
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for path in found:
             with contextlib.suppress(FileNotFoundError):  # replaced by a newer one at this moment
                 content = path.read_bytes()
-                member = tarfile.TarInfo(path.name)
+                member = tarfile.TarInfo(path.relative_to(folder).as_posix())
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
     return packed.getvalue()
@@ -52,8 +55,11 @@ def unpack(packed: bytes, folder: Path, pattern: str) -> None:
     names = set()
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         for member in archive:
-            name = Path(member.name).name
+            place = PurePosixPath(member.name)
+            leaves_the_folder = place.is_absolute() or ".." in place.parts
+            name = place.name if leaves_the_folder else str(place)
             names.add(name)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             with atomic_io.replacing(folder / name) as temporary:
                 temporary.write_bytes(archive.extractfile(member).read())
     for path in folder.glob(pattern):
@@ -122,7 +128,7 @@ class Cluster:
     """A Ray cluster that has the tasks' code and data.
 
     coordinator: handle of the Coordinator; logs: its folder of logs; where: further arguments of plan.node.Job.
-    nodes: number of machines; most: "CPU", "GPU" and "memory" (bytes) of the machine that has most of it.
+    nodes: number of machines; most: "CPU", "GPU" and "memory" (bytes) of the largest machine; one with a GPU is larger.
     """
 
     coordinator: object
@@ -156,7 +162,7 @@ def connect(tasks: list[Task], record: Record, address: str, storage: str | None
     try:
         import ray
     except ImportError as error:
-        raise UserError('--ray needs Ray; install it with: pip install -e ".[ray]"') from error
+        raise UserError('--ray needs Ray; install it with: pip install -e ".[cluster]"') from error
     plan = storage_folder(record)
     if archives.is_address(storage):
         archives.Archives(storage, plan)
@@ -164,11 +170,16 @@ def connect(tasks: list[Task], record: Record, address: str, storage: str | None
         shipped = stage(tasks, Path(folder))
         # Ray would warn about its own environment variable for GPUs, whose new value is what is wanted here.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # The nodes' processes have the environment of their node, not of this one.
+        same = {name: os.environ[name] for name in ("KERAS_BACKEND",) if name in os.environ}
+        runtime = {"working_dir": folder, "env_vars": same}
+        on_sigterm = signal.getsignal(signal.SIGTERM)
         try:
-            ray.init(address, runtime_env={"working_dir": folder}, log_to_driver=False, logging_level="ERROR")
+            ray.init(address, runtime_env=runtime, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(f"no Ray cluster at {address} ({reason}); start one with: ray start --head") from error
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in place
         try:
             data_dir = None if shipped else os.environ.get("DATA_DIR")
             where = {"shipped_data": shipped, "data_dir": data_dir, "storage": storage, "plan": plan}
@@ -192,7 +203,8 @@ def _cluster(ray, tasks: list[Task], record: Record, where: dict) -> Cluster:
     logs = record.path.parent.resolve() / "logs"
     actor = ray.remote(Coordinator).options(name=COORDINATOR, num_cpus=0, scheduling_strategy=here)
     nodes = [entry["Resources"] for entry in ray.nodes() if entry["Alive"]]
-    most = {name: max(resources.get(name, 0) for resources in nodes) for name in ("CPU", "GPU", "memory")}
+    machines = [{name: found.get(name, 0) for name in ("CPU", "GPU", "memory")} for found in nodes]
+    most = max(machines, key=lambda has: (has["CPU"] >= 1, has["GPU"] > 0, has["CPU"], has["memory"]))
     return Cluster(actor.remote(places, str(logs)), logs, where, len(nodes), most)
 
 
@@ -224,6 +236,7 @@ def stage(tasks: list[Task], folder: Path) -> bool:
     for script in {*scripts, *(path.name for path in PROJECT.glob("*.py"))}:
         (folder / script).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PROJECT / script, folder / script)
+    (folder / backend.COMMIT_FILE).write_text(backend.commit())
     inputs = {place: word for task in tasks for word, place in _inputs(task).items()}
     for place, word in inputs.items():
         (folder / place).parent.mkdir(parents=True, exist_ok=True)

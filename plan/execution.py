@@ -55,5 +55,5 @@ def _search(plan: list[Task], record: Record, epochs: int, address: str, storage
     try:
         from plan import search
     except ImportError as error:
-        raise UserError('--search needs Ray Tune; install it with: pip install -e ".[ray]"') from error
+        raise UserError('--search needs Ray Tune; install it with: pip install -e ".[cluster]"') from error
     return search.work(plan, record, epochs, address, storage)

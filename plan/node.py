@@ -153,7 +153,7 @@ class Job:
 
         try:
             answer(self.coordinator.keep.remote(self.name, cluster.pack(self.folder, self.files)))
-        except (OSError, UserError) as error:
+        except Exception as error:  # Ray's own, too: its object store may be full
             raise UserError(
                 f"its files could not be brought back ({reason(error)}); they are on {platform.node()} in {self.folder}"
             ) from error
@@ -179,7 +179,7 @@ class Job:
             return
         try:
             self._keep()
-        except (OSError, UserError) as error:
+        except Exception as error:  # Ray's own, too: its object store may be full
             self.log.unsent.append(f"warning: the checkpoint is on this machine alone ({reason(error)})\n")
             self.next_time = time.monotonic() + RETRY
         else:

@@ -190,8 +190,8 @@ TEXTS = {
         "Değişmesi puanı en çok değiştirecek pikseller; boş görüntülerden resme giden yol boyunca ortalaması alınır.",
     ),
     "aggregate": (
-        "The mean of Grad-CAM and expected gradients: the places that both find important.",
-        "Grad-CAM ile expected gradients ortalaması: ikisinin de önemli bulduğu yerler.",
+        "The weighted mean of Grad-CAM and expected gradients: the places that both find important.",
+        "Grad-CAM ile expected gradients ağırlıklı ortalaması: ikisinin de önemli bulduğu yerler.",
     ),
 }
 # Names of networks, data sets and classes in Turkish; others stay as they are.

@@ -32,7 +32,7 @@ def draw(result: dict, path: Path) -> None:
     speedup = max(row["speedup"] for of_data in panels for row in of_data)
     heading(
         figure,
-        f"Fastest for one image: {' and '.join(fastest)}, a speedup of up to {speedup:,.0f} over Keras predict",
+        f"Fastest for one image: {' and '.join(fastest)}, up to {speedup:,.0f} times as fast as Keras predict",
         "bars: one image at a time; diamonds: per image in batches of 256; medians; accuracy on all test images; "
         f"{result['hardware']['processor']}, threads: {result['threads']}",
     )
@@ -78,7 +78,7 @@ def draw_panel(axes, dataset: str, rows: list[dict]) -> None:
     batches = [row["ms in batches"] for row in rows]
     axes.plot(batches, places, "D", ls="", color=BLACK, ms=5, mec="white", label="in batches of 256")
     axes.set(xscale="log", xlim=(left, 1.3 * max(max(row["ms"] for row in rows), max(batches))))
-    axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel="milliseconds per image")
+    axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel="milliseconds per image (logarithmic)")
     axes.set_yticks(places, [f"{row['model']}, {row['runtime']}" for row in rows])
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(LogLocator(10, subs=(1,)))

@@ -221,7 +221,7 @@ def time_to_accuracy(runs: dict[str, list[dict]], data: str, path: Path) -> None
         axes.plot(end_minutes, np.clip(end_accuracy, *LIMITS), label=recipe, **end)
         last = [accuracies[-1], end_accuracy]
         axes.plot([minutes[-1], end_minutes], np.clip(last, *LIMITS), color=color, lw=0.8, alpha=0.6)
-    axes.set(xlabel="minutes", ylabel="accuracy", xscale="log")
+    axes.set(xlabel="minutes (logarithmic)", ylabel="accuracy (logit scale)", xscale="log")
     accuracy_axis(axes, drawn)
     low, high = axes.get_xlim()
     axes.set_xlim(low, high * (high / low) ** 0.28)  # room for the labels

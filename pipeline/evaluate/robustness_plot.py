@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from pipeline.console import percent
 from pipeline.style import GREY, SERIES, SMALL, heading, save
@@ -24,14 +25,15 @@ def draw(entries: list[dict], path: Path) -> None:
     panels = [[entry for entry in entries if entry["dataset"] == dataset] for dataset in datasets]
     rows = max(2 + len(panel[0]["kinds"]) + len(panel[0]["everyday"]) for panel in panels)
     figure = Figure(figsize=(6.6 * len(panels), 2.2 + ROW * rows), layout="constrained")
-    fallen = [
-        f"{percent(one['clean']['accuracy'])} to {percent(one['mean']['accuracy'])} ({one['network']})"
-        for one in entries
-    ]
+    lost = sorted((100 * (one["clean"]["accuracy"] - one["mean"]["accuracy"]), one["network"]) for one in entries)
+    (least, robust), (most, fragile) = lost[0], lost[-1]
+    finding = f"Corruption costs {least:.0f} points of accuracy ({robust})"
+    if len(entries) > 1:
+        finding += f" to {most:.0f} ({fragile})"
     images = " or ".join(sorted({f"{entry['images']:,}" for entry in entries}))
     heading(
         figure,
-        f"On corrupted images accuracy falls from {', from '.join(fallen)}",
+        finding,
         f"{images} test images per model and severity; marker: mean of five severities, line: lowest to highest",
     )
     for axes, dataset, panel in zip(figure.subplots(1, len(panels), squeeze=False).flat, datasets, panels, strict=True):
@@ -58,7 +60,9 @@ def _panel(axes, dataset: str, entries: list[dict]) -> None:
         heights = np.arange(len(names)) + DODGE * (place - (len(entries) - 1) / 2)
         axes.hlines(heights, [min(row) for row in accuracies], [max(row) for row in accuracies], color=color, lw=1.5)
         worst, mean = entry["worst"], entry["mean"]["accuracy"]
-        label = f"{entry['network']}: mean of kinds {mean:.2f}, worst {worst['accuracy']:.2f} ({worst['kind']})"
+        label = (
+            f"{entry['network']}: mean of kinds {percent(mean)}, worst {percent(worst['accuracy'])} ({worst['kind']})"
+        )
         averages = [np.mean(row) for row in accuracies]
         axes.plot(averages, heights, marker, ls="", color=color, label=label, clip_on=False, zorder=3)
     for line in (0.5, 0.5 + len(entries[0]["everyday"])):
@@ -66,5 +70,6 @@ def _panel(axes, dataset: str, entries: list[dict]) -> None:
     axes.set(xlabel="test accuracy", xlim=(0, 1), ylim=(len(names) - 0.5, -0.5))
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(True, axis="x")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), title=dataset, alignment="left", fontsize=SMALL)

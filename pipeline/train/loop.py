@@ -274,7 +274,7 @@ def fit(
 
     print(HEADER, flush=True)
     run.history = earlier + history
-    with run.holding_folder(), DeferredSignals() as deferred:
+    with run.holding_folder(), run.hosts.all_there(), DeferredSignals() as deferred:
         for epoch in range(len(history), epochs):
             losses = [row["val_loss"] for row in history]
             if plateau:
@@ -300,8 +300,7 @@ def fit(
                 trace_again(model)
             progress = Progress(epoch, epochs, batches.first + len(batches), begun, deferred, vectors)
             try:
-                with run.hosts.all_there():
-                    row = one_epoch(model, run.hosts.part(batches), validation, progress, callbacks)
+                row = one_epoch(model, run.hosts.part(batches), validation, progress, callbacks)
             except Interrupted:
                 save(step=progress.step, seconds=progress.seconds(), **progress.averages(progress.logs))
                 raise

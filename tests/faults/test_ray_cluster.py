@@ -26,7 +26,7 @@ sys.exit(errors.exit_code(lambda: execution.execute(plan, plan, record, address)
 """
 REAL = Path(os.environ.get("DATA_DIR") or "no such folder", "mnist.npz")
 pytestmark = [
-    pytest.mark.skipif(not find_spec("ray"), reason='Ray is not installed: pip install -e ".[ray]"'),
+    pytest.mark.skipif(not find_spec("ray"), reason='Ray is not installed: pip install -e ".[cluster]"'),
     pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc"),
 ]
 

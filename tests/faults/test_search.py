@@ -27,7 +27,7 @@ sys.exit(errors.exit_code(lambda: execution.execute(missing, plan, record, addre
 pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(
-        not (find_spec("ray") and find_spec("pyarrow")), reason='Ray Tune is not installed: pip install -e ".[ray]"'
+        not (find_spec("ray") and find_spec("pyarrow")), reason='Ray Tune is not installed: pip install -e ".[cluster]"'
     ),
 ]
 

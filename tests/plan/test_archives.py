@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import UserError
 from plan.archives import Archives, is_address
 
-pytest.importorskip("pyarrow", reason='pyarrow is not installed: pip install -e ".[ray]"')
+pytest.importorskip("pyarrow", reason='pyarrow is not installed: pip install -e ".[cluster]"')
 
 
 def test_only_what_has_a_scheme_is_an_address():

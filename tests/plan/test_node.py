@@ -150,7 +150,7 @@ def test_a_checkpoint_that_cannot_be_sent_ends_no_run(start, tmp_path, monkeypat
 
 @pytest.mark.parametrize("full", [False, True])
 def test_a_trial_is_done_when_its_files_are_back(tmp_path, monkeypatch, full):
-    ray = pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[ray]"')
+    ray = pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[cluster]"')
     pytest.importorskip("pyarrow")
     from plan import search
 

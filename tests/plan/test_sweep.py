@@ -85,7 +85,7 @@ def test_without_ray_tune_a_search_says_in_one_line_what_to_install(tmp_path, mo
     flags = [MNIST, "--filters", "2:64", "--search", "2", "--output-dir", str(tmp_path)]
     assert errors.exit_code(lambda: sweep.main(flags)) == 2
     err = capsys.readouterr().err
-    assert err.startswith("error: --search needs Ray Tune") and '".[ray]"' in err and len(err.splitlines()) == 1
+    assert err.startswith("error: --search needs Ray Tune") and '".[cluster]"' in err and len(err.splitlines()) == 1
 
 
 def test_a_value_that_names_a_file_is_no_list(tmp_path):
