@@ -128,7 +128,7 @@ class Cluster:
     """A Ray cluster that has the tasks' code and data.
 
     coordinator: handle of the Coordinator; logs: its folder of logs; where: further arguments of plan.node.Job.
-    nodes: number of machines; most: "CPU", "GPU" and "memory" (bytes) of the largest machine; one with a GPU is larger.
+    nodes: number of machines; most: "CPU", "GPU" and "memory" (bytes) of the largest machine.
     """
 
     coordinator: object
@@ -203,9 +203,13 @@ def _cluster(ray, tasks: list[Task], record: Record, where: dict) -> Cluster:
     logs = record.path.parent.resolve() / "logs"
     actor = ray.remote(Coordinator).options(name=COORDINATOR, num_cpus=0, scheduling_strategy=here)
     nodes = [entry["Resources"] for entry in ray.nodes() if entry["Alive"]]
-    machines = [{name: found.get(name, 0) for name in ("CPU", "GPU", "memory")} for found in nodes]
-    most = max(machines, key=lambda has: (has["CPU"] >= 1, has["GPU"] > 0, has["CPU"], has["memory"]))
-    return Cluster(actor.remote(places, str(logs)), logs, where, len(nodes), most)
+    return Cluster(actor.remote(places, str(logs)), logs, where, len(nodes), largest(nodes))
+
+
+def largest(machines: list[dict[str, float]]) -> dict[str, float]:
+    """CPU, GPU and memory of the machine that takes the most: it computes, has a GPU, then more cores."""
+    found = [{name: has.get(name, 0) for name in ("CPU", "GPU", "memory")} for has in machines]
+    return max(found, key=lambda has: (has["CPU"] >= 1, has["GPU"] > 0, has["CPU"], has["memory"]))
 
 
 def work(tasks: list[Task], record: Record, address: str, storage: str | None) -> dict[str, str]:

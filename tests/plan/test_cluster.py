@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import errors
+from pipeline import backend, errors
 from pipeline.data import sources
 from plan import cluster, tasks
 from plan.tasks import Task
@@ -19,11 +19,14 @@ def test_files_arrive_whole_and_checkpoints_of_the_past_go(tmp_path):
         folder.mkdir()
     for name in ("a_metrics.json", "z_model.h5", "a_checkpoint.npz", ".a_run.lock"):
         (there / name).write_bytes(name.encode())
+    (there / "tensorboard" / "a").mkdir(parents=True)
+    (there / "tensorboard" / "a" / "events").write_text("scalars")
     (here / "a_tail_checkpoint.npz").touch()
     (here / "other_checkpoint.npz").write_text("of another run")
     (here / "log").write_text("kept")
     cluster.unpack(cluster.pack(there, "*"), here, "[a-z]_*")
-    names = {"a_metrics.json", "z_model.h5", "a_checkpoint.npz", "other_checkpoint.npz", "log"}
+    names = {"a_metrics.json", "z_model.h5", "a_checkpoint.npz", "other_checkpoint.npz", "log", "tensorboard"}
+    assert (here / "tensorboard" / "a" / "events").read_text() == "scalars"
     assert {path.name for path in here.iterdir()} == names
     assert (here / "z_model.h5").read_bytes() == b"z_model.h5" and (here / "log").read_text() == "kept"
 
@@ -51,6 +54,7 @@ def test_code_data_and_named_files_travel(tmp_path, monkeypatch):
     words = cluster.command_there(task)
     assert words[:2] == ["resnet50_transfer_learning.py", "--weights"] and words[3:] == ["--resume"]
     assert (staged / words[2]).read_bytes() == b"weights"
+    assert (staged / "COMMIT").read_text() == backend.commit()
     assert (staged / "pipeline" / "train" / "loop.py").is_file() and not (staged / "output").exists()
     monkeypatch.setattr(cluster, "SHIPPED", 3)
     assert not cluster.stage([task], tmp_path / "again")
@@ -130,3 +134,9 @@ def test_a_run_asks_for_a_core_even_before_a_machine_that_computes_has_joined(co
     task = tasks.Task("run", ("a.py",), "run", tmp_path, cores=2, memory_gb=3)
     found = cluster.Cluster(None, tmp_path, {}, 1, most).needs(task)
     assert found == {"CPU": asked, "GPU": 0, "memory": int(3e9)}
+
+
+def test_what_is_asked_for_fits_one_machine():
+    wide, gpu, head = {"CPU": 16, "memory": 9}, {"CPU": 1, "GPU": 1, "memory": 5}, {"GPU": 8, "memory": 99}
+    assert cluster.largest([wide, gpu, head]) == {"CPU": 1, "GPU": 1, "memory": 5}
+    assert cluster.largest([head, wide]) == {"CPU": 16, "GPU": 0, "memory": 9}
