@@ -87,6 +87,7 @@ def reports() -> list[Task]:
         report("benchmarks/fast_layers.py", datasets=()),
         report("benchmarks/epoch_account.py"),
         report("benchmarks/input_pipeline.py", datasets=("cifar100",)),
+        report("benchmarks/hosts.py", datasets=()),
         report("benchmarks/start_up.py"),
         report("benchmarks/scaling.py", datasets=()),
         report("benchmarks/kernels.py", datasets=()),
