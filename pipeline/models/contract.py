@@ -69,7 +69,7 @@ def stock_class(layer) -> type | None:
     return None
 
 
-def with_stock_layers(model: keras.Model) -> keras.Model:
+def with_stock_layers(model):
     """The same network, randomly initialized, with Keras' own layers in place of this project's faster forms."""
 
     def stock(layer):
