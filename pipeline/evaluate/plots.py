@@ -151,7 +151,7 @@ def training_curves(
     rate.set(ylabel="learning rate after the epoch", ylim=(0, None))
 
     changes = {start: phases[start] for start in starts}
-    changes.update({epoch: name for name, epoch in milestones.items()})
+    changes.update({epoch: name for name, epoch in milestones.items() if epoch < len(history)})  # it may end early
     look = {"rotation": "vertical", "color": GREY, "fontsize": SMALL, "path_effects": OUTLINE}
     place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "xytext": (2, 0)}
     # Named where few curves run: at the top of the loss, at the bottom of the accuracy.
