@@ -32,10 +32,14 @@ def of_epochs(model, dataset, augment, seed: int, epochs: range, batch_size: int
     """Operations of whole epochs, by the size that the images have in each; None where they cannot be counted.
 
     Args:
-        dataset: data.datasets.Dataset; only its training part is used.
+        dataset: data.datasets.Dataset; its training labels are counted, its training images show their size: of a
+            finished head only two are left.
         augment, batch_size, seed: as pipeline.data.batches.Batches takes them.
         epochs: counted from 0 over all phases of a run.
     """
+    n = len(dataset.y_train)
+    size = min(batch_size, n)
+    seen = n // size * size
     by_shape, total = {}, 0.0
     for epoch in epochs:
         batches = Batches(
@@ -47,5 +51,5 @@ def of_epochs(model, dataset, augment, seed: int, epochs: range, batch_size: int
                 by_shape[shape] = of_step(model, shape)
             except UserError:
                 return None
-        total += len(batches) * batches.size * by_shape[shape]
+        total += seen * by_shape[shape]
     return total

@@ -27,7 +27,7 @@ def test_epochs_count_by_the_size_of_their_images_without_the_incomplete_batch()
     def augment(images, rng, indices, epoch):
         return images[:, ::2, ::2] if epoch == 0 else images
 
-    dataset = SimpleNamespace(x_train=np.zeros((25, 8, 8, 1), np.uint8), y_train=np.zeros(25))
+    dataset = SimpleNamespace(x_train=np.zeros((2, 8, 8, 1), np.uint8), y_train=np.zeros(25))
     expected = 20 * 6 * (4 * 4 * 36 + 20) + 2 * 20 * 6 * (8 * 8 * 36 + 20)
     assert flops.of_epochs(network(), dataset, augment, 0, range(3), batch_size=10) == expected
 
