@@ -112,12 +112,17 @@ def film(path: Path, pictures: list[np.ndarray], rate: int = 30) -> Path:
     return path
 
 
-def draw(page, corners=SEVEN) -> float:
-    """Draw straight strokes on the page's canvas with the mouse; returns when the pen was lifted, in seconds."""
+def on_canvas(page, places) -> list[tuple[float, float]]:
+    """Where fractions of the canvas' width and height lie in the window, in pixels."""
     canvas = page.locator("#draw canvas").first
     canvas.hover()  # once it lies still: the page moves while it loads
     box = canvas.bounding_box()
-    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    return [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places]
+
+
+def draw(page, corners=SEVEN) -> float:
+    """Draw straight strokes on the page's canvas with the mouse; returns when the pen was lifted, in seconds."""
+    points = on_canvas(page, corners)
     page.mouse.move(*points[0])
     page.mouse.down()
     for point in points[1:]:

@@ -125,17 +125,17 @@ def test_the_pen_is_as_wide_as_it_is_set(open_tab):
 
 def test_what_the_model_sees_is_shown_before_the_pen_is_lifted(open_tab):
     tab = open_tab()
-    box = tab.locator("#draw canvas").bounding_box()
-    corners = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in screenshots.SEVEN]
-    tab.mouse.move(*corners[0])
+    first, *others, crossed = screenshots.on_canvas(tab, (*screenshots.SEVEN, (0.8, 0.55)))
+    tab.mouse.move(*first)
     tab.mouse.down()
-    tab.mouse.move(*corners[1], steps=8)
+    for corner in others:
+        tab.mouse.move(*corner, steps=8)
     picture = tab.locator("#draw .glance img")
     picture.wait_for()
-    half = picture.get_attribute("src")
-    tab.mouse.move(*corners[2], steps=8)
+    seven = picture.get_attribute("src")
+    tab.mouse.move(*crossed, steps=8)
     changed = "(before) => ![before, undefined].includes(document.querySelector('#draw .glance img')?.src)"
-    tab.wait_for_function(changed, arg=half)
+    tab.wait_for_function(changed, arg=seven)
     assert tab.locator("#answer1").is_hidden(), "the pen is still down"
     tab.mouse.up()
     tab.locator("#answer1 .verdict").wait_for()
@@ -143,19 +143,16 @@ def test_what_the_model_sees_is_shown_before_the_pen_is_lifted(open_tab):
 
 def test_a_finger_draws_and_a_second_one_beside_it_does_not(open_tab):
     tab = open_tab(has_touch=True)
-    box = tab.locator("#draw canvas").bounding_box()
     touch = tab.context.new_cdp_session(tab)
+    start, end, palm, palm_end = screenshots.on_canvas(tab, ((0.3, 0.2), (0.3, 0.8), (0.8, 0.3), (0.8, 0.9)))
 
-    def send(kind, *places):
-        points = [
-            {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"], "id": k}
-            for k, (x, y) in enumerate(places)
-        ]
+    def send(kind, *points):
+        points = [{"x": x, "y": y, "id": k} for k, (x, y) in enumerate(points)]
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
-    send("touchStart", (0.3, 0.2))
-    send("touchStart", (0.3, 0.2), (0.8, 0.3))
-    send("touchMove", (0.3, 0.8), (0.8, 0.9))
+    send("touchStart", start)
+    send("touchStart", start, palm)
+    send("touchMove", end, palm_end)
     send("touchEnd")
     tab.locator("#answer1 .verdict").wait_for()
     drawn = pixels(tab) < 128
