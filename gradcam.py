@@ -96,7 +96,7 @@ class Explained:
         found = []
         for method, layers in self.layers.items():
             where = f" ({len(layers)} stages)" if len(layers) > 1 else ""
-            found.append(method + where)
+            found.append(explainer.NAMES[method] + where)
         return found
 
     @property
@@ -107,8 +107,6 @@ class Explained:
         found = f"Evidence for {self.config.target or 'the predicted class'}"
         if self.config.against:
             found += f" and against {self.config.against}"
-        if self.config.method == "aggregate":
-            found += f" (aggregate: weighted mean of {' and '.join(explainer.AGGREGATED)})"
         return found
 
     def maps(self, images: np.ndarray, classes: np.ndarray, against: int | None = None) -> dict[str, np.ndarray]:
@@ -129,6 +127,20 @@ class Explained:
     def sentence(self, heat: np.ndarray) -> str:
         """Where the evidence lies by a heat map of the last method, in words."""
         return f"evidence: {explain.verdict.where(heat)}"
+
+    def finding(self, heat_maps: list[np.ndarray]) -> str:
+        """A page's title: what is explained, and on how much of the images half of it lies by the last method."""
+        extents = [explain.verdict.extent(heat) for heat in heat_maps if heat.any()]
+        if not extents:
+            return f"{self.what}: none was found"
+        least, most = (f"{extent:.0%}" for extent in (min(extents), max(extents)))
+        part = most if least == most else f"{least.rstrip('%')} to {most}"
+        return f"{self.what}: half of it lies on {part} of the image"
+
+    @property
+    def note(self) -> str:
+        """A page's footer: the model, and how to read the colors."""
+        return f"{self.about['title']}. The brighter, the more evidence; grey: none"
 
 
 def first_of_each_class(labels: np.ndarray, fits: np.ndarray) -> dict[int, int]:
@@ -158,20 +170,25 @@ def confused_examples(labels: np.ndarray, predicted: np.ndarray, n_classes: int,
     return chosen
 
 
-def explain_test_images(path: Path, config: Config) -> None:
-    """Page of eight test images, and sheet with a row per class: one that the model gets right, and one it does not."""
+def explain_test_images(path: Path, config: Config) -> tuple[str, str, list]:
+    """Page of eight test images, and sheet with a row per class: one that the model gets right, and one it does not.
+
+    Returns:
+        What an overview shows of the model: name of its data set, its title, and examples as of right_examples().
+    """
     explained = Explained(path, config)
     names = explained.names
     dataset = data.datasets.of_model(explained.saved, config.data_dir)
     probabilities = models.probabilities.on_test_images(explained.saved, dataset)
     folder, prefix, title = folder_for(path, config), explained.about["prefix"], explained.about["title"]
     page, sheet = folder / f"{prefix}_gradcam.png", folder / f"{prefix}_gradcam_all.png"
-    draw_page(explained, dataset, probabilities, title, page)
+    draw_page(explained, dataset, probabilities, page)
     draw_sheet(explained, dataset, probabilities, title, sheet)
     print(f"{page}: {explained.what}; {sheet}: {len(names)} classes")
+    return explained.about["dataset"], title, right_examples(explained, dataset, probabilities)
 
 
-def draw_page(explained: Explained, dataset, probabilities: np.ndarray, title: str, plot: Path) -> None:
+def draw_page(explained: Explained, dataset, probabilities: np.ndarray, plot: Path) -> None:
     """Large examples of the most confused classes; without any confusion the first right images of the classes."""
     labels, predicted = dataset.y_test, probabilities.argmax(axis=1)
     chosen = confused_examples(labels, predicted, len(explained.names))
@@ -188,7 +205,8 @@ def draw_page(explained: Explained, dataset, probabilities: np.ndarray, title: s
         caption = f"{explained.names[best]} ({probabilities[index, best]:.0%}), {verdict}\n"
         caption += explained.sentence(of_image[-1])
         examples.append((dataset.x_test[index], caption, of_image))
-    explain.plots.page(explained.heads, examples, explained.what, title, plot)
+    finding = explained.finding([of_image[-1] for _, _, of_image in examples])
+    explain.plots.page(explained.heads, examples, finding, explained.note, plot)
 
 
 def fine_class(dataset, index: int) -> str:
@@ -234,32 +252,32 @@ def draw_sheet(explained: Explained, dataset, probabilities: np.ndarray, title: 
     explain.plots.sheet(groups, rows, f"{explained.heads[-1]}: {explained.what}", title, plot)
 
 
-def draw_overview(paths: list[Path], config: Config, plot: Path) -> None:
-    """Large examples that a model of each data set gets right; no plot where none gets any right."""
-    by_data = {}
-    for path in paths:
-        by_data.setdefault(models.saved_model.metadata(path)["dataset"], path)
-    examples, titles = [], []
-    for path in by_data.values():
-        explained = Explained(path, config)
-        examples += right_examples(explained, OVERVIEW // len(by_data))
-        titles.append(explained.about["title"])
-    if not examples:
+def draw_overview(shown: list[tuple[str, str, list]], plot: Path) -> None:
+    """Large examples that a model of each data set gets right; no plot where none gets any right.
+
+    Args:
+        shown: of each model, as of explain_test_images().
+    """
+    first = {}
+    for dataset, title, examples in shown:
+        if examples:
+            first.setdefault(dataset, (title, examples))
+    if not first:
         return
+    titles = [title for title, _ in first.values()]
+    examples = [example for _, of_model in first.values() for example in of_model[: OVERVIEW // len(first)]]
     finding = f"{len(examples)} right answers, and the part of each image that they rest on"
-    which = f"{explained.what}; of the most confused classes the first test image that is right"
+    which = "Of the most confused classes the first test image that is right"
     explain.plots.overview(examples, finding, f"{which}; {'; '.join(titles)}", plot)
     print(plot)
 
 
-def right_examples(explained: Explained, count: int) -> list:
+def right_examples(explained: Explained, dataset, probabilities: np.ndarray) -> list:
     """Of each of the most confused classes the first test image that is right, with answer, truth and heat map."""
     names = explained.names
-    dataset = data.datasets.of_model(explained.saved, explained.config.data_dir)
-    probabilities = models.probabilities.on_test_images(explained.saved, dataset)
     labels, predicted = dataset.y_test, probabilities.argmax(axis=1)
-    chosen = confused_examples(labels, predicted, len(names), 2 * count)[::2]  # without the wrong ones
-    chosen = chosen or list(first_of_each_class(labels, predicted == labels).values())[:count]
+    chosen = confused_examples(labels, predicted, len(names), 2 * OVERVIEW)[::2]  # without the wrong ones
+    chosen = chosen or list(first_of_each_class(labels, predicted == labels).values())[:OVERVIEW]
     if not chosen:
         return []
     maps = explained.main_maps(dataset.x_test[chosen], predicted[chosen])[explained.methods[-1]]
@@ -296,7 +314,8 @@ def explain_pictures(path: Path, config: Config) -> int:
         print(f"{said}; {sentence}")
         examples.append((images[place], f"{said}\n{sentence}", of_image))
     plot = folder_for(path, config) / f"{explained.about['prefix']}_photos_gradcam.png"
-    explain.plots.page(explained.heads, examples, explained.what, explained.about["title"], plot)
+    finding = explained.finding([of_image[-1] for _, _, of_image in examples])
+    explain.plots.page(explained.heads, examples, finding, explained.note, plot)
     print(plot)
     return failed
 
@@ -308,17 +327,16 @@ def main(argv: list[str] | None = None) -> int:
         return 1 if explain_pictures(Path(config.model), config) else 0
     folder = Path(config.output_dir or "output")
     paths = [Path(config.model)] if config.model else models.saved_model.finished(folder)
-    explained, failed = [], []
+    shown, failed = [], []
     for path in paths:
         try:
-            explain_test_images(path, config)
-            explained.append(path)
+            shown.append(explain_test_images(path, config))
         except UserError as error:  # one that nothing explains, a vote for example, does not stop the others
             failed.append(error)
     if len(failed) == len(paths):
         raise failed[0]
     if not config.model and folder_for(paths[0], config) == folder:
-        draw_overview(explained, config, folder / "gradcam_overview.png")
+        draw_overview(shown, folder / "gradcam_overview.png")
     for error in failed:
         print(f"error: {error}", file=sys.stderr)
     return 1 if failed else 0

@@ -10,6 +10,7 @@ import numpy as np
 from pipeline import explain
 from pipeline.errors import UserError
 from pipeline.explain.faithfulness import CONTROLS, REMOVALS
+from pipeline.models.saved_model import MODELS
 
 if TYPE_CHECKING:
     import pandas
@@ -77,7 +78,13 @@ def shown(table: pandas.DataFrame) -> list[dict]:
     layers = {row["model"]: row["layer"] for row in rows if row["method"] == "score-cam"}
     default = [row for row in rows if row["method"] == explain.explainer.DEFAULT_METHOD]
     usual = [row for row in rows if (row["method"], row["layer"]) == ("grad-cam", layers[row["model"]])]
-    return [*default, *usual]
+    return [row | names(row) for row in (*default, *usual)]
+
+
+def names(row: dict) -> dict[str, str]:
+    """Model and method of a row, as a reader knows them."""
+    model = MODELS[row["model"]].network if row["model"] in MODELS else row["model"]
+    return {"model": model, "method": explain.explainer.NAMES[row["method"]]}
 
 
 def merged(table: Path, rows: list[dict]) -> pandas.DataFrame:

@@ -104,7 +104,7 @@ def faithfulness():
     for measure, control, removal in itertools.product(("deletion", "insertion"), CONTROLS, REMOVALS):
         name = f"{measure}_gain_over_{control}_{removal}"
         row |= {name: 0.1, f"{name}_error": 0.02}
-    methods = itertools.product(("expected-gradients", "grad-cam"), ("custom_cnn", "cifar100-best"))
+    methods = itertools.product(("Grad-CAM + expected gradients", "Grad-CAM"), ("custom CNN", "CNN trained longer"))
     return [{**row, "method": method, "model": model} for method, model in methods]
 
 

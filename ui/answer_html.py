@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
+from pipeline.explain import explainer
 from ui import texts
 from ui.answers import Answer
 
@@ -15,18 +16,6 @@ COLORS = matplotlib.colormaps["inferno"]  # as in the plots of gradcam.py
 OPACITY = 0.7  # of the heat map's maximum on the picture
 SMALLEST_BAR = 0.001  # probability below which a class gets no bar
 MOST_NAMED = 3  # classes that a verdict names
-# Method of explanation -> its name on the page; ui.texts says what a bright place means.
-METHODS = {
-    "grad-cam": "Grad-CAM",
-    "grad-cam++": "Grad-CAM++",
-    "hires-cam": "HiResCAM",
-    "layer-cam": "LayerCAM",
-    "eigen-cam": "Eigen-CAM",
-    "score-cam": "Score-CAM",
-    "occlusion": "Occlusion",
-    "expected-gradients": "Expected gradients",
-    "aggregate": "Grad-CAM + expected gradients",
-}
 
 
 def message(text: str, alert: bool = False) -> str:
@@ -126,7 +115,7 @@ def _evidence(answer: Answer, method: str | None, language: str) -> str:
             figure, note = _heat_map(answer, name, method, language)
             figures.append(figure)
         else:
-            note = html.escape(texts.say("no_evidence", language, method=METHODS[method], name=name))
+            note = html.escape(texts.say("no_evidence", language, method=explainer.NAMES[method], name=name))
     return f'<div class="figures">{"".join(figures)}</div><p class="note">{note}</p>'
 
 
@@ -135,7 +124,7 @@ def _heat_map(answer: Answer, name: str, method: str, language: str) -> tuple[st
     # Eigen-CAM knows of no class, so its map is no evidence for one.
     caption, meaning = ("reaction", "reaction") if method == "eigen-cam" else ("why", "evidence")
     alt = texts.say(f"{caption}_alt", language, name=name)
-    text = texts.say(caption, language, name=name, method=METHODS[method])
+    text = texts.say(caption, language, name=name, method=explainer.NAMES[method])
     colors = 255 * COLORS(np.linspace(0, 1, 64))[None, :, :3]
     scale = image(colors, texts.say("legend_alt", language), "legend")
     least, most = (texts.say(f"{end}_{meaning}", language) for end in ("least", "most"))

@@ -39,7 +39,7 @@ class TryTab:
             with gr.Column(elem_id="options", min_width=300):
                 first = shared.model_menu("model", shared.first)
                 second = shared.model_menu("second", shared.second, optional=True)
-                methods = [(answer_html.METHODS[method], method) for method in explainer.METHODS]
+                methods = [(explainer.NAMES[method], method) for method in explainer.METHODS]
                 method = shared.make(gr.Radio, {"label": "method"}, choices=methods, value=explainer.DEFAULT_METHOD)
                 meaning = gr.Markdown(texts.say(explainer.DEFAULT_METHOD, texts.ENGLISH))
 

@@ -13,7 +13,19 @@ from pipeline.backend import keras, layers
 from pipeline.errors import UserError
 from pipeline.explain import cam, expected_gradients, receptive_field
 
-METHODS = (*cam.METHODS, "score-cam", "occlusion", "expected-gradients", "aggregate")
+# Method -> its name in the literature.
+NAMES = {
+    "grad-cam": "Grad-CAM",
+    "grad-cam++": "Grad-CAM++",
+    "hires-cam": "HiResCAM",
+    "layer-cam": "LayerCAM",
+    "eigen-cam": "Eigen-CAM",
+    "score-cam": "Score-CAM",
+    "occlusion": "Occlusion",
+    "expected-gradients": "Expected gradients",
+    "aggregate": "Grad-CAM + expected gradients",
+}
+METHODS = tuple(NAMES)
 WITHOUT_LAYER = ("occlusion", "expected-gradients")
 # Weighted mean of explanations, each scaled (Rieger and Hansen 2020, arXiv 1903.00519): Grad-CAM says which part of the
 # image, expected gradients which pixels of it. Chosen on 40 to 60 images a model, most of them training images.

@@ -16,7 +16,8 @@ Removal = Callable[[np.ndarray, np.ndarray], np.ndarray]
 # Rank correlation below which, in absolute value, maps must fall once all layers are randomized.
 ALIKE = 0.3
 # What an explanation is compared with, and ways to remove pixels, with what each puts in their place.
-CONTROLS = ("random", "random pixels", "gaussian")
+# Maps that know nothing of the image -> their names in plots.
+CONTROLS = {"random": "smooth random map", "random pixels": "random pixels", "gaussian": "centered Gaussian"}
 REMOVALS = {"blank": "blanked by the mean color", "road": "imputed from their neighbors (ROAD)"}
 Z_95 = 1.96  # standard errors on either side: 95 % of a normal distribution
 

@@ -196,7 +196,8 @@ def faithfulness(rows: list[dict], title: str, path: Path) -> None:
     """Gains of the explanations over each control, per model: deletion and insertion, under each way of removal.
 
     Args:
-        rows: of the table by benchmarks/faithfulness.py, those of controls left out.
+        rows: of the table by benchmarks/faithfulness.py, those of controls left out; models and methods are named as
+            they are to be read.
     """
     models = list(dict.fromkeys(row["model"] for row in rows))
     places = [(model, control) for model in models for control in CONTROLS]
@@ -209,9 +210,12 @@ def faithfulness(rows: list[dict], title: str, path: Path) -> None:
             draw_gains(axes, rows, places, f"{measure}_gain_over", removal)
             axes.set_title(f"{measure.capitalize()}, {REMOVALS[removal]}")
     for axes in panels[:, 0]:
-        axes.set_yticks(range(len(places)), [f"{model}: {control}" for model, control in places], fontsize=SMALL)
+        names = [f"{model}: {CONTROLS[control]}" for model, control in places]
+        axes.set_yticks(range(len(places)), names, fontsize=SMALL)
         axes.set_ylim(len(places) - 0.4, -0.6)
-    panels[0, 1].legend(loc="best", fontsize=SMALL)
+    # Beside the title: in a panel it would hide points.
+    key = figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="upper right", fontsize=SMALL)
+    key.set_in_layout(False)
     save(figure, path)
 
 
@@ -227,7 +231,7 @@ def more_faithful(rows: list[dict], places: list[tuple[str, str]]) -> str:
         if row["method"] == rows[0]["method"]:
             compared += len(names)
     first, *others = sorted(won, key=won.get, reverse=True)
-    text = f"{first.capitalize()} beats controls that know nothing in {won[first]} of {compared} comparisons"
+    text = f"{first} beats maps that know nothing of the image in {won[first]} of {compared} comparisons"
     return ", ".join([text, *(f"{method} in {won[method]}" for method in others)])
 
 

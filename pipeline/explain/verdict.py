@@ -6,6 +6,18 @@ OFF_CENTER = 0.12  # of a side: how far from the middle the evidence's center ha
 WIDE = 0.3  # fraction of the pixels beyond which half of the evidence is spread out
 
 
+def _half(heat: np.ndarray) -> np.ndarray:
+    """Flat indices of the fewest pixels that hold half of the sum of a heat map (h, w) >= 0, not all zero."""
+    order = np.argsort(-heat, axis=None, kind="stable")
+    cumulative = np.cumsum(heat.ravel()[order])
+    return order[: np.searchsorted(cumulative, cumulative[-1] / 2) + 1]
+
+
+def extent(heat: np.ndarray) -> float:
+    """Fraction of the image, in (0, 1], that holds half of the evidence of a heat map (h, w) >= 0, not all zero."""
+    return len(_half(heat)) / heat.size
+
+
 def where(heat: np.ndarray) -> str:
     """Place and extent of the evidence of one heat map (h, w) >= 0, for example "top left, half of it on 8 % of the
     image".
@@ -15,10 +27,7 @@ def where(heat: np.ndarray) -> str:
     """
     if not heat.any():
         return "none"
-    order = np.argsort(-heat, axis=None, kind="stable")
-    cumulative = np.cumsum(heat.ravel()[order])
-    half = order[: np.searchsorted(cumulative, cumulative[-1] / 2) + 1]
-    fraction = len(half) / heat.size
+    half, fraction = _half(heat), extent(heat)
     if fraction > WIDE:
         return f"spread out, half of it on {fraction:.0%} of the image"
     weights = heat.ravel()[half]

@@ -193,10 +193,10 @@ def test_the_summary_shows_the_default_explanation_and_grad_cam_at_its_default_l
     table = pd.DataFrame([*rows_of("cifar100", "relu3"), *rows_of("custom_cnn", "relu9")])
     shown = [(row["model"], row["method"], row["layer"]) for row in faithfulness_table.shown(table)]
     assert shown == [
-        ("cifar100", "aggregate", "relu3"),
-        ("custom_cnn", "aggregate", "relu9"),
-        ("cifar100", "grad-cam", "relu3"),
-        ("custom_cnn", "grad-cam", "relu9"),
+        ("CNN from scratch", "Grad-CAM + expected gradients", "relu3"),
+        ("custom CNN", "Grad-CAM + expected gradients", "relu9"),
+        ("CNN from scratch", "Grad-CAM", "relu3"),
+        ("custom CNN", "Grad-CAM", "relu9"),
     ]
 
 

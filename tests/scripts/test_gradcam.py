@@ -1,6 +1,7 @@
 """gradcam.py: which questions it answers, and what it draws for them."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -118,18 +119,28 @@ def test_a_method_that_asks_for_no_class_shows_one_map_of_an_image(folder, tmp_p
 @pytest.mark.parametrize(
     ("flags", "heads"),
     [
-        ([], ["grad-cam", "aggregate"]),
-        (["--method", "grad-cam"], ["grad-cam"]),
-        (["--method", "layer-cam", "--layer", "fused"], ["grad-cam (2 stages)", "layer-cam (2 stages)"]),
+        ([], ["Grad-CAM", "Grad-CAM + expected gradients"]),
+        (["--method", "grad-cam"], ["Grad-CAM"]),
+        (["--method", "layer-cam", "--layer", "fused"], ["Grad-CAM (2 stages)", "LayerCAM (2 stages)"]),
     ],
 )
 def test_grad_cam_is_always_on_the_page_and_another_explanation_beside_it(folder, tmp_path, drawn, flags, heads):
     gradcam.main([str(folder / "first.h5"), "--output-dir", str(tmp_path), *flags])
-    ((found, examples, *_),) = drawn["page"]
+    ((found, examples, finding, *_),) = drawn["page"]
     assert found == heads
     assert 6 <= len(examples) <= 8 and all(len(maps) == len(heads) for _, _, maps in examples)
     captions = [caption for _, caption, _ in examples]
     assert any("right" in caption for caption in captions) and any("wrong" in caption for caption in captions)
+    assert finding.startswith("Evidence for the predicted class: half of it lies on ")
+
+
+def test_the_title_of_a_page_says_on_how_much_of_the_images_half_of_the_evidence_lies():
+    one, all_of_them, none = np.zeros((10, 10)), np.ones((10, 10)), np.zeros((10, 10))
+    one[3, 4] = 1
+    title = partial(gradcam.Explained.finding, SimpleNamespace(what="Evidence"))
+    assert title([one, all_of_them, none]) == "Evidence: half of it lies on 1 to 50% of the image"
+    assert title([one, one]) == "Evidence: half of it lies on 1% of the image"
+    assert title([none]) == "Evidence: none was found"
 
 
 def test_thorough_is_refused_for_a_method_that_knows_no_more_masks(folder, tmp_path):
