@@ -92,11 +92,11 @@ class Explained:
 
     @property
     def heads(self) -> list[str]:
-        """Column head of each method's maps: its name and where it looks."""
+        """Column head of each method's maps: its name and where it looks. Grad-CAM's own column stands before."""
         found = []
         for method, layers in self.layers.items():
             where = f" ({len(layers)} stages)" if len(layers) > 1 else ""
-            found.append(explainer.NAMES[method] + where)
+            found.append(explainer.NAMES[method].removeprefix("Grad-CAM ") + where)
         return found
 
     @property
@@ -249,7 +249,7 @@ def draw_sheet(explained: Explained, dataset, probabilities: np.ndarray, title: 
     elif explained.config.against:
         score += f", not {explained.config.against}"
     groups = {"got right": [score], "got wrong": [score, *(["true class"] if true else [])]}
-    explain.plots.sheet(groups, rows, f"{explained.heads[-1]}: {explained.what}", title, plot)
+    explain.plots.sheet(groups, rows, f"{explainer.NAMES[method]}: {explained.what}", title, plot)
 
 
 def draw_overview(shown: list[tuple[str, str, list]], plot: Path) -> None:

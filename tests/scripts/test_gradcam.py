@@ -119,7 +119,7 @@ def test_a_method_that_asks_for_no_class_shows_one_map_of_an_image(folder, tmp_p
 @pytest.mark.parametrize(
     ("flags", "heads"),
     [
-        ([], ["Grad-CAM", "Grad-CAM + expected gradients"]),
+        ([], ["Grad-CAM", "+ expected gradients"]),
         (["--method", "grad-cam"], ["Grad-CAM"]),
         (["--method", "layer-cam", "--layer", "fused"], ["Grad-CAM (2 stages)", "LayerCAM (2 stages)"]),
     ],
