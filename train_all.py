@@ -23,7 +23,9 @@ from pipeline.errors import exit_code
 class Config:
     """Settings; each is a flag, see --help."""
 
-    list: bool = flag(False, "show the tasks with their needs, their last times and what is done, and do nothing")
+    list: bool = flag(
+        False, "show the tasks with their needs, last times and what is done; with --only, each run of a study, too"
+    )
     only: str | None = flag(None, "the tasks whose names match a pattern as of a shell, whether they are done or not")
     dry_run: bool = flag(False, "show the commands and do nothing")
     weights: str = flag("imagenet", "of ResNet50, as resnet50_transfer_learning.py takes them")
@@ -41,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     record = plan.tasks.Record(path, plan.product.recorded_seconds())
     tasks = plan.tasks.chosen(whole, config.only)
     if config.list:
-        print(plan.tasks.table(tasks, whole, record))
+        print(plan.tasks.table(tasks, whole, record, grouped=not config.only))
         return 0
     if not config.only:
         tasks = [task for task in tasks if not record.done(task, whole)]

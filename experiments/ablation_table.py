@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from experiments.ablation_runs import REFERENCE
 from pipeline import atomic_io
 from pipeline.console import percent
 from pipeline.errors import UserError
@@ -14,7 +15,6 @@ from pipeline.evaluate.metrics import over_seeds, single_run_band
 from pipeline.style import BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE, SMALL, heading, save
 from pipeline.train import identity
 
-REFERENCE = "reference"
 COLUMNS = ("variant", "accuracy", "difference", "seconds", "kind", "change", "seed", "epochs", "parameters")
 COLUMNS += ("commit", "machine")
 # One color and one marker per kind, so that they differ in gray and for color-blind readers.
@@ -39,17 +39,42 @@ def read(path: Path, about: dict) -> list[dict]:
         return []
     try:
         earlier = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        then = {**earlier["settings"], "data": earlier["data_sha256"]}
+        then = reference_of(earlier)
         rows = pd.read_csv(path, keep_default_na=False, dtype={"commit": str})[list(COLUMNS)].to_dict("records")
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{path} or the .json beside it is damaged; delete both or choose another --output-dir"
         ) from error
-    now = {**about["settings"], "data": about["data_sha256"]}
-    if changed := identity.differences(then, now):
+    if changed := identity.differences(then, reference_of(about)):
         listed = ", ".join(f"{name} {how}" for name, how in changed.items())
         raise UserError(f"{path} has another reference: {listed}; choose another --output-dir or delete it")
     return rows
+
+
+def reference_of(about: dict) -> dict:
+    """What rows of one table have in common: the reference's settings and its data."""
+    return {**about["settings"], "data": about["data_sha256"]}
+
+
+def write_run(path: Path, rows: list[dict], about: dict, title: str) -> None:
+    """The rows of a run that was trained alone, without "difference"; the other arguments are those of write()."""
+    atomic_io.write_json(path, {"schema": 1, "title": title, "about": about, "rows": rows})
+
+
+def read_run(path: Path) -> dict | None:
+    """What write_run() wrote: {"title", "about", "rows"}; None where there is no such file.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        reference_of(run["about"])
+        return {name: run[name] for name in ("title", "about", "rows")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged; delete it and train the run again") from error
 
 
 def merged(rows: list[dict], new: list[dict]) -> list[dict]:

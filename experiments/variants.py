@@ -10,7 +10,7 @@ from functools import partial
 
 import cifar100_cnn
 from experiments import distortions, networks, optimization
-from experiments.ablation_table import REFERENCE
+from experiments.ablation_runs import REFERENCE
 from pipeline.data import augment
 from pipeline.evaluate import evaluation
 

@@ -8,6 +8,7 @@ import csv
 import shlex
 from pathlib import Path
 
+from experiments import ablation_runs
 from pipeline import atomic_io
 from plan.tasks import Task
 
@@ -24,12 +25,6 @@ def run(name: str, command: str, dataset: str, seeds: int = 1, **needs) -> list[
         words = [*shlex.split(command), "--seed", str(seed), "--resume", "--output-dir", str(folder)]
         tasks.append(Task(folder.name, tuple(words), "run", folder, datasets=(dataset,), **needs))
     return tasks
-
-
-def study(command: str, files: str, dataset: str, **more) -> Task:
-    """An experiment of many short runs with one table, which goes on where it was interrupted."""
-    words = tuple(shlex.split(command))
-    return Task(Path(words[0]).stem, words, "study", OUTPUT, files=files, datasets=(dataset,), **more)
 
 
 def report(command: str, after: tuple[str, ...] = (), datasets: tuple[str, ...] = BOTH, **more) -> Task:
@@ -60,11 +55,24 @@ def runs(weights: str) -> list[Task]:
     ]
 
 
+def ablation() -> list[Task]:
+    """The runs of the ablation study, and the report that makes the table of them."""
+    script, folder = "experiments/cifar100_ablation.py", OUTPUT / "runs" / "cifar100_ablation"
+    tasks = []
+    for variant, seed in ablation_runs.ordered():
+        file = ablation_runs.file_of(variant, seed)
+        words = (script, variant, "--seed", str(seed), "--output-dir", str(folder))
+        needs = {"files": file, "datasets": ("cifar100",), "flawed": True, "group": "cifar100_ablation-*"}
+        tasks.append(Task(f"cifar100_ablation-{Path(file).stem}", words, "study", folder, **needs))
+    collect = f"{script} --collect {folder.as_posix()}"
+    return [*tasks, report(collect, ("cifar100_ablation-*",), datasets=(), flawed=True)]
+
+
 def studies(weights: str) -> list[Task]:
     """The experiments."""
     transfer = f"experiments/resnet50_transfer.py --weights {shlex.quote(weights)}"
     return [
-        study("experiments/cifar100_ablation.py", "cifar100_ablation.*", "cifar100", flawed=True),
+        *ablation(),
         # It takes rows of the finished ResNet50 run and of the custom CNN from output/.
         report(transfer, MODELS, datasets=("mnist",), memory_gb=6),
         report("experiments/start_from.py", MODELS, datasets=("digits",)),
@@ -115,10 +123,10 @@ def recorded_seconds(folder: Path = OUTPUT) -> dict[str, float]:
     resnet50 = folder / "resnet50_metrics.json"
     if resnet50.exists():
         seconds["resnet50-pretrained-seed0"] = whole_seconds(atomic_io.read_json(resnet50))
-    ablation = folder / "cifar100_ablation.csv"
-    if ablation.exists():  # a row of test-time augmentation is read off the reference's run
-        rows = [row for row in read_rows(ablation) if not row["change"].startswith("tta=")]
-        seconds["cifar100_ablation"] = sum(float(row["seconds"]) for row in rows)
+    table = folder / "cifar100_ablation.csv"
+    for row in read_rows(table) if table.exists() else []:
+        file = ablation_runs.file_of(row["variant"], int(row["seed"]))
+        seconds[f"cifar100_ablation-{Path(file).stem}"] = float(row["seconds"])
     transfer = folder / "resnet50_transfer.csv"
     if transfer.exists():
         rows = read_rows(transfer)

@@ -24,6 +24,7 @@ class Task:
     datasets: named data sets that it reads; cores: that it makes use of; memory_gb: that it needs at most.
     gpu: whether it computes on a GPU where there is one.
     flawed: whether exit code 1 leaves useful results: one of many failed a check, the others are there.
+    group: pattern of the names of those tasks that share a line of the list; "": a line of its own.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Task:
     memory_gb: float = 3
     gpu: bool = True
     flawed: bool = False
+    group: str = ""
 
     def succeeded(self, code: int) -> bool:
         """Whether an exit code of its command stands for results."""
@@ -138,32 +140,48 @@ def chosen(plan: list[Task], pattern: str | None) -> list[Task]:
     return found
 
 
-def table(tasks: list[Task], plan: list[Task], record: Record) -> str:
-    """A line per task: name, data, cores, memory, GPU, what it comes after, last time, whether done; the time left."""
+def table(tasks: list[Task], plan: list[Task], record: Record, *, grouped: bool = True) -> str:
+    """A line per task: name, data, cores, memory, GPU, what it comes after, last time, whether done; the time left.
+
+    Args:
+        grouped: whether the tasks of a group share a line.
+    """
     header = ("task", "kind", "data", "cores", "GB", "GPU", "after", "last time", "")
-    rows, left, unknown = [], 0.0, 0
+    shown = {}
     for task in tasks:
-        seconds, done = record.seconds(task), record.done(task, plan)
-        if not done and seconds is None:
-            unknown += 1
-        elif not done:
-            left += seconds
-        rows.append(
-            (
-                task.name,
-                task.kind,
-                ", ".join(task.datasets) or "-",
-                str(task.cores),
-                f"{task.memory_gb:g}",
-                "if any" if task.gpu else "-",
-                ", ".join(task.after) or "-",
-                "-" if seconds is None else clock(seconds),
-                "done" if done else "to do",
-            )
-        )
+        name = task.group if grouped and task.group else task.name
+        shown.setdefault(name, []).append(task)
+    done = {task.name for task in tasks if record.done(task, plan)}
+    rows = [_row(name, group, record, done) for name, group in shown.items()]
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (header, *rows)]
-    to_do = sum(row[-1] == "to do" for row in rows)
-    untimed = f", and {unknown} that were never timed" if unknown else ""
-    lines.append(f"{to_do} of {len(rows)} to do; time left, one after the other: {clock(left)}{untimed}")
+    to_do = [task for task in tasks if task.name not in done]
+    known = _known_seconds(to_do, record)
+    untimed = f", and {len(to_do) - len(known)} that were never timed" if len(known) < len(to_do) else ""
+    lines.append(f"{len(to_do)} of {len(tasks)} to do; time left, one after the other: {clock(sum(known))}{untimed}")
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _row(name: str, group: list[Task], record: Record, done: set[str]) -> tuple[str, ...]:
+    """Cells of the table's line for one task or for several that need the same."""
+    task, known = group[0], _known_seconds(group, record)
+    finished = sum(one.name in done for one in group)
+    state = "done" if finished == len(group) else "to do"
+    if len(group) > 1:
+        state = f"{finished} of {len(group)} done"
+    return (
+        name,
+        task.kind,
+        ", ".join(task.datasets) or "-",
+        str(task.cores),
+        f"{task.memory_gb:g}",
+        "if any" if task.gpu else "-",
+        ", ".join(task.after) or "-",
+        clock(sum(known)) if known else "-",
+        state,
+    )
+
+
+def _known_seconds(tasks: list[Task], record: Record) -> list[float]:
+    """How long those tasks took of which it is known."""
+    return [seconds for task in tasks if (seconds := record.seconds(task)) is not None]

@@ -10,7 +10,7 @@ import pytest
 from conftest import PROJECT
 
 import cifar100_cnn
-from experiments import ablation_table, cifar100_ablation, networks
+from experiments import ablation_runs, ablation_table, cifar100_ablation, networks
 from experiments.variants import TTA_VARIANTS, VARIANTS, Variant, change, changes
 from pipeline import atomic_io, backend
 from pipeline.backend import keras
@@ -45,6 +45,7 @@ def test_there_are_the_variants_that_were_asked_for_each_with_a_change_of_its_ow
     described = changes()
     assert described.pop("reference") == ""
     assert all(described.values()) and len(set(described.values())) == len(VARIANTS) + len(TTA_VARIANTS)
+    assert tuple(VARIANTS) == ablation_runs.VARIANTS
     assert {variant.kind for variant in VARIANTS.values()} == set(ablation_table.KINDS)
     assert change(VARIANTS["no label smoothing"]) == "label_smoothing=0.0"
     assert change(VARIANTS["CutMix"]) == "cutmix(alpha=1.0, probability=0.5)"
@@ -227,6 +228,89 @@ def test_more_seeds_are_added_to_those_that_are_there(tmp_path, no_plots, monkey
     ran.clear()
     run(tmp_path, "cutout", "--seeds", "6")
     assert ran == [*[("cutout", seed) for seed in range(1, 5)], ("reference", 5), ("cutout", 5)]
+
+
+@pytest.fixture
+def answered(monkeypatch):
+    """Runs that take no time, each with an accuracy of its own; their names and seeds."""
+    ran = []
+
+    def answer(name, variant, config, dataset):
+        ran.append((name, config.seed))
+        return [row(name, 0.5 + len(name) / 100 + config.seed / 1000, seed=config.seed, change=change(variant))]
+
+    monkeypatch.setattr(cifar100_ablation, "measure", answer)
+    return ran
+
+
+def alone(folder):
+    """Every run of the study with two variants, each by itself."""
+    for name, seed in ablation_runs.ordered(["cutout", "no shifts"]):
+        assert run(folder, name, "--seed", str(seed)) == 0
+
+
+def test_runs_one_by_one_and_collected_are_the_table_of_the_whole_study(tmp_path, no_plots, answered):
+    one_by_one = tmp_path / "runs"
+    alone(one_by_one)
+    assert run(tmp_path / "one", "cutout", "no shifts", "--collect", str(one_by_one)) == 0
+    assert run(tmp_path / "whole", "cutout", "no shifts") == 0
+    assert (tmp_path / "one" / "cifar100_ablation.csv").read_text() == (
+        tmp_path / "whole" / "cifar100_ablation.csv"
+    ).read_text()
+    assert answered[:7] == answered[7:]
+    about = json.loads((tmp_path / "one" / "cifar100_ablation.json").read_text())
+    assert about == json.loads((tmp_path / "whole" / "cifar100_ablation.json").read_text())
+
+
+def test_a_run_alone_is_skipped_until_its_variant_or_the_reference_changes(tmp_path, answered, monkeypatch):
+    for _ in range(2):
+        run(tmp_path, "cutout", "--seed", "1")
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {"cutout-seed1.json"}
+    assert answered == [("cutout", 1)]
+    run(tmp_path, "cutout", "--seed", "1", "--batch-size", "8")
+    assert len(answered) == 2
+    monkeypatch.setitem(VARIANTS, "cutout", Variant("added", {"shift": 3}))
+    run(tmp_path, "cutout", "--seed", "1", "--batch-size", "8")
+    assert len(answered) == 3
+
+
+def test_what_is_collected_must_have_one_reference_and_what_is_missing_is_named(tmp_path, no_plots, answered, capsys):
+    one_by_one = tmp_path / "runs"
+    collect = ("cutout", "no shifts", "--collect", str(one_by_one))
+    with pytest.raises(UserError, match=r"has no run of the reference.*reference --seed 0"):
+        run(tmp_path, *collect)
+    alone(one_by_one)
+    (one_by_one / "no_shifts-seed0.json").unlink()
+    assert run(tmp_path, *collect) == 1
+    assert capsys.readouterr().err == "no run of: no shifts\n"
+    before = (tmp_path / "cifar100_ablation.csv").read_bytes()
+    assert run(one_by_one, "no shifts", "--seed", "0", "--batch-size", "8") == 0
+    with pytest.raises(UserError, match=r"no_shifts-seed0.json has another reference: batch_size was 32 and is 8"):
+        run(tmp_path, *collect)
+    (one_by_one / "no_shifts-seed0.json").write_text("{}")
+    with pytest.raises(UserError, match=r"no_shifts-seed0.json is damaged"):
+        run(tmp_path, *collect)
+    assert (tmp_path / "cifar100_ablation.csv").read_bytes() == before
+
+
+def test_a_variant_that_fails_alone_leaves_no_file(tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise UserError("the loss is nan")
+
+    monkeypatch.setattr(cifar100_ablation, "measure", fail)
+    assert run(tmp_path, "MixUp", "--seed", "0") == 1
+    assert "MixUp, seed 0 failed: the loss is nan" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.json"))
+    with pytest.raises(UserError, match="the loss is nan"):
+        run(tmp_path, "reference", "--seed", "0")
+
+
+@pytest.mark.parametrize(
+    "flags", [["--seed", "0"], ["MixUp", "CutMix", "--seed", "0"], ["test-time flip", "--seed", "0"]]
+)
+def test_a_run_alone_is_of_one_variant(tmp_path, flags):
+    with pytest.raises(UserError, match="name one variant of: reference, RandAugment"):
+        run(tmp_path, *flags)
 
 
 def test_an_unknown_variant_is_bad_input_that_lists_the_known_ones(tmp_path):

@@ -4,10 +4,12 @@ import importlib
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from conftest import PROJECT
 
+from experiments import cifar100_ablation
 from pipeline.config import parse
 from pipeline.train import identity
 from plan import product, tasks
@@ -58,6 +60,20 @@ def test_times_come_from_the_result_files_by_the_names_of_the_runs():
     assert len(names & seconds.keys()) > 10 and all(value > 0 for value in seconds.values())
     metrics = json.loads((PROJECT / "output" / "resnet50_metrics.json").read_text())
     assert seconds["resnet50-pretrained-seed0"] == pytest.approx(metrics["wall_seconds"])
+
+
+def test_the_ablation_is_a_task_for_each_run_and_one_for_their_table(tmp_path):
+    whole = [(name, seed) for name, _, seed in cifar100_ablation.plan(cifar100_ablation.Config())]
+    study = [task for task in PLAN if task.kind == "study"]
+    configs = [config_of(task.command) for task in study]
+    assert [(*config.variants, config.seed) for config in configs] == whole
+    assert len({task.files for task in study}) == len(study) > 30
+    table = next(task for task in PLAN if "--collect" in task.command)
+    assert tasks.needed(table, PLAN) == study and {Path(config_of(table.command).collect)} == {
+        task.folder for task in study
+    }
+    lines = tasks.table(PLAN, PLAN, tasks.Record(tmp_path / "plan.json")).splitlines()
+    assert sum("cifar100_ablation-" in line.split()[0] for line in lines) == 1
 
 
 def test_no_result_file_is_needed(tmp_path):

@@ -92,6 +92,19 @@ def test_the_table_adds_up_the_time_left(script, tmp_path):
     assert lines[-1].startswith("2 of 3 to do") and "1:00, and 1 that" in lines[-1]
 
 
+def test_tasks_of_a_group_share_a_line_unless_they_are_asked_for(script, tmp_path):
+    task, _ = script
+    plan = [task(f"study-{seed}", group="study-*") for seed in range(3)] + [task("table", after=("study-*",))]
+    record = Record(tmp_path / "plan.json", {"study-0": 60.0, "study-1": 30.0, "study-2": 15.0})
+    record.add(plan[0], 60.0)
+    lines = tasks.table(plan, plan, record).splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == ["study-*", "table"]
+    assert "1:45" in lines[1] and lines[1].endswith("1 of 3 done")
+    assert lines[-1].startswith("3 of 4 to do") and "0:45, and 1 that" in lines[-1]
+    lines = tasks.table(plan, plan, record, grouped=False).splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == ["study-0", "study-1", "study-2", "table"]
+
+
 @pytest.fixture
 def few(script, tmp_path, monkeypatch):
     """train_all.py with a plan of three tasks, the second of which fails."""
