@@ -106,7 +106,8 @@ class RunConfig:
     )
     devices: str = flag(
         "1",
-        "number of devices to divide each batch among, or all; more than one needs KERAS_BACKEND=jax",
+        "number of devices to divide each batch among, or all, with those of the hosts that JAX_COORDINATOR_ADDRESS or "
+        "KERAS_DISTRIBUTION_JOB_ADDRESSES names; more than one needs KERAS_BACKEND=jax",
         recorded=False,
     )
     hosts: str | None = flag(

@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "identity",
         "interrupt",
         "loop",
+        "meeting",
         "muon",
         "recipe",
         "resnet_weights",

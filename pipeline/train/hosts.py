@@ -22,8 +22,8 @@ import numpy as np
 
 from pipeline.backend import keras
 from pipeline.errors import Interrupted, UserError
+from pipeline.train.meeting import PORT, Meeting
 
-PORT = 8476  # of the first host, unless its address names another
 SILENT_SECONDS = 20  # without a sign of life, after which a host is taken for dead
 LAST_SECONDS = 900  # that the others wait at the end for the first host, which evaluates
 
@@ -117,57 +117,56 @@ def _end(code: int, scratch: tempfile.TemporaryDirectory | None) -> None:
     os._exit(code)
 
 
-def join(addresses: str | None, index: int) -> Hosts:
+def join(meeting: Meeting | None) -> Hosts:
     """Meet the other hosts, before anything is computed.
 
     Args:
-        addresses: of all hosts, with commas, the first one perhaps with a port; None: there is this machine alone.
-        index: which of them this is.
+        meeting: None: there is this machine alone.
     Raises:
-        UserError: a backend that cannot do it, an index that there is not, or hosts that do not come.
+        UserError: a backend that cannot do it, or hosts that do not come.
     """
-    if not addresses:
-        if index:
-            raise UserError(f"--host {index} is one of several machines; name them all with --hosts")
+    if meeting is None or meeting.number == 1:
         return Hosts()
-    names = [name.strip() for name in addresses.split(",")]
-    if len(names) < 2 or not all(names):
-        raise UserError(f"--hosts takes the addresses of two machines or more, as 10.0.0.1,10.0.0.2; got {addresses}")
-    if index >= len(names):
-        raise UserError(f"--host {index}: of {len(names)} hosts the last one is {len(names) - 1}")
     if keras.backend.backend() != "jax":
-        raise UserError("--hosts needs the JAX backend; install jax and set the environment variable KERAS_BACKEND=jax")
+        raise UserError(
+            "several hosts need the JAX backend; install jax and set the environment variable KERAS_BACKEND=jax"
+        )
     import jax
 
-    first = names[0] if ":" in names[0] else f"{names[0]}:{PORT}"
-    listen_at(own_address(names[0] if index else names[1]))
+    listen_at(own_address(meeting.other))
     try:
         jax.distributed.initialize(
-            first,
-            len(names),
-            index,
+            meeting.first,
+            meeting.number,
+            meeting.index,
+            cluster_detection_method="deactivate",  # on SLURM it would take one device of this machine alone
             heartbeat_timeout_seconds=SILENT_SECONDS,
             shutdown_timeout_seconds=LAST_SECONDS,
         )
     except (RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"the {len(names)} hosts did not meet at {first} ({reason})") from error
-    return Hosts(len(names), index, tempfile.TemporaryDirectory() if index else None)
+        raise UserError(f"the {meeting.number} hosts did not meet at {meeting.first} ({reason})") from error
+    return Hosts(meeting.number, meeting.index, tempfile.TemporaryDirectory() if meeting.index else None)
 
 
 def own_address(other: str) -> str:
     """The IP address by which another host, named as in --hosts, can reach this one; nothing is sent.
 
+    Args:
+        other: may be this machine itself, by the address that the others have of it.
     Raises:
-        UserError: there is no way to the other host.
+        UserError: there is no way to the other host, or its name leads nowhere but to this machine.
     """
     name, _, port = other.partition(":")
     with socket.socket(type=socket.SOCK_DGRAM) as way:
         try:
             way.connect((name, int(port or PORT)))
         except (OSError, ValueError) as error:
-            raise UserError(f"--hosts: {other} cannot be reached ({error}); see that it is right and up") from error
-        return way.getsockname()[0]
+            raise UserError(f"host {other} cannot be reached ({error}); see that it is right and up") from error
+        found = way.getsockname()[0]
+    if found.startswith("127.") and not name.startswith(("127.", "localhost")):
+        raise UserError(f"host {name} is {found} here, where no other machine gets through; give its IP address")
+    return found
 
 
 def listen_at(address: str) -> None:

@@ -1,6 +1,7 @@
 """A training run: its folder, its settings, its clock, its history, and everything it leaves behind."""
 
 import contextlib
+import os
 import sys
 import tempfile
 import time
@@ -16,7 +17,7 @@ from pipeline.console import clock
 from pipeline.errors import UserError
 from pipeline.evaluate import evaluation
 from pipeline.models import novelty, probabilities, saved_model
-from pipeline.train import checkpoint, identity
+from pipeline.train import checkpoint, identity, meeting
 from pipeline.train.hosts import join
 from pipeline.train.tensorboard import TensorBoardLog
 
@@ -46,7 +47,7 @@ class Run:
 
     def __init__(self, prefix: str, model_file: str, model_name: str, config, dataset, files: dict | None = None):
         self.prefix, self.config, self.dataset = prefix, config, dataset
-        self.hosts = join(config.hosts, config.host)
+        self.hosts = join(meeting.of(config, os.environ))
         self.folder = identity.output_folder(config, prefix)
         if self.hosts.scratch:
             self.folder = Path(self.hosts.scratch.name)
@@ -64,7 +65,7 @@ class Run:
         self.precision = backend.use_precision(config.precision)
         keras.utils.set_random_seed(config.seed)
         backend.use_determinism(config.deterministic)
-        devices = "all" if config.hosts else config.devices
+        devices = "all" if self.hosts.number > 1 else config.devices
         self.n_devices = backend.use_devices(devices, min(config.batch_size, len(dataset.x_train)))
         self.settings = identity.recorded(config) | {"precision": self.precision}
         self.files = files

@@ -14,6 +14,8 @@ import pytest
 from conftest import PROJECT
 from processes import JAX, finish, history, is_root, start_on_jax, until
 
+from pipeline.train import meeting
+
 pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(not find_spec("jax"), reason="jax is not installed: pip install jax"),
@@ -86,13 +88,28 @@ def test_two_hosts_give_the_loss_curve_of_one_and_the_first_alone_writes(tmp_pat
     )
 
 
+def test_two_hosts_of_a_schedulers_environment_give_the_loss_curve_of_one(tmp_path, tried, alone):
+    """The first has JAX' variables and knows no other host, the second has Keras'."""
+    addresses = on_loopback()
+    values = ((addresses.split(",")[0], "2", "0"), (addresses, "2", "1"))
+    hosts = []
+    for names, given in zip(meeting.VARIABLES, values, strict=True):
+        variables = dict(zip(names, given, strict=True))
+        hosts.append(start_on_jax(tmp_path / given[2], "--devices", "all", environment=variables))
+    for code, _, err in map(finish, hosts):
+        assert code == 0, err
+    assert largest_difference(alone, history(tmp_path / "0")) < 1e-3
+    assert not (tmp_path / "1").exists()
+    tried("a run on two hosts (JAX) that environment variables name", times=1)
+
+
 MEETING = """
 import sys, time
 from pipeline import errors
-from pipeline.train import hosts
+from pipeline.train import hosts, meeting
 
 def main():
-    joined = hosts.join("10.99.0.1,10.99.0.2", int(sys.argv[1]))
+    joined = hosts.join(meeting.from_flags("10.99.0.1,10.99.0.2", int(sys.argv[1])))
     with joined.all_there():
         while True:
             print("host 0 says", joined.share({"host": joined.index}, [], None)["host"], flush=True)

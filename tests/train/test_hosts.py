@@ -10,6 +10,7 @@ from pipeline.data.batches import Batches
 from pipeline.errors import Interrupted, UserError
 from pipeline.train import hosts
 from pipeline.train.hosts import Hosts
+from pipeline.train.meeting import Meeting
 
 
 def test_the_parts_of_all_hosts_are_the_batch_of_one_machine():
@@ -30,25 +31,11 @@ def test_the_parts_of_all_hosts_are_the_batch_of_one_machine():
             np.testing.assert_array_equal(np.concatenate([one, other]), whole)
 
 
-@pytest.mark.parametrize(
-    ("addresses", "index", "words"),
-    [
-        (None, 1, "name them all with --hosts"),
-        ("10.0.0.1", 0, "two machines or more"),
-        ("10.0.0.1,", 0, "two machines or more"),
-        ("10.0.0.1,10.0.0.2", 2, "the last one is 1"),
-    ],
-)
-def test_hosts_that_cannot_be_are_refused(addresses, index, words):
-    with pytest.raises(UserError, match=words):
-        hosts.join(addresses, index)
-
-
 def test_another_backend_is_refused():
     if keras.backend.backend() == "jax":
         pytest.skip("this backend can")
     with pytest.raises(UserError, match="KERAS_BACKEND=jax"):
-        hosts.join("10.0.0.1,10.0.0.2", 0)
+        hosts.join(Meeting(("10.0.0.1", "10.0.0.2"), 2, 0))
 
 
 def test_a_host_listens_where_the_others_reach_it_not_where_its_name_points_to(monkeypatch):
@@ -67,8 +54,15 @@ def test_a_host_that_cannot_be_found_is_one_line(name):
         hosts.own_address(name)
 
 
+def test_a_name_that_leads_to_this_machine_alone_is_refused():
+    assert hosts.own_address("127.0.0.2:9000").startswith("127.")
+    with pytest.raises(UserError, match=r"2130706433 is 127\.0\.0\.1 here.*give its IP address"):
+        hosts.own_address("2130706433:9000")  # another spelling of 127.0.0.1, as a hosts file would have
+
+
 def test_one_machine_is_left_alone():
-    alone = hosts.join(None, 0)
+    alone = hosts.join(None)
+    assert alone == hosts.join(Meeting(("10.0.0.1",), 1, 0)), "a scheduler's job of one node"
     assert alone.first and alone.share({"a": 1}, [], None) == {"a": 1}
     with pytest.raises(ValueError, match="its own"), alone.all_there():
         raise ValueError("its own")
