@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "node",
         "product",
         "search",
+        "staging",
         "sweep",
         "sweep_plot",
         "tasks",

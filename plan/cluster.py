@@ -6,7 +6,6 @@ sends it log and checkpoints while a run goes on, and the next node takes the ru
 
 import contextlib
 import fnmatch
-import hashlib
 import io
 import os
 import shutil
@@ -18,18 +17,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipeline import PROJECT, atomic_io, backend
-from pipeline.data import registry, sources
+from pipeline import atomic_io
 from pipeline.errors import UserError
-from plan import archives, node
-from plan.tasks import Record, Task, epochs_of, without_folder
+from plan import archives, node, staging
+from plan.tasks import Record, Task, epochs_of
 
-SHIPPED = 300_000_000  # bytes of the data sets, or of a file or folder that a flag names, that travel with the code
-LARGEST = 500_000_000  # bytes of all that travels; Ray takes 500 MiB
 RETRIES = 5  # of a task whose node died
 FAREWELL = 120  # seconds that running tasks have to save their checkpoints when the plan is interrupted
 COORDINATOR = "coordinator"  # name of the actor
-INPUTS = "inputs"  # folder of the shipped files that commands name, each in a folder of its own
 
 
 def pack(folder: Path, pattern: str) -> bytes:
@@ -127,15 +122,22 @@ class Coordinator:
 class Cluster:
     """A Ray cluster that has the tasks' code and data.
 
-    coordinator: handle of the Coordinator; logs: its folder of logs; where: further arguments of plan.node.Job.
+    coordinator: handle of the Coordinator; logs: its folder of logs; where: arguments of plan.node.Job for every task.
+    shipped: the data sets that came along.
     nodes: number of machines; most: "CPU", "GPU" and "memory" (bytes) of the largest machine.
     """
 
     coordinator: object
     logs: Path
     where: dict
+    shipped: set[str]
     nodes: int
     most: dict[str, float]
+
+    def job(self, task: Task) -> dict:
+        """Arguments of plan.node.Job for a task, but for the coordinator."""
+        here = {"name": task.name, "command": staging.command_there(task), "files": task.files}
+        return {**here, "shipped_data": staging.travels(task, self.shipped), **self.where}
 
     def needs(self, task: Task) -> dict[str, float]:
         """CPUs, GPUs and bytes of memory that a task asks for; where no machine has that much, what there is.
@@ -167,7 +169,7 @@ def connect(tasks: list[Task], record: Record, address: str, storage: str | None
     if archives.is_address(storage):
         archives.Archives(storage, plan)
     with tempfile.TemporaryDirectory() as folder:
-        shipped = stage(tasks, Path(folder))
+        shipped = staging.stage(tasks, Path(folder))
         # Ray would warn about its own environment variable for GPUs, whose new value is what is wanted here.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         # The nodes' processes have the environment of their node, not of this one.
@@ -181,9 +183,8 @@ def connect(tasks: list[Task], record: Record, address: str, storage: str | None
             raise UserError(f"no Ray cluster at {address} ({reason}); start one with: ray start --head") from error
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in place
         try:
-            data_dir = None if shipped else os.environ.get("DATA_DIR")
-            where = {"shipped_data": shipped, "data_dir": data_dir, "storage": storage, "plan": plan}
-            yield _cluster(ray, tasks, record, where)
+            where = {"data_dir": os.environ.get("DATA_DIR"), "storage": storage, "plan": plan}
+            yield _cluster(ray, tasks, record, where, shipped)
         finally:
             ray.shutdown()
 
@@ -191,10 +192,10 @@ def connect(tasks: list[Task], record: Record, address: str, storage: str | None
 def storage_folder(record: Record) -> str:
     """Name of a plan's folder in the storage; two sweeps there have runs of the same names."""
     folder = record.path.parent.resolve()
-    return f"{folder.name}-{_digest(folder)}"
+    return f"{folder.name}-{staging.digest(folder)}"
 
 
-def _cluster(ray, tasks: list[Task], record: Record, where: dict) -> Cluster:
+def _cluster(ray, tasks: list[Task], record: Record, where: dict, shipped: set[str]) -> Cluster:
     """The cluster that Ray is connected to, with a Coordinator on this machine."""
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
@@ -203,7 +204,7 @@ def _cluster(ray, tasks: list[Task], record: Record, where: dict) -> Cluster:
     logs = record.path.parent.resolve() / "logs"
     actor = ray.remote(Coordinator).options(name=COORDINATOR, num_cpus=0, scheduling_strategy=here)
     nodes = [entry["Resources"] for entry in ray.nodes() if entry["Alive"]]
-    return Cluster(actor.remote(places, str(logs)), logs, where, len(nodes), largest(nodes))
+    return Cluster(actor.remote(places, str(logs)), logs, where, shipped, len(nodes), largest(nodes))
 
 
 def largest(machines: list[dict[str, float]]) -> dict[str, float]:
@@ -226,90 +227,6 @@ def work(tasks: list[Task], record: Record, address: str, storage: str | None) -
         return _submit(cluster, tasks, record)
 
 
-def stage(tasks: list[Task], folder: Path) -> bool:
-    """Put the code, and what the commands name, into a folder that Ray sends to the nodes.
-
-    Returns:
-        whether the data sets that the tasks need are among it: they are where they are here and not too large.
-    Raises:
-        UserError: it is more than Ray takes.
-    """
-    for package in PROJECT.glob("*/__init__.py"):
-        shutil.copytree(package.parent, folder / package.parent.name, ignore=shutil.ignore_patterns("__pycache__"))
-    scripts = {task.command[0] for task in tasks if not Path(task.command[0]).is_absolute()}
-    for script in {*scripts, *(path.name for path in PROJECT.glob("*.py"))}:
-        (folder / script).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(PROJECT / script, folder / script)
-    (folder / backend.COMMIT_FILE).write_text(backend.commit())
-    inputs = {place: word for task in tasks for word, place in _inputs(task).items()}
-    for place, word in inputs.items():
-        (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        if Path(word).is_dir():
-            shutil.copytree(word, folder / place)
-        else:
-            shutil.copyfile(word, folder / place)
-    files = _data_files(tasks)
-    for place, file in files.items():
-        target = folder / "data" / place
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)
-    if _size(folder) > LARGEST:
-        raise UserError(
-            f"code and files of the runs take {_size(folder) / 1e6:,.0f} MB, more than Ray sends to the nodes "
-            f"({LARGEST / 1e6:,.0f} MB); put the larger ones into a folder that all machines share"
-        )
-    return bool(files)
-
-
-def _data_files(tasks: list[Task]) -> dict[Path, Path]:
-    """Place below data/ -> file of a data set that the tasks need; none where one is missing, or all are too large.
-
-    The place is the one below the folder where it was found: MNIST and Fashion-MNIST have files of the same names.
-    """
-    files = {}
-    for name in {name for task in tasks for name in task.datasets if name in registry.SOURCES}:
-        if registry.is_toy(name):
-            continue
-        home = next((home for home in sources.folders(None) if sources.present(name, [home])), None)
-        if home is None:
-            return {}
-        files |= {file.relative_to(home): file for file in sources.files_of(name, [home])}
-    if any(file.is_dir() for file in files.values()) or sum(map(_size, files.values())) > SHIPPED:
-        return {}
-    return files
-
-
-def _size(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files)
-
-
-def _inputs(task: Task) -> dict[str, str]:
-    """Word of a task's command that names a file or folder that travels -> its place on a node.
-
-    A large one does not travel: it must have the same path there.
-    """
-    script, *words = task.command
-    words = [word for word in words if not word.startswith("-") and word not in registry.SOURCES]
-    found = [word for word in words if word != str(task.folder) and os.path.exists(word)]
-    found = [word for word in found if _size(Path(word)) <= SHIPPED]
-    if Path(script).is_absolute():
-        found.append(script)
-    return {word: str(Path(INPUTS, _digest(word), Path(os.path.abspath(word)).name)) for word in found}
-
-
-def _digest(path: str | Path) -> str:
-    """Eight hexadecimal digits that tell a path from others that end in the same name."""
-    return hashlib.sha256(os.fsencode(Path(path).resolve())).hexdigest()[:8]
-
-
-def command_there(task: Task) -> list[str]:
-    """A task's command as a node takes it: without its folder of results, with the shipped files in their place."""
-    shipped = _inputs(task)
-    return [shipped.get(word, word) for word in without_folder(task.command)]
-
-
 def _submit(cluster: Cluster, tasks: list[Task], record: Record) -> dict[str, str]:
     """Hand all tasks to Ray, which runs them as there is room, and wait."""
     import ray
@@ -320,7 +237,7 @@ def _submit(cluster: Cluster, tasks: list[Task], record: Record) -> dict[str, st
         needs = cluster.needs(task)
         resources = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"], "memory": needs["memory"]}
         reference = remote.options(**resources, **anywhere, name=task.name).remote(
-            task.name, command_there(task), task.files, cluster.coordinator, **cluster.where
+            coordinator=cluster.coordinator, **cluster.job(task)
         )
         waiting[reference] = task
     print(f"{len(tasks)} tasks on {cluster.nodes} nodes; logs in {cluster.logs}", flush=True)

@@ -48,8 +48,8 @@ class Job:
         name: of the task; command: script and flags, without a folder for the results.
         files: pattern of the files that it writes.
         coordinator: handle of the plan.cluster.Coordinator.
-        shipped_data: whether the data sets came along in data/.
-        data_dir: $DATA_DIR of the driver, used where this machine has it as well.
+        shipped_data: whether the task's data sets came along in data/.
+        data_dir: $DATA_DIR of the driver, used where they did not and this machine has it as well.
         storage: for the checkpoints, a folder that all machines share or an address that plan.archives takes; None:
             they are sent to the coordinator.
         plan: name of the plan's folder in the storage.

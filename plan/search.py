@@ -187,5 +187,4 @@ def work(tasks: list[Task], record: Record, epochs: int, address: str, storage: 
 
 def _settings(task: Task, there: cluster.Cluster) -> dict:
     """What a Trial is told of a task."""
-    job = {"name": task.name, "command": cluster.command_there(task), "files": task.files, **there.where}
-    return {"needs": there.needs(task), "job": job}
+    return {"needs": there.needs(task), "job": there.job(task)}

@@ -208,9 +208,9 @@ def _flags(setting: dict[str, str]) -> list[str]:
 
 def tasks(sweep: Sweep, folder: Path) -> list[tuple[dict[str, str], int, Task]]:
     """(setting, seed, task) of every run; all settings with the first seed come first."""
-    datasets = sweep.axes.get("--dataset", (script_config(sweep.script).dataset,))
+    usual = script_config(sweep.script).dataset
     if "--dataset" in sweep.fixed:
-        datasets = (sweep.fixed[sweep.fixed.index("--dataset") + 1],)
+        usual = sweep.fixed[sweep.fixed.index("--dataset") + 1]
     kind = "run" if sweep.number is None else "trial"
     found, settings = [], sweep.settings()
     for seed in sweep.seeds:
@@ -218,6 +218,7 @@ def tasks(sweep: Sweep, folder: Path) -> list[tuple[dict[str, str], int, Task]]:
             name = re.sub(r"[^\w.=-]", "_", f"{label(setting)}-seed{seed}".replace(", ", "-"))
             flags = [*sweep.fixed, *_flags(setting), "--seed", str(seed), "--resume"]
             command = (sweep.script, *flags, "--output-dir", str(folder / name))
+            datasets = (setting.get("--dataset", usual),)
             found.append((setting, seed, Task(name, command, kind, folder / name, datasets=datasets)))
     return found
 

@@ -3,12 +3,10 @@
 import io
 import sys
 import tarfile
-from pathlib import Path
 
 import pytest
 
-from pipeline import backend, errors
-from pipeline.data import sources
+from pipeline import errors
 from plan import cluster, tasks
 from plan.tasks import Task
 
@@ -37,63 +35,6 @@ def test_an_archive_writes_to_its_own_folder_alone(tmp_path):
         archive.addfile(tarfile.TarInfo("../outside"), io.BytesIO())
     cluster.unpack(packed.getvalue(), tmp_path / "in", "*")
     assert (tmp_path / "in" / "outside").exists() and not (tmp_path / "outside").exists()
-
-
-def test_code_data_and_named_files_travel(tmp_path, monkeypatch):
-    data, staged = tmp_path / "data", tmp_path / "staged"
-    for folder in (data, staged):
-        folder.mkdir()
-    (data / "mnist.npz").write_bytes(b"images")
-    weights = tmp_path / "weights.h5"
-    weights.write_bytes(b"weights")
-    monkeypatch.setenv("DATA_DIR", str(data))
-    command = ("resnet50_transfer_learning.py", "--weights", str(weights), "--output-dir", str(tmp_path), "--resume")
-    task = Task("one", command, "run", tmp_path, datasets=("mnist", "digits"))
-    assert cluster.stage([task], staged)
-    assert (staged / "data" / "mnist.npz").read_bytes() == b"images"
-    words = cluster.command_there(task)
-    assert words[:2] == ["resnet50_transfer_learning.py", "--weights"] and words[3:] == ["--resume"]
-    assert (staged / words[2]).read_bytes() == b"weights"
-    assert (staged / "COMMIT").read_text() == backend.commit()
-    assert (staged / "pipeline" / "train" / "loop.py").is_file() and not (staged / "output").exists()
-    monkeypatch.setattr(cluster, "SHIPPED", 3)
-    assert not cluster.stage([task], tmp_path / "again")
-    assert not (tmp_path / "again" / "data").exists(), "too large: the nodes look for it themselves"
-    assert cluster.command_there(task)[2] == str(weights), "too large: it has to be there"
-    monkeypatch.setattr(cluster, "LARGEST", 3)
-    with pytest.raises(errors.UserError, match="more than Ray sends"):
-        cluster.stage([task], tmp_path / "third")
-
-
-def test_files_of_the_same_name_from_two_folders_stay_two(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DATA_DIR", str(tmp_path))
-    words = ("a/model.h5", "b/model.h5", "x/photos", "y/photos/", "y/photos/../photos")
-    for word in words[:4]:
-        Path(word).parent.mkdir(exist_ok=True)
-        if "photos" in word:
-            Path(word).mkdir()
-        (Path(word, "0.png") if "photos" in word else Path(word)).write_text(word)
-    for name in ("mnist", "fashion-mnist"):
-        Path(name).mkdir()
-        for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
-            Path(name, f"{part}-ubyte").write_text(name)
-    plan = [
-        Task(word, ("mnist_classification.py", "--some-flag", word), "run", tmp_path / word, datasets=(name,))
-        for word, name in zip(words, ("mnist", "fashion-mnist", "digits", "digits", "digits"), strict=True)
-    ]
-    staged = tmp_path / "staged"
-    assert cluster.stage(plan, staged)
-    places = [cluster.command_there(task)[-1] for task in plan]
-    assert [Path(place).name for place in places] == ["model.h5"] * 2 + ["photos"] * 3
-    for word, place in zip(words[:4], places[:4], strict=True):
-        found = staged / place
-        assert (found / "0.png" if found.is_dir() else found).read_text() == word
-        assert found.is_file() or len(list(found.iterdir())) == 1
-    assert places[4] == places[3]
-    for name in ("mnist", "fashion-mnist"):
-        files = sources.files_of(name, [staged / "data"])
-        assert len(files) == 4 and {file.read_text() for file in files} == {name}
 
 
 def test_plans_whose_folders_have_one_name_have_two_in_the_storage(tmp_path):
@@ -132,7 +73,7 @@ def test_without_ray_one_line_says_what_to_install(tmp_path, monkeypatch, capsys
 def test_a_run_asks_for_a_core_even_before_a_machine_that_computes_has_joined(cores, asked, tmp_path):
     most = {"CPU": cores, "GPU": 0, "memory": 8e9}
     task = tasks.Task("run", ("a.py",), "run", tmp_path, cores=2, memory_gb=3)
-    found = cluster.Cluster(None, tmp_path, {}, 1, most).needs(task)
+    found = cluster.Cluster(None, tmp_path, {}, set(), 1, most).needs(task)
     assert found == {"CPU": asked, "GPU": 0, "memory": int(3e9)}
 
 
