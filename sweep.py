@@ -3,6 +3,7 @@
     python sweep.py cifar100_cnn.py --learning-rate 0.1,0.2,0.3 --seeds 0-2
     python sweep.py mnist_classification.py --dataset digits --filters 8,16 --dropout 0,0.3 --epochs 5
     python sweep.py cifar100_cnn.py --learning-rate 0.1,0.2,0.3 --seeds 0-2 --ray auto    # on a Ray cluster
+    python sweep.py cifar100_cnn.py --recipe best --nodes 2 --ray auto    # one run, divided among two nodes
     python sweep.py cifar100_cnn.py --learning-rate 0.02:0.3 --cutmix 0,0.5,1 --search 40    # needs Ray Tune
 
 Every flag of the script can be given; one with a list of values becomes a side of the grid. --search draws so many
@@ -33,12 +34,13 @@ class Config:
     storage: str | None = flag(
         None, "with --ray: folder or address (s3://...) that its machines share, for checkpoints"
     )
+    nodes: int = flag(1, "with --ray: that train each run together; needs KERAS_BACKEND=jax", minimum=1)
 
 
 def split(argv: list[str]) -> tuple[list[str], list[str]]:
     """The words of a command line that are for the sweep, and those that are for the script."""
     own, others, words = [], [], list(argv)
-    named = ("--seeds", "--search", "--output-dir", "--ray", "--storage")
+    named = ("--seeds", "--search", "--output-dir", "--ray", "--storage", "--nodes")
     if words and not words[0].startswith("-"):
         own.append(words.pop(0))
     while words:
@@ -60,6 +62,8 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(Config, own, about=__doc__)
     if config.script is None:
         raise UserError("name the training script first, as: python sweep.py cifar100_cnn.py --learning-rate 0.1,0.2")
+    if config.search and config.nodes > 1:
+        raise UserError("--search trains each run on one node; leave --nodes out")
     sweep = plan.sweep.read(config.script, words, config.seeds, config.search)
     folder = Path(config.output_dir) if config.output_dir else sweep.folder()
     plan.sweep.claim(sweep, folder)
@@ -69,6 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     missing = [task for task in tasks if not record.done(task, tasks)]
     print(f"{len(runs) // len(sweep.seeds)} settings, seeds {config.seeds}: {len(missing)} of {len(tasks)} runs to do")
     epochs = plan.sweep.epochs(sweep) if config.search else None
+    missing = plan.tasks.on_nodes(missing, config.nodes)
     code = plan.execution.execute(missing, tasks, record, config.ray, config.storage, epochs)
     groups = plan.sweep.results(runs, record)
     if groups:

@@ -33,6 +33,7 @@ class Config:
     storage: str | None = flag(
         None, "with --ray: folder or address (s3://...) that its machines share, for checkpoints"
     )
+    nodes: int = flag(1, "with --ray: that train each run together; needs KERAS_BACKEND=jax", minimum=1)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,6 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         for task in tasks:
             print(plan.local.shown(task))
         return 0
+    tasks = plan.tasks.on_nodes(tasks, config.nodes)
     return plan.execution.execute(tasks, whole, record, config.ray, config.storage)
 
 

@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "archives",
         "cluster",
         "execution",
+        "hosts",
         "local",
         "node",
         "product",

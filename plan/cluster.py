@@ -122,17 +122,18 @@ class Coordinator:
 class Cluster:
     """A Ray cluster that has the tasks' code and data.
 
+    here: Ray's scheduling strategy for what stays on this machine.
     coordinator: handle of the Coordinator; logs: its folder of logs; where: arguments of plan.node.Job for every task.
     shipped: the data sets that came along.
-    nodes: number of machines; most: "CPU", "GPU" and "memory" (bytes) of the largest machine.
+    machines: "CPU", "GPU" and "memory" (bytes) of each that has joined, the largest first.
     """
 
+    here: object
     coordinator: object
     logs: Path
     where: dict
     shipped: set[str]
-    nodes: int
-    most: dict[str, float]
+    machines: list[dict[str, float]]
 
     def job(self, task: Task) -> dict:
         """Arguments of plan.node.Job for a task, but for the coordinator."""
@@ -140,15 +141,17 @@ class Cluster:
         return {**here, "shipped_data": staging.travels(task, self.shipped), **self.where}
 
     def needs(self, task: Task) -> dict[str, float]:
-        """CPUs, GPUs and bytes of memory that a task asks for; where no machine has that much, what there is.
+        """CPUs, GPUs and bytes of memory that a task asks for on a node; where none has that much, what there is.
 
+        A run on several nodes takes the whole of each, or as much as the smallest of them has.
         One CPU at least: before the first machine that computes has joined, all tasks would run at once without.
         """
-        return {
-            "CPU": max(1, min(task.cores, self.most["CPU"])),
-            "GPU": int(task.gpu and self.most["GPU"] > 0),
-            "memory": int(min(task.memory_gb * 1e9, self.most["memory"])),
-        }
+        smallest = {name: min(has[name] for has in self.machines[: task.nodes]) for name in ("CPU", "GPU", "memory")}
+        cores, gpus = min(task.cores, smallest["CPU"]), task.gpu and smallest["GPU"] > 0
+        if task.nodes > 1:
+            cores, gpus = smallest["CPU"], smallest["GPU"]
+        memory = min(task.memory_gb * 1e9, smallest["memory"])
+        return {"CPU": max(1, cores), "GPU": int(gpus), "memory": int(memory)}
 
 
 @contextlib.contextmanager
@@ -159,7 +162,8 @@ def connect(tasks: list[Task], record: Record, address: str, storage: str | None
         address: "auto", host:port of the head node, or "local" for one of this machine alone.
         storage: for the checkpoints, see plan.node.Job.
     Raises:
-        UserError: Ray is not installed, there is no cluster at that address, or the storage cannot be written to.
+        UserError: Ray is not installed, there is no cluster at that address or too small a one, or the storage
+            cannot be written to.
     """
     try:
         import ray
@@ -203,14 +207,22 @@ def _cluster(ray, tasks: list[Task], record: Record, where: dict, shipped: set[s
     places = {task.name: (str(task.folder.resolve()), task.files) for task in tasks}
     logs = record.path.parent.resolve() / "logs"
     actor = ray.remote(Coordinator).options(name=COORDINATOR, num_cpus=0, scheduling_strategy=here)
-    nodes = [entry["Resources"] for entry in ray.nodes() if entry["Alive"]]
-    return Cluster(actor.remote(places, str(logs)), logs, where, shipped, len(nodes), largest(nodes))
+    machines = sizes([entry["Resources"] for entry in ray.nodes() if entry["Alive"]])
+    refuse_too_few(machines, tasks)
+    return Cluster(here, actor.remote(places, str(logs)), logs, where, shipped, machines)
 
 
-def largest(machines: list[dict[str, float]]) -> dict[str, float]:
-    """CPU, GPU and memory of the machine that takes the most: it computes, has a GPU, then more cores."""
+def refuse_too_few(machines: list[dict[str, float]], tasks: list[Task]) -> None:
+    """Raise UserError where a run wants more nodes than there are; one node may still join."""
+    most, able = max(task.nodes for task in tasks), sum(has["CPU"] >= 1 for has in machines)
+    if most > max(1, able):
+        raise UserError(f"--nodes {most}: {able} in the cluster compute; start more with: ray start --address")
+
+
+def sizes(machines: list[dict[str, float]]) -> list[dict[str, float]]:
+    """CPU, GPU and memory of machines, those first that take the most: they compute, have GPUs, then more cores."""
     found = [{name: has.get(name, 0) for name in ("CPU", "GPU", "memory")} for has in machines]
-    return max(found, key=lambda has: (has["CPU"] >= 1, has["GPU"] > 0, has["CPU"], has["memory"]))
+    return sorted(found, key=lambda has: (has["CPU"] >= 1, has["GPU"] > 0, has["CPU"], has["memory"]), reverse=True)
 
 
 def work(tasks: list[Task], record: Record, address: str, storage: str | None) -> dict[str, str]:
@@ -231,16 +243,8 @@ def _submit(cluster: Cluster, tasks: list[Task], record: Record) -> dict[str, st
     """Hand all tasks to Ray, which runs them as there is room, and wait."""
     import ray
 
-    remote, anywhere = ray.remote(node.run), {"max_retries": RETRIES, "scheduling_strategy": "SPREAD"}
-    waiting = {}
-    for task in tasks:
-        needs = cluster.needs(task)
-        resources = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"], "memory": needs["memory"]}
-        reference = remote.options(**resources, **anywhere, name=task.name).remote(
-            coordinator=cluster.coordinator, **cluster.job(task)
-        )
-        waiting[reference] = task
-    print(f"{len(tasks)} tasks on {cluster.nodes} nodes; logs in {cluster.logs}", flush=True)
+    waiting = {_hand_over(ray, cluster, task): task for task in tasks}
+    print(f"{len(tasks)} tasks on {len(cluster.machines)} nodes; logs in {cluster.logs}", flush=True)
     try:
         return _gather(ray, waiting, cluster.coordinator, record)
     except (KeyboardInterrupt, SystemExit):
@@ -248,6 +252,20 @@ def _submit(cluster: Cluster, tasks: list[Task], record: Record) -> dict[str, st
         ray.get(cluster.coordinator.stop.remote())
         ray.wait(list(waiting), num_returns=len(waiting), timeout=FAREWELL)
         raise
+
+
+def _hand_over(ray, cluster: Cluster, task: Task):
+    """Ray's reference to what becomes of a task."""
+    job, needs = cluster.job(task), cluster.needs(task)
+    if task.nodes > 1:
+        from plan import hosts
+
+        # It does nothing but wait, here, where no node can take it along.
+        here = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": cluster.here, "name": task.name}
+        return ray.remote(hosts.run).options(**here).remote(job, cluster.coordinator, needs, task.nodes)
+    resources = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"], "memory": needs["memory"]}
+    anywhere = {"max_retries": RETRIES, "scheduling_strategy": "SPREAD", "name": task.name}
+    return ray.remote(node.run).options(**resources, **anywhere).remote(coordinator=cluster.coordinator, **job)
 
 
 def _gather(ray, waiting: dict, coordinator, record: Record) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """A plan worked through, on this machine or on a Ray cluster, and what failed told at the end."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -24,10 +25,12 @@ def execute(
         storage: folder that all machines of the cluster share, or address as s3://bucket/runs, for the checkpoints.
         epochs: of a whole run, where the plan is a search, whose runs may be stopped early.
     Raises:
-        UserError: another process works on this plan, or the cluster cannot be used.
+        UserError: another process works on this plan, the cluster cannot be used, or no run can be divided.
     """
     if storage and not address:
         raise UserError("--storage is what the machines of a cluster share; it needs --ray")
+    if any(task.nodes > 1 for task in tasks):
+        _check_nodes(address)
     if storage and not archives.is_address(storage):
         storage = str(Path(storage).resolve())
     record.path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +52,16 @@ def execute(
         print(f"failed: {name} ({why})", file=sys.stderr)
     print(f"{len(tasks) - len(failed)} of {len(tasks)} tasks done", flush=True)
     return 1 if failed else 0
+
+
+def _check_nodes(address: str | None) -> None:
+    """UserError where runs cannot be divided among nodes."""
+    if not address:
+        raise UserError("--nodes divides a run among machines of a cluster; it needs --ray")
+    if os.environ.get("KERAS_BACKEND") != "jax":
+        raise UserError(
+            "--nodes needs the JAX backend; install jax on all nodes and set the environment variable KERAS_BACKEND=jax"
+        )
 
 
 def _search(plan: list[Task], record: Record, epochs: int, address: str, storage: str | None) -> dict[str, str]:

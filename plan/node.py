@@ -53,6 +53,7 @@ class Job:
         storage: for the checkpoints, a folder that all machines share or an address that plan.archives takes; None:
             they are sent to the coordinator.
         plan: name of the plan's folder in the storage.
+        variables: further environment variables of the script.
     Attributes:
         process: of the script; None until start().
         last: last line that it printed.
@@ -70,9 +71,10 @@ class Job:
         data_dir: str | None,
         storage: str | None,
         plan: str,
+        variables: dict[str, str] | None = None,
     ):
         self.name, self.command, self.files, self.coordinator = name, command, files, coordinator
-        self.environment = environment(shipped_data, data_dir)
+        self.environment = environment(shipped_data, data_dir) | (variables or {})
         self.archives = archives.Archives(storage, plan) if archives.is_address(storage) else None
         self.shared = storage is not None and self.archives is None
         self.folder = Path(storage, plan, name) if self.shared else Path(tempfile.mkdtemp(prefix="plan-"))
@@ -195,7 +197,28 @@ class Job:
             answer(self.coordinator.keep.remote(self.name, packed))
 
 
-def run(name: str, command: list[str], files: str, coordinator, **where) -> tuple[int, str]:
+class Follower(Job):
+    """A host of a run on several machines that is not the first: it fetches and sends no files, only its log.
+
+    Its script gets the checkpoint from the first host's over the network, and ends when that has ended.
+    """
+
+    def begin(self) -> bool:
+        """There is nothing to fetch."""
+        self.begun = True
+        return True
+
+    def goes_on(self) -> bool:
+        """Let a second pass and send the log; whether the script still runs."""
+        time.sleep(1)
+        self._report()  # a stopped plan is the first host's to end: it saves the step that all have reached
+        return self.process.poll() is None
+
+    def _hand_over(self) -> None:
+        """Only the first host's files count."""
+
+
+def run(**job) -> tuple[int, str]:
     """Run a task's command on this machine, from its last checkpoint on; the arguments are those of Job.
 
     Returns:
@@ -203,7 +226,15 @@ def run(name: str, command: list[str], files: str, coordinator, **where) -> tupl
     Raises:
         UserError: the files could not be brought back; they stay on this machine.
     """
-    job = Job(name, command, files, coordinator, **where)
+    return _work(Job(**job))
+
+
+def follow(**job) -> tuple[int, str]:
+    """Run a task's command on this machine as a Follower; arguments, returned values and errors are those of run()."""
+    return _work(Follower(**job))
+
+
+def _work(job: Job) -> tuple[int, str]:
     try:
         if not job.begin():
             return 143, "stopped before it began"

@@ -177,7 +177,7 @@ def work(tasks: list[Task], record: Record, epochs: int, address: str, storage: 
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the scripts have their own
             ),
         )
-        print(f"{len(tasks)} trials on {there.nodes} nodes; logs in {there.logs}", flush=True)
+        print(f"{len(tasks)} trials on {len(there.machines)} nodes; logs in {there.logs}", flush=True)
         tuner.fit()
         watcher.board.clear()
     if deferred.code:

@@ -1,6 +1,7 @@
 """Tasks of a plan: what each needs and reads, whether it is done, how long it took, and the table of them all."""
 
 import csv
+import dataclasses
 import fnmatch
 import time
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ class Task:
     datasets: named data sets that it reads; cores: that it makes use of; memory_gb: that it needs at most.
     gpu: whether it computes on a GPU where there is one.
     flawed: whether exit code 1 leaves useful results: one of many failed a check, the others are there.
+    nodes: of a cluster, that train it together.
     group: pattern of the names of those tasks that share a line of the list; "": a line of its own.
     """
 
@@ -38,6 +40,7 @@ class Task:
     memory_gb: float = 3
     gpu: bool = True
     flawed: bool = False
+    nodes: int = 1
     group: str = ""
 
     def succeeded(self, code: int) -> bool:
@@ -138,6 +141,11 @@ def chosen(plan: list[Task], pattern: str | None) -> list[Task]:
     if not found:
         raise UserError(f"no task is called {pattern}; a pattern as 'cifar100-*' is one of a shell, --list shows all")
     return found
+
+
+def on_nodes(tasks: list[Task], number: int) -> list[Task]:
+    """The tasks, each training run among them divided among so many nodes of a cluster."""
+    return [dataclasses.replace(task, nodes=number) if task.kind == "run" else task for task in tasks]
 
 
 def table(tasks: list[Task], plan: list[Task], record: Record, *, grouped: bool = True) -> str:

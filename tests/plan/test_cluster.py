@@ -3,6 +3,7 @@
 import io
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -69,15 +70,34 @@ def test_without_ray_one_line_says_what_to_install(tmp_path, monkeypatch, capsys
     assert err.startswith("error: --ray needs Ray") and len(err.splitlines()) == 1
 
 
+def on(machines, nodes=1):
+    """What a run of two cores on so many nodes asks each machine of a cluster for."""
+    task = tasks.Task("run", ("a.py",), "run", Path(), cores=2, memory_gb=3, nodes=nodes)
+    return cluster.Cluster(None, None, Path(), {}, set(), cluster.sizes(machines)).needs(task)
+
+
 @pytest.mark.parametrize(("cores", "asked"), [(0, 1), (1, 1), (2, 2), (16, 2)])
-def test_a_run_asks_for_a_core_even_before_a_machine_that_computes_has_joined(cores, asked, tmp_path):
-    most = {"CPU": cores, "GPU": 0, "memory": 8e9}
-    task = tasks.Task("run", ("a.py",), "run", tmp_path, cores=2, memory_gb=3)
-    found = cluster.Cluster(None, tmp_path, {}, set(), 1, most).needs(task)
-    assert found == {"CPU": asked, "GPU": 0, "memory": int(3e9)}
+def test_a_run_asks_for_a_core_even_before_a_machine_that_computes_has_joined(cores, asked):
+    assert on([{"CPU": cores, "memory": 8e9}]) == {"CPU": asked, "GPU": 0, "memory": int(3e9)}
 
 
 def test_what_is_asked_for_fits_one_machine():
     wide, gpu, head = {"CPU": 16, "memory": 9}, {"CPU": 1, "GPU": 1, "memory": 5}, {"GPU": 8, "memory": 99}
-    assert cluster.largest([wide, gpu, head]) == {"CPU": 1, "GPU": 1, "memory": 5}
-    assert cluster.largest([head, wide]) == {"CPU": 16, "GPU": 0, "memory": 9}
+    assert cluster.sizes([wide, head, gpu])[0] == {"CPU": 1, "GPU": 1, "memory": 5}
+    assert cluster.sizes([head, wide])[0] == {"CPU": 16, "GPU": 0, "memory": 9}
+    assert on([head, wide]) == {"CPU": 2, "GPU": 0, "memory": 9}
+
+
+def test_a_run_on_several_nodes_takes_the_whole_of_each_and_no_more_than_the_smallest_has():
+    head, large, small = {"memory": 9e9}, {"CPU": 16, "GPU": 4, "memory": 9e9}, {"CPU": 8, "GPU": 2, "memory": 2e9}
+    assert on([head, small, large], nodes=2) == {"CPU": 8, "GPU": 2, "memory": int(2e9)}
+    assert on([head, small, large]) == {"CPU": 2, "GPU": 1, "memory": int(3e9)}
+
+
+def test_more_nodes_than_compute_are_refused():
+    machines = cluster.sizes([{"memory": 9e9}, {"CPU": 2, "memory": 9e9}])
+    one, two = (tasks.Task("run", (), "run", Path(), nodes=nodes) for nodes in (1, 2))
+    cluster.refuse_too_few(machines, [one])
+    cluster.refuse_too_few(machines[1:], [one])
+    with pytest.raises(errors.UserError, match="--nodes 2: 1 in the cluster compute"):
+        cluster.refuse_too_few(machines, [one, two])

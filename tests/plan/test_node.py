@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from concurrent.futures import Future
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -58,7 +59,7 @@ def start(tmp_path, monkeypatch):
         coordinator.report = stopping
         handle = Called(coordinator)
         where = {"shipped_data": False, "data_dir": None, "storage": str(storage) if storage else None, "plan": "plan"}
-        code, last = node.run("one", [STUB, flag], "*", handle, **where)
+        code, last = node.run(name="one", command=[STUB, flag], files="*", coordinator=handle, **where)
         return code, last, handle.calls, coordinator
 
     return run
@@ -179,8 +180,37 @@ def test_a_task_of_a_stopped_plan_does_not_begin(start, tmp_path):
     coordinator = cluster.Coordinator({"one": (str(tmp_path), "*")}, str(tmp_path))
     coordinator.stop()
     where = {"shipped_data": False, "data_dir": None, "storage": None, "plan": "plan"}
-    code, _ = node.run("one", [STUB], "*", Called(coordinator), **where)
+    code, _ = node.run(name="one", command=[STUB], files="*", coordinator=Called(coordinator), **where)
     assert code == 143
+
+
+@pytest.mark.skipif(not find_spec("ray"), reason='Ray is not installed: pip install -e ".[cluster]"')
+def test_a_host_that_is_not_the_first_sends_its_log_alone_and_is_not_ended_by_a_stopped_plan(tmp_path):
+    from plan import hosts
+
+    coordinator = cluster.Coordinator({"one": (str(tmp_path / "one"), "*")}, str(tmp_path / "logs"))
+    coordinator.stop()
+    log, handle = tmp_path / "logs" / "one-host1.log", Called(coordinator)
+    job = {"name": "one", "command": [STUB, f"--gate={log}"], "files": "*"}  # it ends after its log was sent
+    job |= {"shipped_data": False, "data_dir": None, "storage": str(tmp_path / "shared"), "plan": "plan"}
+    code, _ = node.follow(coordinator=handle, **hosts.host_of(job, "10.0.0.1:9000", 2, 1))
+    assert code == 0 and set(handle.calls) == {"report", "end"}
+    assert log.read_text() == "resuming after epoch 0\n"
+    assert not (tmp_path / "one").exists() and not (tmp_path / "shared").exists()
+
+
+def test_the_hosts_of_a_run_find_each_other_by_variables():
+    pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[cluster]"')
+    from pipeline.train import meeting
+    from plan import hosts
+
+    job = {"name": "one", "command": ["cifar100_cnn.py", "--resume"], "storage": "s3://bucket"}
+    first, second = (hosts.host_of(job, "10.0.0.1:9000", 2, place) for place in (0, 1))
+    assert (first["name"], first["storage"], second["name"]) == ("one", "s3://bucket", "one-host1")
+    assert first["command"] == second["command"] == ["cifar100_cnn.py", "--resume", "--devices=all"]
+    for place, host in enumerate((first, second)):
+        found = meeting.from_environment(host["variables"])
+        assert (found.first, found.number, found.index) == ("10.0.0.1:9000", 2, place)
 
 
 def test_data_are_looked_for_where_they_are(tmp_path, monkeypatch):

@@ -127,6 +127,7 @@ def test_seeds_are_numbers_and_ranges():
         (f"{MNIST} --filters 0:4 --search 4", "--filters must be at least 1"),
         (f"{MNIST} --filters 2.5:4 --search 2", "invalid int value"),
         (f"{MNIST} --filters 2:40 --search 2 --seeds 0-1", "one seed"),
+        (f"{MNIST} --filters 2:40 --search 2 --nodes 2", "leave --nodes out"),
         ("cifar100_cnn.py --labels coarse,fine --dropout 0:0.5 --search 2", "of 20 or 100 classes"),
     ],
 )

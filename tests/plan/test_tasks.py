@@ -130,6 +130,21 @@ def test_a_list_and_a_dry_run_do_nothing(few, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-1].endswith("script.py a 0")
 
 
+@pytest.mark.parametrize(
+    ("flags", "backend", "words"),
+    [
+        (["--nodes", "2"], "jax", "it needs --ray"),
+        (["--nodes", "2", "--ray", "auto"], "tensorflow", "KERAS_BACKEND=jax"),
+    ],
+)
+def test_runs_that_cannot_be_divided_are_one_line(flags, backend, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(product, "plan", lambda weights: [Task("run", ("a.py",), "run", tmp_path / "run")])
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    assert errors.exit_code(lambda: train_all.main(flags)) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: --nodes") and words in err and len(err.splitlines()) == 1
+
+
 def test_a_pattern_that_matches_nothing_is_one_line(few, capsys):
     assert errors.exit_code(lambda: train_all.main(["--only", "nothing"])) == 2
     assert capsys.readouterr().err.startswith("error: no task is called nothing")
