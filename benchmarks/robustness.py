@@ -61,8 +61,11 @@ def metrics(opened: deploy.runtimes.Opened, images: np.ndarray, labels: np.ndarr
     }
 
 
-def measure(subjects: dict[Path, deploy.runtimes.Opened], dataset, limit: int | None) -> list[dict]:
+def measure(subjects: dict[Path, deploy.runtimes.Opened], dataset, limit: int | None, destination: Path) -> list[dict]:
     """Results of models for one data set; each corrupted image is made once for all of them.
+
+    Args:
+        destination: folder of the results.
 
     Returns:
         One dict per model: clean and mean (over kinds and severities), each a dict as metrics() returns; kinds, a list
@@ -83,7 +86,7 @@ def measure(subjects: dict[Path, deploy.runtimes.Opened], dataset, limit: int | 
         counter(done, len(conditions), f"corruptions of {dataset.title}: {kind.name}, {severity}: {accuracies}")
     return [
         {
-            **about(path, opened, dataset),
+            **about(path, opened, dataset, destination),
             "images": len(images),
             "clean": clean[path],
             **summary([row(kind, found[path]) for kind in kinds]),
@@ -93,11 +96,17 @@ def measure(subjects: dict[Path, deploy.runtimes.Opened], dataset, limit: int | 
     ]
 
 
-def about(path: Path, opened: deploy.runtimes.Opened, dataset) -> dict:
-    """What a result says of its model: file, title, the network's name in tables and plots, and its data."""
+def about(path: Path, opened: deploy.runtimes.Opened, dataset, destination: Path) -> dict:
+    """What a result says of its model: file, title, the network's name in tables and plots, and its data.
+
+    File and network name the model's folder where that is not the results' own, as models there may be called alike.
+    """
     known = models.saved_model.MODELS.get(opened.about["prefix"])
     network = known.network if known and known.file == path.name else path.stem
-    return {"file": path.name, "title": opened.about["title"], "network": network, "dataset": dataset.title}
+    file, folder = path.name, path.resolve().parent
+    if folder != destination.resolve():
+        file, network = f"{folder.name}/{file}", f"{network} in {folder.name}/"
+    return {"file": file, "title": opened.about["title"], "network": network, "dataset": dataset.title}
 
 
 def row(kind: evaluate.corruptions.Corruption, found: dict) -> dict:
@@ -138,7 +147,7 @@ def main(argv: list[str] | None = None) -> int:
     result_path, plot_path = destination / "robustness.json", destination / "robustness.png"
     for (name, shape), subjects in by_data.items():
         dataset = data.datasets.load(name, config.data_dir, shape)
-        entries = merged(result_path, measure(subjects, dataset, config.limit))
+        entries = merged(result_path, measure(subjects, dataset, config.limit, destination))
         atomic_io.write_json(result_path, {"schema": 1, "models": entries, **backend.provenance()})
         evaluate.robustness_plot.draw(entries, plot_path)
         print(f"{result_path}, {plot_path}: {clock(time.monotonic() - started)}", flush=True)

@@ -72,3 +72,13 @@ def test_a_model_without_an_export_answers_in_keras_and_results_of_others_stay(m
     assert first["kinds"] == second["kinds"] and (first["network"], second["network"]) == ("other", "custom CNN")
     robustness.main([str(other), *flags])
     assert len(json.loads((model.parent / "robustness.json").read_text())["models"]) == 2
+
+
+def test_models_of_two_folders_that_are_called_alike_have_a_result_each(model):
+    clean = model.parent / "clean" / model.name
+    clean.parent.mkdir()
+    clean.write_bytes(model.read_bytes())
+    robustness.main([str(model), str(clean), "--limit", "8", "--output-dir", str(model.parent)])
+    first, second = json.loads((model.parent / "robustness.json").read_text())["models"]
+    assert (first["file"], first["network"]) == (model.name, "custom CNN")
+    assert (second["file"], second["network"]) == (f"clean/{model.name}", "custom CNN in clean/")
