@@ -223,9 +223,10 @@ def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -
     if validation < 0.05:
         validation = max(validation, min(0.1, ENOUGH_VALIDATION / len(y)))
     if validation * len(y) < classes:
-        raise UserError(f"--validation {asked} leaves fewer validation images than classes; use a larger fraction")
+        least = math.ceil(100 * classes / len(y)) / 100
+        raise UserError(f"--validation {asked:g} leaves fewer validation images than classes; use at least {least:g}")
     if len(y) - math.ceil(validation * len(y)) < classes:
-        raise UserError(f"--validation {asked} leaves fewer training images than classes; use a smaller fraction")
+        raise UserError(f"--validation {asked:g} leaves fewer training images than classes; use a smaller fraction")
     kept, held_out = train_test_split(np.arange(len(y)), test_size=validation, random_state=SPLIT_SEED, stratify=y)
     if validation != asked:
         print(f"{len(held_out):,} of {len(y):,} training images are for validation, as {asked:g} of them is too few")

@@ -131,8 +131,10 @@ def test_a_limit_that_cannot_be_kept_is_bad_input_with_the_range(digits, limit):
 
 
 def test_a_validation_fraction_too_small_for_one_image_of_each_class_is_bad_input(digits):
-    with pytest.raises(UserError, match="validation"):
-        datasets.split(datasets.shrink(digits, 60), 0.01)
+    few = datasets.shrink(digits, 60)
+    with pytest.raises(UserError, match=r"--validation 0.0833333 .*; use at least 0.17"):
+        datasets.split(few, 5 / 60)
+    assert len(datasets.split(few, 0.17).y_validation) == 11
 
 
 def with_classes(digits, sizes):
