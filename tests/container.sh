@@ -5,7 +5,8 @@
 #     tests/container.sh /tmp/results --volume /etc/pip.conf:/etc/pip.conf:ro    # with options for the engine
 #
 # As root. Needs buildah and debootstrap (apt-get install buildah debootstrap), but no daemon and no registry of images:
-# the base is a Debian with its own Python, under the name that the Dockerfile begins with.
+# the base is a Debian with its own Python, under the name that the Dockerfile begins with. Needs 20 GB in $TMPDIR, which
+# are free again at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 for program in buildah debootstrap; do
@@ -19,8 +20,11 @@ shift
 export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs
 base=$(sed -n 's/^FROM \(.*\) AS product$/\1/p' Dockerfile)
 
-root=$(mktemp -d)
-trap 'rm -rf "$root"' EXIT
+# Images and containers are kept apart from the engine's own, and go at the end: the base has another's name.
+work=$(mktemp -d)
+trap 'rm -rf --one-file-system "$work"' EXIT
+buildah() { command buildah --root "$work/storage" --runroot "$work/run" "$@"; }
+root=$work/debian
 debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv bookworm "$root"
 container=$(buildah from scratch)
 buildah add --quiet "$container" "$root" /
