@@ -16,7 +16,9 @@ from pipeline.data import papers
 LONGEST, SHORTEST = 2000, 240  # pixels: a picture is scaled to a long side of at most, a short side of at least this
 FAINT = 0.06  # contrast in [0, 1] below which nothing is ink
 NOISIEST = 10  # levels of 255, standard deviation: more is no noise, but ink on half of the paper
-LINE = 16  # a straight line is at least this many times as long as it is thick, a digit's stroke is shorter
+LINE = 16  # a straight line is at least this many times as long as it is thick; so are a thin pen's straight strokes
+SPAN = 0.8  # of the picture's side: what is longer is a ruled line, no stroke
+THIN = 9  # a digit's strokes are drawn at least as wide as its longer side divided by this; MNIST's are wider
 SMALLEST = 0.008  # height of a digit, of the picture's long side
 SIMILAR = 0.35  # of the tallest digit's height: what is lower is no digit beside it
 
@@ -111,7 +113,7 @@ def _on_paper(gray: np.ndarray, paper: np.ndarray, background: np.ndarray) -> li
     for group in _groups(parts.boxes):
         left, top, right, bottom = _around(parts.boxes[group])
         mine = np.isin(parts.labels[top:bottom, left:right], parts.numbers[group])
-        pixels = center(_soft(parts.ink[top:bottom, left:right], mine, parts.threshold))
+        pixels = center(_thickened(_soft(parts.ink[top:bottom, left:right], mine, parts.threshold)))
         if pixels is not None:
             found.append(Digit(pixels[..., None], (left, top, right, bottom), inverted))
     return found
@@ -192,7 +194,39 @@ def _edge_bands(mask: np.ndarray) -> np.ndarray:
 
 def _lines(mask: np.ndarray) -> np.ndarray:
     """Pixels of straight thin lines, nearly level or upright, without the strokes that cross them."""
-    return _level_lines(mask) | _level_lines(mask.T).T
+    lines = _level_lines(mask) | _level_lines(mask.T).T
+    return lines & ~_strokes(mask, lines)
+
+
+def _strokes(mask: np.ndarray, lines: np.ndarray) -> np.ndarray:
+    """Pixels of those lines that are a digit's straight strokes, drawn with a thin pen.
+
+    Ruled lines cross the picture, and a box has lines on all sides: others in a smaller piece of ink are strokes. A
+    piece that is a line and nothing else is an underline or a 1: it is a stroke if it is upright, and all there is.
+    """
+    import cv2
+
+    strokes = np.zeros_like(mask)
+    if not lines.any():
+        return strokes
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((mask | lines).astype(np.uint8), connectivity=8)
+    smallest = max(6, SMALLEST * max(mask.shape))
+    alone = not any(
+        max(stats[number, 2:4]) >= smallest for number in np.setdiff1d(labels[mask & ~lines], np.unique(labels[lines]))
+    )
+    for number in np.unique(labels[lines]):
+        left, top, width, height, _ = stats[number]
+        box = (slice(top, top + height), slice(left, left + width))
+        mine = (labels[box] == number) & lines[box]
+        one_line = max(width, height) > 4 * min(width, height)
+        if width > SPAN * mask.shape[1] or height > SPAN * mask.shape[0]:
+            continue
+        if one_line and not (alone and height > width):
+            continue
+        if not one_line and _sides(mine) >= 3:
+            continue
+        strokes[box] |= mine
+    return strokes
 
 
 def _level_lines(mask: np.ndarray) -> np.ndarray:
@@ -292,6 +326,34 @@ def _soft(ink: np.ndarray, mine: np.ndarray, threshold: float) -> np.ndarray:
     full = float(np.percentile(ink[mine], 90))
     strength = np.clip((ink - threshold / 2) / max(full - threshold / 2, 1e-3), 0, 1)
     return np.where(near, strength, 0)
+
+
+def _sides(lines: np.ndarray) -> int:
+    """Along how many sides of its box (h, w) a mask of lines runs for the most part."""
+    found = 0
+    for turns in range(4):
+        side = np.rot90(lines, turns)
+        found += side[: max(3, len(side) // 8)].any(axis=0).mean() > 0.6
+    return int(found)
+
+
+def _thickened(ink: np.ndarray) -> np.ndarray:
+    """Ink (h, w) in [0, 1] of a digit, its strokes widened to what a digit of this size has at least in MNIST.
+
+    A thin pen's stroke is less than a pixel wide at 28x28, where the network has seen two or three.
+    """
+    import cv2
+
+    full = ink > 0.5
+    if not full.any():
+        return ink
+    inside = cv2.distanceTransform(np.pad(full, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    ridge = full & (inside >= cv2.dilate(inside, np.ones((3, 3), np.uint8)))
+    lacking = round(max(ink.shape) / THIN - 2 * float(np.median(inside[ridge])))
+    if lacking < 1:
+        return ink
+    pen = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (lacking + 1, lacking + 1))
+    return cv2.dilate(np.pad(ink, lacking).astype(np.float32), pen)
 
 
 def _otsu(values: np.ndarray) -> float:

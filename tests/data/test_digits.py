@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from benchmarks import digit_pictures
 from pipeline.data import digits as reader
@@ -47,3 +48,37 @@ def test_several_digits_come_in_reading_order_each_with_its_place(digits):
 def test_nothing_is_found_on_an_empty_page():
     noise = np.random.default_rng(0).normal(225, 4, (400, 500))
     assert reader.find(np.clip(noise, 0, 255).astype(np.uint8)) == []
+
+
+# Straight strokes, by fractions of the digit's box.
+STRAIGHT = {
+    "1": [((0.5, 0), (0.52, 1))],
+    "4": [((0.35, 0), (0, 0.65)), ((0, 0.65), (1, 0.64)), ((0.75, 0.3), (0.74, 1))],
+    "5": [((1, 0), (0.1, 0.01)), ((0.1, 0.01), (0.05, 0.45)), ((0.05, 0.45), (0.9, 0.6)), ((0.9, 0.6), (0, 1))],
+    "7": [((0, 0), (1, 0.01)), ((1, 0.01), (0.9, 1))],
+}
+
+
+def drawn_with_a_pen(name: str, width: int, box: bool = False) -> np.ndarray:
+    """A digit of 120x160 pixels on white paper, perhaps in a form's box; (280, 280) uint8."""
+    picture = Image.new("L", (280, 280), 245)
+    pen = ImageDraw.Draw(picture)
+    for line in STRAIGHT[name]:
+        pen.line([(80 + 120 * x, 60 + 160 * y) for x, y in line], fill=40, width=width)
+    if box:
+        pen.rectangle((50, 30, 230, 250), outline=40, width=3)
+    return np.asarray(picture)
+
+
+@pytest.mark.parametrize("name", STRAIGHT)
+@pytest.mark.parametrize("width", [3, 5])
+def test_a_thin_pens_straight_strokes_are_no_ruled_lines_and_look_like_a_thick_pens(name, width):
+    (thin,) = reader.find(drawn_with_a_pen(name, width))
+    (thick,) = reader.find(drawn_with_a_pen(name, 18))
+    assert likeness(thin.pixels, thick.pixels) > 0.5
+
+
+@pytest.mark.parametrize("name", ["4", "5", "7"])
+def test_a_box_around_a_thin_pens_digit_is_still_none_of_it(name):
+    (alone,), (boxed,) = (reader.find(drawn_with_a_pen(name, 3, box)) for box in (False, True))
+    assert likeness(alone.pixels, boxed.pixels) > 0.95
