@@ -222,7 +222,7 @@ def split(dataset: Dataset, validation: float = 0.1, limit: int | None = None) -
     y, classes, asked = dataset.y_train, len(dataset.class_names), validation
     if validation < 0.05:
         validation = max(validation, min(0.1, ENOUGH_VALIDATION / len(y)))
-    if validation * len(y) < classes:
+    if validation * len(y) < classes - 1e-9:  # 0.29 * 100 is less than 29
         least = math.ceil(100 * classes / len(y)) / 100
         raise UserError(f"--validation {asked:g} leaves fewer validation images than classes; use at least {least:g}")
     if len(y) - math.ceil(validation * len(y)) < classes:

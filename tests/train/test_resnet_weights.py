@@ -352,6 +352,7 @@ def test_for_photos_the_network_ends_at_the_last_pretrained_stage_and_all_of_it_
 
 def test_recipe_photos_without_weights_trains_the_whole_network(tmp_path, eagerly):
     flags = ["--recipe", "photos", "--weights", "none", "--image-size", "32", "--dry-run", "--precision", "float32"]
+    flags += ["--epochs", "1", "--upper-epochs", "0"]
     assert resnet.main(["--dataset", "digits", *flags, "--output-dir", str(tmp_path)]) == 0
     model = saved_model.load(tmp_path / "resnet50_model.h5")
     assert model.count_params() > 23e6

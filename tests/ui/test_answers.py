@@ -114,7 +114,7 @@ def test_models_of_both_folders_are_named_by_what_they_say_they_are(folder):
 
 
 def test_every_method_is_explained_in_words():
-    assert list(answer_html.METHODS) == list(explainer.METHODS) and set(explainer.METHODS) <= set(texts.TEXTS)
+    assert set(explainer.METHODS) <= set(texts.TEXTS)
 
 
 def test_what_a_file_says_of_itself_is_text_and_never_markup(folder, pictures, tmp_path):
