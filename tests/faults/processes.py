@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import h5py
+import pytest
 from conftest import PROJECT
 
 SMALL = ("--dataset", "digits", "--limit", "256", "--filters", "2", "--batch-size", "32")
@@ -56,6 +57,30 @@ def driver(*words):
         yield process
     finally:
         process.kill()
+
+
+@contextlib.contextmanager
+def control_group(controller, version1, version2):
+    """Words before a command that start it in a control group with a limit; skips where there can be none.
+
+    Args:
+        controller: "memory" or "blkio", as version 1 calls it.
+        version1, version2: file and content of the limit in a group of this version of control groups.
+    """
+    group, (file, content) = Path("/sys/fs/cgroup", controller, f"test-{os.getpid()}"), version1
+    if not group.parent.is_dir():
+        group, (file, content) = Path("/sys/fs/cgroup", group.name), version2
+    try:
+        group.mkdir()
+        (group / file).write_text(content)
+    except OSError as error:
+        if group.is_dir():
+            group.rmdir()
+        pytest.skip(f"no control group for {controller} can be made here ({error})")
+    try:
+        yield ("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
+    finally:
+        group.rmdir()
 
 
 def wait_for(condition, process):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import PROJECT
 from PIL import Image
-from processes import SMALL, is_root
+from processes import SMALL, control_group, is_root
 
 pytestmark = [
     pytest.mark.long,
@@ -34,8 +34,7 @@ def jumping():
 time.time = jumping
 """
 READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && cd "$0" && ! touch x 2>&- && exec "$@"'
-MEMORY = Path("/sys/fs/cgroup/memory")  # version 1; else version 2 is tried
-FOUR_GB = 4 * 2**30
+FOUR_GB = str(4 * 2**30)
 ENVIRONMENTS = {
     "one core": {},
     "4 GB of memory": {},
@@ -52,24 +51,9 @@ ENVIRONMENTS = {
 }
 
 
-@contextlib.contextmanager
 def memory_of_4_gb():
-    """A shell command's beginning that starts it in a control group of 4 GB; skips where there can be none."""
-    group = MEMORY / f"test-{os.getpid()}"
-    limit = "memory.limit_in_bytes"
-    if not MEMORY.is_dir():
-        group, limit = Path("/sys/fs/cgroup") / group.name, "memory.max"
-    try:
-        group.mkdir()
-        (group / limit).write_text(str(FOUR_GB))
-    except OSError as error:
-        if group.is_dir():
-            group.rmdir()
-        pytest.skip(f"no control group for memory can be made here ({error})")
-    try:
-        yield ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"]
-    finally:
-        group.rmdir()
+    """A control group of 4 GB, see control_group()."""
+    return control_group("memory", ("memory.limit_in_bytes", FOUR_GB), ("memory.max", FOUR_GB))
 
 
 def on(machine: str, command: list[str], folder: Path) -> tuple[int, str]:
