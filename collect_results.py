@@ -61,7 +61,11 @@ def differing(config: dict, script: type[RunConfig]) -> dict:
 
 
 def entry(path: Path, metrics: dict) -> dict:
-    """One seed's metrics, with its validation accuracy against seconds of training."""
+    """One seed's metrics, with its validation accuracy against seconds of training.
+
+    Raises:
+        ValueError, KeyError or TypeError: damaged.
+    """
     import pandas as pd  # here: --help needs none
 
     history = pd.read_csv(path.with_name(path.name.replace("_metrics.json", "_history.csv")))
@@ -69,6 +73,9 @@ def entry(path: Path, metrics: dict) -> dict:
     kept = ["seed", "test_accuracy", "test_loss", "macro_f1", "validation_accuracy", "epochs", "n_train", "parameters"]
     kept += [name for name in ("validation_loss", "training_flops", "tta") if name in metrics]
     found = {name: metrics[name] for name in [*kept, "wall_seconds", "training_seconds"]}
+    for name, value in found.items():
+        if name != "tta" and not isinstance(value, (int, float)):
+            raise TypeError(f"{name} is no number")
     found |= {name: metrics["hardware"][name] for name in ("processor", "cores", "accelerator", "bfloat16")}
     found["commit"] = metrics["commit"]
     if metrics["recipe"] == "baseline":

@@ -86,7 +86,7 @@ def read_json(path: Path) -> dict:
     """A file of results; UserError if it is damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter of brackets in brackets
         found = None
     if not isinstance(found, dict):
         raise UserError(f"{path} is damaged; delete it or do that run again")

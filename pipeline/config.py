@@ -257,7 +257,7 @@ def _settings_in(path: Path, config_class) -> dict:
     try:
         recorded = json.loads(path.read_text(encoding="utf-8"))["config"]
         unknown = sorted(recorded.keys() - {field.name for field in fields})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is no metrics.json of a run; name one, as output/cifar100_metrics.json") from error
     if unknown:
         raise UserError(f"{path} is of another script, with settings that this one lacks: {', '.join(unknown)}")

@@ -1,11 +1,11 @@
 """The saved models of a folder, and their names for people: "Custom CNN · MNIST · 99.7 %". No Gradio here."""
 
 import functools
-import json
 import re
 from collections import Counter
 from pathlib import Path
 
+from pipeline import atomic_io
 from pipeline.errors import UserError
 from pipeline.models import saved_model
 from ui import texts
@@ -43,9 +43,9 @@ def accuracy(model: Path) -> float | None:
     """Accuracy on the test images as the metrics beside the model have it; None where they are another model's."""
     of_model = about(model)
     try:
-        metrics = json.loads((model.parent / f"{of_model['prefix']}_metrics.json").read_text(encoding="utf-8"))
+        metrics = atomic_io.read_json(model.parent / f"{of_model['prefix']}_metrics.json")
         return float(metrics["test_accuracy"]) if metrics["title"] == of_model["title"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, UserError, ArithmeticError, ValueError, KeyError, TypeError):
         return None
 
 

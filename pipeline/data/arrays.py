@@ -3,6 +3,7 @@
 import gzip
 import math
 import re
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ DAMAGE = (
     EOFError,
     MemoryError,
     RuntimeError,
+    SyntaxError,  # NumPy reads an array's header as Python
+    tokenize.TokenError,
     zlib.error,
     zipfile.BadZipFile,
     gzip.BadGzipFile,
@@ -93,9 +96,9 @@ def read_idx(path: Path) -> np.ndarray:
         start = 4 + 4 * dimensions
         if len(content) - start != math.prod(shape):
             raise ValueError(f"it has {len(content) - start:,} values and declares {math.prod(shape):,}")
+        return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
     except DAMAGE as error:
         raise UserError(f"{path} is damaged or no IDX file ({reason(error)}); replace it") from error
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
 def idx_files(folder: Path) -> dict[str, Path]:

@@ -172,16 +172,10 @@ def opened(path: str | Path, side: int | None = None) -> Image.Image:
     if suffix in HEIF and ("AVIF" if suffix == ".avif" else "HEIF") not in formats():
         raise UserError(f"{suffix} files need the package pillow-heif: pip install pillow-heif")
     try:
-        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-            file = Image.open(path, formats=formats())
-        with file:
-            if file.width * file.height > MEGAPIXELS * 1e6:
-                raise UserError(f"{path} has {file.width:,} x {file.height:,} pixels; at most {MEGAPIXELS} million")
-            if side:
-                file.draft(None, (2 * side, 2 * side))
-            picture = ImageOps.exif_transpose(file)
-            if picture.mode.startswith(("I", "F")):
-                picture = _eight_bits(picture)
+        with warnings.catch_warnings(action="ignore"):  # Pillow warns of damaged notes, in lines of its own code
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=formats()) as file:
+                picture = _upright(file, path, side)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -194,6 +188,18 @@ def opened(path: str | Path, side: int | None = None) -> Image.Image:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, _paper(picture)), picture)
     return picture.convert("RGB")
+
+
+def _upright(file: Image.Image, path: str | Path, side: int | None) -> Image.Image:
+    """The first frame of an open file, upright, eight bits per channel. UserError where it is enormous."""
+    if file.width * file.height > MEGAPIXELS * 1e6:
+        raise UserError(f"{path} has {file.width:,} x {file.height:,} pixels; at most {MEGAPIXELS} million")
+    if side:
+        file.draft(None, (2 * side, 2 * side))
+    picture = ImageOps.exif_transpose(file)
+    if picture.mode.startswith(("I", "F")):
+        return _eight_bits(picture)
+    return picture
 
 
 def _paper(picture: Image.Image) -> str:

@@ -265,7 +265,7 @@ def _batched(answer: Callable, input_shape) -> Callable[[np.ndarray], np.ndarray
 def _decoded(text: str | bytes, path: Path) -> dict:
     try:
         about = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         about = None
     if not isinstance(about, dict):
         raise UserError(f"{path} carries metadata that are damaged; export the model again")

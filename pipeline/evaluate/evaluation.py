@@ -1,6 +1,5 @@
 """Evaluation of a finished model: metrics on validation and test images, their plots, test-time augmentation."""
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline import atomic_io
 from pipeline.backend import keras
+from pipeline.errors import UserError
 from pipeline.evaluate import metrics
 from pipeline.models import contract, saved_model
 
@@ -77,11 +78,11 @@ def contradiction(metrics_file: Path, title: str, accuracy: float, images: int) 
         images: how many they are.
     """
     try:
-        recorded = json.loads(metrics_file.read_text(encoding="utf-8"))
+        recorded = atomic_io.read_json(metrics_file)
         if (recorded["title"], recorded["n_test"]) != (title, images):
             return ""
         then = float(recorded["test_accuracy"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, UserError, ArithmeticError, ValueError, KeyError, TypeError):
         return ""
     if abs(then - accuracy) <= 0.01:  # other arithmetic changes a few images
         return ""

@@ -2,14 +2,13 @@
 
 import contextlib
 import hashlib
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.atomic_io import replacing
 from pipeline.data import rows
+from pipeline.data.arrays import DAMAGE
 from pipeline.errors import UserError
 from pipeline.models import saved_model
 
@@ -38,7 +37,7 @@ def stored(saved: saved_model.SavedModel, dataset) -> np.ndarray | None:
         with np.load(_path(saved), allow_pickle=False) as archive:
             if all(str(archive[name]) == value for name, value in key.items()):
                 return archive["probabilities"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except (OSError, *DAMAGE):
         pass
     return None
 

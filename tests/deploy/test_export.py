@@ -330,14 +330,15 @@ def test_models_of_one_name_do_not_share_a_folder(tmp_path):
         export_model.main(["a/model.h5", "b/model.h5", "--output-dir", str(tmp_path)])
 
 
-@pytest.mark.parametrize("damage", ["archive", "names", "number"])
+@pytest.mark.parametrize("damage", ["archive", "names", "number", "brackets"])
 def test_damaged_metadata_of_an_export_are_bad_input(damage, digit_file, tmp_path):
     pytest.importorskip("ai_edge_litert", reason="optional: pip install -e .[export]")
     path = tmp_path / "model.tflite"
     export.convert(export.fold_batch_norm(saved_model.load(digit_file)), "float32", path, None)
-    names = {"archive": list("0123456789"), "names": list(range(10)), "number": ["0", "1"]}[damage]
+    names = {"names": list(range(10)), "number": ["0", "1"]}.get(damage, list("0123456789"))
+    about = 10**5 * "[" if damage == "brackets" else json.dumps({"class_names": names})
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(f"{runtimes.ABOUT}.json", json.dumps({"class_names": names}))
+        archive.writestr(f"{runtimes.ABOUT}.json", about)
     if damage == "archive":
         content = bytearray(path.read_bytes())
         content[content.rindex(b'"class_names"')] ^= 0xFF  # the archive's own checksum tells

@@ -1,26 +1,24 @@
 """Files damaged at random, the same ones in every run: read as they are, or refused in one line; nothing else."""
 
-import hashlib
-import io
 import json
-import pickle
-from functools import partial
+import os
+import time
+import warnings
 
-import numpy as np
 import pytest
-from PIL import Image
+from readers import READERS, collect, metrics
 
 import mnist_classification
-from pipeline import atomic_io
 from pipeline.config import parse
-from pipeline.data import arrays, pictures, plain_pickle
 from pipeline.errors import UserError
-from pipeline.train import checkpoint, identity
+from pipeline.train import identity
 
 hypothesis = pytest.importorskip("hypothesis", reason='pip install -e ".[dev]"')
 st = hypothesis.strategies
 # How often each reader is tried: by make test, and by make faults.
-TIMES = [60, pytest.param(3_000, marks=pytest.mark.long)]
+TIMES = [60, pytest.param(1_000, marks=pytest.mark.long)]
+# How long each reader is tried at least, if at all: with other files every time then.
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 
 
 def damaged(whole: bytes):
@@ -41,75 +39,39 @@ def damaged(whole: bytes):
 def fuzz(content, times, read, refuses=UserError):
     """Read many contents; how many were read, and how many of them refused."""
     tried, refused = [], []
+    end = time.monotonic() + SECONDS
 
-    @hypothesis.settings(max_examples=times, deadline=None, database=None, derandomize=True)
+    @hypothesis.settings(max_examples=times, deadline=None, database=None, derandomize=not SECONDS)
     @hypothesis.given(content=content)
     def drive(content):
         tried.append(content)
         try:
-            read(content)
+            with warnings.catch_warnings(action="error"):  # they would stand between a script's lines
+                read(content)
         except refuses as error:
             refused.append(error)
             assert "\n" not in str(error) or refuses is not UserError
 
     drive()
+    while time.monotonic() < end:
+        drive()
     return len(tried), len(refused)
-
-
-def idx() -> bytes:
-    return b"\x00\x00\x08\x03" + np.array([2, 3, 3], ">u4").tobytes() + bytes(range(18))
-
-
-def npz(**more) -> bytes:
-    content = io.BytesIO()
-    images, labels = np.zeros((4, 5, 5), np.uint8), np.arange(4)
-    np.savez(content, **{"x_train": images, "y_train": labels, "x_test": images, "y_test": labels, **more})
-    return content.getvalue()
-
-
-def csv() -> bytes:
-    head = ",".join(["label", *(f"pixel{k}" for k in range(784))])
-    return "\n".join([head, *(",".join([str(k), *["7"] * 784]) for k in range(2))]).encode()
-
-
-def cifar() -> bytes:
-    return pickle.dumps({b"fine_labels": [1, 2], b"filenames": ["a", "b"], "data": b"\0" * 20}, 3)
-
-
-def picture(kind: str) -> bytes:
-    content = io.BytesIO()
-    Image.fromarray(np.arange(81, dtype=np.uint8).reshape(9, 9)).save(content, kind)
-    return content.getvalue()
-
-
-READERS = {
-    "IDX": (idx, ".idx", arrays.read_idx, UserError),
-    "CSV": (csv, ".csv", arrays.read_csv, UserError),
-    "npz": (npz, ".npz", lambda path: arrays.parts(arrays.read_npz(path), "it", {}), UserError),
-    "pickle": (cifar, ".pickle", lambda path: plain_pickle.read(path.read_bytes()), ValueError),
-    **{
-        kind: (partial(picture, kind), f".{kind.lower()}", lambda path: pictures.read(path, (8, 8, 3)), UserError)
-        for kind in ("PNG", "JPEG", "GIF", "TIFF")
-    },
-    "result": (lambda: b'{"schema": 1, "results": [1.5, null]}', ".json", atomic_io.read_json, UserError),
-}
 
 
 @pytest.mark.parametrize("times", TIMES)
 @pytest.mark.parametrize("kind", READERS)
 def test_a_damaged_file_is_read_or_refused_in_one_line(kind, times, tmp_path, tried):
-    make, suffix, read, refuses = READERS[kind]
-    path = tmp_path / f"file{suffix}"
+    reader = READERS[kind]
+    path = tmp_path / reader.name
 
-    def from_file(content):
+    def read(content):
         path.write_bytes(content)
-        read(path)
+        reader.read(path)
 
-    path.write_bytes(make())
-    read(path)  # whole, it is read
-    done, refused = fuzz(damaged(make()), times, from_file, refuses)
+    read(reader.make())  # whole, it is read
+    done, refused = fuzz(damaged(reader.make()), times, read, reader.refuses)
     assert refused and done >= 0.9 * times
-    tried(f"a {kind} file damaged at random", times=done, refused=refused)
+    tried(f"a {kind} damaged at random", times=done, refused=refused)
 
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.just("digits") | st.just([1])
@@ -145,18 +107,37 @@ def test_settings_of_another_type_are_refused(changes, tmp_path):
 
 
 @pytest.mark.parametrize("times", TIMES)
-def test_a_damaged_checkpoint_is_whole_or_refused(times, tmp_path, capsys, tried):
-    path = tmp_path / "checkpoint.npz"
-    content = io.BytesIO()
-    np.savez(content, record=np.array("{}"), weight_0=np.arange(5))
-    whole = content.getvalue() + hashlib.sha256(content.getvalue()).digest()
+def test_a_finished_run_with_other_metrics_is_collected_or_refused(times, tmp_path, tried):
+    usual = metrics()
+    path = tmp_path / READERS["metrics.json of a finished run"].name
 
-    def read(content):
-        path.write_bytes(content)
-        assert np.array_equal(checkpoint.read(path)["weight_0"], np.arange(5))
+    def read(changes):
+        path.write_text(json.dumps(usual | changes))
+        collect(path)
 
-    read(whole)
-    done, refused = fuzz(damaged(whole), times, read)
-    capsys.readouterr()
-    assert refused
-    tried("a checkpoint damaged at random", times=done, refused=refused)
+    names = st.sampled_from([*sorted(usual), "tta", "nonsense"])
+    values = PLAIN | st.lists(PLAIN, max_size=2) | st.dictionaries(NAMES, PLAIN, max_size=2)
+    done, refused = fuzz(st.dictionaries(names, values, max_size=3), times, read)
+    assert 0 < refused < done
+    tried("a finished run's metrics.json with values made up at random", times=done, refused=refused)
+
+
+# Small files that a reader once neither read nor refused, or of which a package warned.
+FOUND = [
+    ("IDX file", b"\0\0\x08\x04" + 3 * b"\xff\xff\xff\xff" + 4 * b"\0"),
+    ("npz file", b"\x93NUMPY\x01\0\x02\0(("),
+    ("TIFF file", b"II*\0\x08\0\0\0"),
+    ("result file", 10**5 * b"["),
+    ("metrics.json as settings", 10**5 * b"["),
+    ("metrics.json of a finished run", 10**5 * b"["),
+    ("metrics.json of a finished run", json.dumps(metrics() | {"test_accuracy": []}).encode()),
+]
+
+
+@pytest.mark.parametrize(("kind", "content"), FOUND, ids=range(len(FOUND)))
+def test_what_was_found_once_is_refused(kind, content, tmp_path):
+    reader = READERS[kind]
+    path = tmp_path / reader.name
+    path.write_bytes(content)
+    with pytest.raises(reader.refuses), warnings.catch_warnings(action="error"):
+        reader.read(path)

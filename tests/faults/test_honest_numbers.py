@@ -103,10 +103,12 @@ def test_a_metric_of_the_wrong_split_in_metrics_json_is_noticed(folder, tmp_path
 
 
 DRY_RUN = '{"title": "t", "test_accuracy": 0.1, "n_test": 3}'
+ENORMOUS = '{"title": "t", "test_accuracy": 1' + 400 * "0" + ', "n_test": 10}'
+DEEP = 10**5 * "["
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"title": "t", "test_accuracy": "x"}', '{"title": "other"}', DRY_RUN]
+    "content", ["", "[]", "{}", '{"title": "t", "test_accuracy": "x"}', '{"title": "other"}', DRY_RUN, ENORMOUS, DEEP]
 )
 def test_a_metrics_json_that_says_nothing_of_the_model_contradicts_nothing(tmp_path, content):
     (tmp_path / "metrics.json").write_text(content)

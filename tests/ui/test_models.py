@@ -32,6 +32,9 @@ def test_the_accuracy_of_another_model_beside_it_is_not_taken_for_its_own(folder
     assert models.accuracy(path) == 0.987
     (tmp_path / "custom_cnn_metrics.json").write_text(json.dumps({**metrics, "title": "an earlier one"}))
     assert models.accuracy(path) is None
+    for damaged in (json.dumps({**metrics, "test_accuracy": 10**400}), 10**5 * "["):
+        (tmp_path / "custom_cnn_metrics.json").write_text(damaged)
+        assert models.accuracy(path) is None
 
 
 def test_models_that_would_be_called_alike_are_told_apart_by_their_files(tmp_path):
