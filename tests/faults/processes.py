@@ -5,6 +5,7 @@ import csv
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,7 +16,10 @@ from conftest import PROJECT
 SMALL = ("--dataset", "digits", "--limit", "256", "--filters", "2", "--batch-size", "32")
 # --limit 250 of 1,797 digits: 450 test and 135 validation images, of which neither 8 nor 2 divides the last batch.
 DIVIDED = ("--limit", "250", "--epochs", "4", "--precision", "float32", "--dropout", "0")
-JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+# What JAX has compiled is kept for the next process: most of the time of a run this small.
+COMPILED = tempfile.TemporaryDirectory()
+JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": COMPILED.name}
+JAX |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
 NOBODY = 65534
 # Of a Ray cluster's first node: no processes that a test has no use for.
 HEAD = {"include_dashboard": False, "no_monitor": True, "include_log_monitor": False}

@@ -19,24 +19,32 @@ def on_jax(folder, devices, *more):
     return start_on_jax(folder, "--devices", devices, *more, environment=two)
 
 
+@pytest.fixture(scope="module")
+def one_device(tmp_path_factory):
+    """The folder of a run on one of two devices that nothing happens to."""
+    folder = tmp_path_factory.mktemp("one")
+    code, _, err = finish(on_jax(folder, "1"))
+    assert code == 0, err
+    return folder
+
+
 @pytest.mark.long
 @pytest.mark.skipif(not find_spec("jax"), reason="jax is not installed: pip install jax")
 @pytest.mark.skipif(cores() < 2, reason="two logical devices wait for each other on one core")
-def test_two_devices_give_the_loss_curve_of_one_and_measure_every_test_image(tmp_path, tried):
-    results = {}
-    for devices in ("1", "all"):
-        code, _, err = finish(on_jax(tmp_path / devices, devices))
-        assert code == 0, err
-        results[devices] = json.loads((tmp_path / devices / "custom_cnn_metrics.json").read_text())
-    assert (results["1"]["hardware"]["devices"], results["all"]["hardware"]["devices"]) == (1, 2)
-    curves = [history(tmp_path / devices) for devices in ("1", "all")]
+def test_two_devices_give_the_loss_curve_of_one_and_measure_every_test_image(one_device, tmp_path, tried):
+    code, _, err = finish(on_jax(tmp_path / "all", "all"))
+    assert code == 0, err
+    folders = (one_device, tmp_path / "all")
+    results = [json.loads((folder / "custom_cnn_metrics.json").read_text()) for folder in folders]
+    assert [result["hardware"]["devices"] for result in results] == [1, 2]
+    curves = [history(folder) for folder in folders]
     largest = max(
         abs(float(one[name]) - float(two[name]))
         for one, two in zip(*curves, strict=True)
         for name in ("loss", "val_loss")
     )
     assert 0 <= largest < 1e-3
-    for result in results.values():
+    for result in results:
         assert result["n_test"] == sum(map(sum, result["confusion_matrix"])) == 450
     code, _, err = finish(on_jax(tmp_path / "three", "3"))
     assert code == 2 and one_line(err, "--devices 3: there are 2")
@@ -49,15 +57,14 @@ def test_two_devices_give_the_loss_curve_of_one_and_measure_every_test_image(tmp
 
 @pytest.mark.long
 @pytest.mark.skipif(not find_spec("jax"), reason="jax is not installed: pip install jax")
-def test_an_interrupted_run_on_jax_goes_on_with_the_numbers_of_a_whole_one(tmp_path, tried):
-    assert finish(on_jax(tmp_path / "whole", "1"))[0] == 0
-    process = on_jax(tmp_path / "cut", "1")
+def test_an_interrupted_run_on_jax_goes_on_with_the_numbers_of_a_whole_one(one_device, tmp_path, tried):
+    process = on_jax(tmp_path, "1")
     until(process, "1/4")
     process.send_signal(signal.SIGTERM)
     assert finish(process)[0] == 143
-    assert finish(on_jax(tmp_path / "cut", "1", "--resume"))[0] == 0
-    other = int(model_digest(tmp_path / "cut") != model_digest(tmp_path / "whole"))
-    assert not other and history(tmp_path / "cut") == history(tmp_path / "whole")
+    assert finish(on_jax(tmp_path, "1", "--resume"))[0] == 0
+    other = int(model_digest(tmp_path) != model_digest(one_device))
+    assert not other and history(tmp_path) == history(one_device)
     tried("SIGTERM on JAX, then --resume", times=1, runs_that_ended_with_other_weights=other)
 
 

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from conftest import PROJECT
+from matplotlib.figure import Figure
 from processes import AS_NOBODY, NOBODY, finish, history, is_root, leftovers, model_digest, one_line, start, until
 
 import mnist_classification
@@ -21,7 +23,8 @@ from pipeline.evaluate import evaluation, plots
 from pipeline.models import saved_model
 from pipeline.train import checkpoint
 
-EPOCHS = 80
+EPOCHS = 30
+KILLS = 5  # of each of two runs
 HEADER = "epoch "
 
 
@@ -53,45 +56,60 @@ def epochs_printed(text):
     return sum(line.split()[0].endswith(f"/{EPOCHS}") for line in text.splitlines() if line.strip())
 
 
+def two_at_a_time(run_in, folder):
+    """What a function returns for each of two folders; while one run starts, the other has the second core."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(run_in, (folder / "a", folder / "b"), (0, 1)))
+
+
 @pytest.mark.long
-def test_a_run_killed_at_20_random_moments_ends_with_the_very_same_weights(whole, tmp_path, tried):
-    rng, printed = random.Random(0), 0
-    for _ in range(20):
-        process = start(tmp_path, "--epochs", str(EPOCHS), "--resume")
-        printed += wait_at_random(process, rng, whole.epoch_seconds)
-        assert process.poll() is None, "the run was over before it was killed often enough"
-        process.kill()
-        printed += epochs_printed(process.communicate()[0])
-    code, out, err = finish(start(tmp_path, "--epochs", str(EPOCHS), "--resume"))
-    assert (code, err) == (0, "")
-    printed += epochs_printed(out)
-    other = int(model_digest(tmp_path) != whole.digest)
-    assert not other and history(tmp_path) == whole.history
-    assert not leftovers(tmp_path), "a temporary file was left behind"
+def test_a_run_killed_at_random_moments_ends_with_the_very_same_weights(whole, tmp_path, tried):
+    def printed_epochs(folder, seed):
+        """Of a run that is killed KILLS times, and then left alone."""
+        rng, printed = random.Random(seed), 0
+        for _ in range(KILLS):
+            process = start(folder, "--epochs", str(EPOCHS), "--resume")
+            printed += wait_at_random(process, rng, whole.epoch_seconds)
+            assert process.poll() is None, "the run was over before it was killed often enough"
+            process.kill()
+            printed += epochs_printed(process.communicate()[0])
+        code, out, err = finish(start(folder, "--epochs", str(EPOCHS), "--resume"))
+        assert (code, err) == (0, "")
+        assert not leftovers(folder), "a temporary file was left behind"
+        return printed + epochs_printed(out)
+
+    printed = two_at_a_time(printed_epochs, tmp_path)
+    folders = list(tmp_path.iterdir())
+    other = sum(model_digest(folder) != whole.digest for folder in folders)
+    assert not other and all(history(folder) == whole.history for folder in folders)
     tried(
         "kill -9 at a random moment, then --resume",
-        times=20,
+        times=KILLS * len(folders),
         runs_that_ended_with_other_weights=other,
-        epochs_computed_twice=printed - EPOCHS,
+        epochs_computed_twice=sum(printed) - EPOCHS * len(folders),
     )
 
 
 @pytest.mark.long
 def test_ctrl_c_and_sigterm_at_random_moments_lose_no_step(whole, tmp_path, tried):
-    rng, codes = random.Random(1), []
-    for sent in (signal.SIGINT, signal.SIGTERM) * 3:
-        process = start(tmp_path, "--epochs", str(EPOCHS), "--resume")
-        wait_at_random(process, rng, whole.epoch_seconds)
-        process.send_signal(sent)
-        code, _, err = finish(process)
-        codes.append(code)
-        assert len(err.strip().splitlines()) == 1 and "go on with: python" in err and "--resume" in err
-    assert codes == [130, 143] * 3
-    assert finish(start(tmp_path, "--epochs", str(EPOCHS), "--resume"))[0] == 0
-    other = int(model_digest(tmp_path) != whole.digest)
+    def codes_of(folder, seed):
+        """Of a run that is interrupted by each signal, and then left alone."""
+        rng, codes = random.Random(seed), []
+        for sent in (signal.SIGINT, signal.SIGTERM):
+            process = start(folder, "--epochs", str(EPOCHS), "--resume")
+            wait_at_random(process, rng, whole.epoch_seconds)
+            process.send_signal(sent)
+            code, _, err = finish(process)
+            codes.append(code)
+            assert len(err.strip().splitlines()) == 1 and "go on with: python" in err and "--resume" in err
+        assert finish(start(folder, "--epochs", str(EPOCHS), "--resume"))[0] == 0
+        return codes
+
+    assert two_at_a_time(codes_of, tmp_path) == [[130, 143]] * 2
+    other = sum(model_digest(folder) != whole.digest for folder in tmp_path.iterdir())
     assert not other
     what = "Ctrl-C (exit code 130) or SIGTERM (143) at a random moment, then --resume"
-    tried(what, times=len(codes), runs_that_ended_with_other_weights=other)
+    tried(what, times=4, runs_that_ended_with_other_weights=other)
 
 
 @pytest.mark.long
@@ -238,6 +256,8 @@ def test_a_disk_that_is_full_at_the_checkpoint_or_the_model_ends_the_run_in_one_
 
 @pytest.mark.long
 def test_a_disk_that_is_full_at_any_write_ends_the_run_in_one_line(small_disk, eagerly, monkeypatch, capsys, tried):
+    # A picture's bytes are written as always, but nothing is drawn for them: that is most of the time of a dry run.
+    monkeypatch.setattr(Figure, "savefig", lambda _, path, **options: Path(path).write_bytes(bytes(30_000)))
     disk_full_at(("",), small_disk, monkeypatch, capsys, tried)
 
 

@@ -105,7 +105,7 @@ def test_a_lock_file_of_another_user_locks_nothing_by_being_there(tmp_path):
 
 @pytest.mark.long
 def test_two_runs_in_two_folders(tmp_path, tried):
-    two = [start(tmp_path / name, "--epochs", "20") for name in "ab"]
+    two = [start(tmp_path / name, "--epochs", "5") for name in "ab"]
     assert [finish(run)[0] for run in two] == [0, 0]
     assert model_digest(tmp_path / "a") == model_digest(tmp_path / "b")
     tried("two runs at once in two folders", times=2, mixtures=0)
@@ -134,9 +134,9 @@ def test_a_report_is_made_during_a_training(tmp_path, tried):
     shutil.copytree(
         PROJECT / "output", tmp_path / "output", ignore=shutil.ignore_patterns("*.png", "*.h5", "demo", "runs")
     )
-    training = start(tmp_path / "output", "--epochs", "60")
+    training = start(tmp_path / "output", "--epochs", "10")
     reports = 0
-    until(training, "1/60")
+    until(training, "1/10")
     while training.poll() is None:
         report = [sys.executable, "-m", "pipeline.report"]
         done = subprocess.run(report, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(PROJECT)}, capture_output=True)

@@ -72,8 +72,13 @@ def alone(tmp_path_factory):
     return history(folder)
 
 
-def test_two_hosts_give_the_loss_curve_of_one_and_the_first_alone_writes(tmp_path, tried, alone):
-    for code, _, err in map(finish, start_two(tmp_path)):
+@pytest.mark.skipif(not is_root(), reason="network namespaces need root")
+def test_two_hosts_give_the_loss_curve_of_one_and_the_first_alone_writes(tmp_path, tried, alone, namespaces):
+    hosts = []
+    for host, name in enumerate(namespaces):
+        flags = ("--hosts", "10.99.0.1,10.99.0.2", "--host", str(host))
+        hosts.append(start_on_jax(tmp_path / str(host), *flags, prefix=("ip", "netns", "exec", name)))
+    for code, _, err in map(finish, hosts):
         assert code == 0, err
     difference = largest_difference(alone, history(tmp_path / "0"))
     assert difference < 1e-3
@@ -82,7 +87,7 @@ def test_two_hosts_give_the_loss_curve_of_one_and_the_first_alone_writes(tmp_pat
     assert result["hardware"]["devices"] == 2
     assert result["n_test"] == sum(map(sum, result["confusion_matrix"])) == 450
     tried(
-        "a run on two hosts (JAX, processes on loopback) beside one on one",
+        "a run on two hosts (JAX, network namespaces joined by a veth pair) beside one on one",
         times=1,
         largest_difference_of_a_loss=float(f"{difference:.1e}"),
     )
@@ -144,18 +149,6 @@ def test_machines_whose_name_points_to_loopback_meet_and_miss_one_that_goes(trie
     tried(f"one of two hosts (JAX, network namespaces) is {fate}", times=1, seconds=round(seconds, 1))
 
 
-@pytest.mark.skipif(not is_root(), reason="network namespaces need root")
-def test_two_machines_with_addresses_of_their_own_train_together(tmp_path, tried, alone, namespaces):
-    hosts = []
-    for host, name in enumerate(namespaces):
-        flags = ("--hosts", "10.99.0.1,10.99.0.2", "--host", str(host))
-        hosts.append(start_on_jax(tmp_path / str(host), *flags, prefix=("ip", "netns", "exec", name)))
-    for code, _, err in map(finish, hosts):
-        assert code == 0, err
-    assert largest_difference(alone, history(tmp_path / "0")) < 1e-3
-    tried("a run on two hosts (JAX, network namespaces joined by a veth pair)", times=1)
-
-
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_host_that_is_killed_ends_the_other_in_one_line_and_the_run_goes_on(tmp_path, tried, alone, killed):
     processes = start_two(tmp_path)
@@ -186,6 +179,7 @@ def test_a_run_of_one_machine_goes_on_with_two(tmp_path, tried, alone):
     for code, out, err in map(finish, start_two(tmp_path, "--resume")):
         assert code == 0 and "resuming after epoch" in out, err
     assert largest_difference(alone, history(tmp_path / "0")) < 1e-3
+    assert not (tmp_path / "1").exists()
     tried("SIGTERM of a run on one machine (JAX), then --resume on two hosts", times=1)
 
 
