@@ -62,7 +62,7 @@ def test_the_camera_shows_heat_maps_on_request_and_stops_with_its_tab(open_tab):
     start_camera(tab)
     tab.locator("#live figure").wait_for()
     assert tab.locator("#live figure").count() == 1 and tab.locator("#message").is_hidden()
-    tab.get_by_role("radio", name="HiResCAM").check()  # Grad-CAM may find no evidence in so small a model
+    tab.get_by_role("radio", name="HiResCAM").click()  # Grad-CAM may find no evidence in so small a model
     tab.get_by_label("With heat maps").check()
     tab.locator("#live figure").nth(1).wait_for()
     tab.get_by_role("tab", name="Draw").click()

@@ -112,11 +112,11 @@ def test_in_a_browser_a_7_is_drawn_explained_and_a_bad_photo_named(
     screenshots.draw(tab)
     says(tab, "answer1", "7")
     says(tab, "answer2", "seven")
-    tab.get_by_role("radio", name="HiResCAM").check()
+    tab.get_by_role("radio", name="HiResCAM").click()
     tab.locator("#answer1", has_text="(HiResCAM)").wait_for()
     assert tab.locator("#answer1 figure img").count() == 2
     before = tab.locator("#answer1 figure img").nth(1).get_attribute("src")
-    tab.get_by_role("radio", name="Occlusion").check()
+    tab.get_by_role("radio", name="Occlusion").click()
     tab.locator("#answer1", has_text="(Occlusion)").wait_for()
     assert tab.locator("#answer1 figure img").nth(1).get_attribute("src") != before
 
