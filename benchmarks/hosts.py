@@ -37,7 +37,7 @@ COUNTER = Path("/sys/class/net/lo/statistics/tx_bytes")
 class Config:
     """Settings; each is a flag, see --help."""
 
-    images: int = flag(4096, "to train on; a tenth of them validates", minimum=1024)
+    images: int = flag(3072, "to train on; a tenth of them validates", minimum=1024)
     epochs: int = flag(3, "of which the first one warms up", minimum=3)
     rounds: int = flag(2, "runs of each kind, in turn", minimum=1)
     output_dir: str | None = flag(None, "folder for the result; else output/, for trials output/demo/", recorded=False)
