@@ -1,5 +1,6 @@
 """Floating-point operations of a training."""
 
+from pipeline import backend
 from pipeline.data.batches import Batches
 from pipeline.errors import UserError
 from pipeline.models import flat, macs
@@ -15,7 +16,9 @@ def of_step(model, image_shape: tuple[int, int, int]) -> float:
     """
     trained = {layer.name for layer in model.layers if layer.trainable_weights}
     total = 0.0
-    for layer in flat.inference_copy(model, image_shape).layers:
+    with backend.without_distribution():  # the copy's first weights are random, and differ on every host
+        copy = flat.inference_copy(model, image_shape)
+    for layer in copy.layers:
         total += macs.of_layer(layer) * (6 if layer.name in trained else 2)
     return total
 

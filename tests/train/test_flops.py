@@ -39,3 +39,21 @@ def test_layers_without_a_rule_give_no_count():
     dataset = SimpleNamespace(x_train=np.zeros((4, 8, 8, 1)), y_train=np.zeros(4))
     assert flops.of_epochs(model, dataset, None, 0, range(1), 4) is None
     assert flops.of_pass(model, 4) is None
+
+
+def test_the_counted_copy_belongs_to_no_other_host(monkeypatch):
+    """Its random weights differ from host to host, which JAX refuses for what hosts share."""
+    among_hosts, seen, model = object(), [], network()
+    copy = flops.flat.inference_copy
+
+    def watched(*args):
+        seen.append(keras.distribution.distribution())
+        return copy(*args)
+
+    monkeypatch.setattr(flops.flat, "inference_copy", watched)
+    keras.distribution.set_distribution(among_hosts)
+    try:
+        flops.of_step(model, (8, 8, 1))
+        assert seen == [None] and keras.distribution.distribution() is among_hosts
+    finally:
+        keras.distribution.set_distribution(None)
