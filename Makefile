@@ -5,7 +5,7 @@ DEMO := --output-dir output/demo
 
 .PHONY: demo ui test faults train report format clean lock licenses audit
 
-# Three models on data that need no download, what they look at, and which is fast: five and a half minutes on two cores.
+# Three models on data that need no download, what they look at, and which is fast: five to seven minutes on two cores.
 demo: .venv/installed-export
 	$(BIN)/python cifar100_cnn.py --dataset synthetic --recipe sprint --epochs 3 --batch-size 64 $(DEMO)
 	$(BIN)/python mnist_classification.py --dataset digits --epochs 10 --batch-size 64 $(DEMO)

@@ -196,6 +196,17 @@ def with_origin(rows: list[dict], about: dict) -> list[dict]:
     return [{**row, "commit": about["commit"], "machine": machine} for row in rows]
 
 
+def measure_or_tell(name: str, variant: experiments.variants.Variant, run_config, dataset) -> list[dict]:
+    """measure(), but [] and a line where a variant's training fails; UserError where the reference's does."""
+    try:
+        return measure(name, variant, run_config, dataset)
+    except UserError as error:
+        if name == REFERENCE:
+            raise
+        print(f"{name}, seed {run_config.seed} failed: {error}", file=sys.stderr)
+        return []
+
+
 def fill(path: Path, config: Config, runs: list[tuple[str, experiments.variants.Variant, int]]) -> list[str]:
     """Train what the table lacks, one run after the other; the names of the variants that failed."""
     table = experiments.ablation_table
@@ -207,12 +218,8 @@ def fill(path: Path, config: Config, runs: list[tuple[str, experiments.variants.
     started, failed = time.monotonic(), []
     for done, (name, variant, seed) in enumerate(missing, 1):
         print(f"\nrun {done} of {len(missing)}: {name}, seed {seed}", flush=True)
-        try:
-            measured = measure(name, variant, settings(config, variant, seed), dataset)
-        except UserError as error:
-            if name == REFERENCE:
-                raise
-            print(f"{name}, seed {seed} failed: {error}", file=sys.stderr)
+        measured = measure_or_tell(name, variant, settings(config, variant, seed), dataset)
+        if not measured:
             failed.append(name)
             continue
         rows = table.merged(rows, with_origin(measured, about))
@@ -234,12 +241,8 @@ def train_alone(path: Path, config: Config, run: tuple[str, experiments.variants
         print(f"{name}, seed {seed} is in {path}")
         return []
     print(f"{title}\n{name}, seed {seed}; writing to {path}", flush=True)
-    try:
-        measured = measure(name, variant, settings(config, variant, seed), dataset)
-    except UserError as error:
-        if name == REFERENCE:
-            raise
-        print(f"{name}, seed {seed} failed: {error}", file=sys.stderr)
+    measured = measure_or_tell(name, variant, settings(config, variant, seed), dataset)
+    if not measured:
         return [name]
     table.write_run(path, with_origin(measured, about), about, title)
     print(f"accuracy {measured[0]['accuracy']:.4f}, {measured[0]['seconds']:.0f} s", flush=True)

@@ -156,7 +156,7 @@ def _parts(ink: np.ndarray, paper: np.ndarray, faint: float) -> _Parts | None:
     boxes[:, 2:] += boxes[:, :2]
     heights, widths = stats[:, 3], stats[:, 2]
     sizes = np.maximum(heights, widths)
-    large = sizes >= max(6, SMALLEST * max(ink.shape))
+    large = sizes >= _smallest(ink)
     large[0] = False
     touching = _touching(labels, paper, len(stats))
     free = large & ~touching
@@ -168,6 +168,11 @@ def _parts(ink: np.ndarray, paper: np.ndarray, faint: float) -> _Parts | None:
     numbers = np.flatnonzero(keep)
     weight = float(ink[np.isin(labels, numbers)].sum())
     return _Parts(ink, labels, numbers, boxes[numbers], faint, weight)
+
+
+def _smallest(picture: np.ndarray) -> float:
+    """Pixels that the longer side of a digit's largest part has at least, in a picture (h, w)."""
+    return max(6, SMALLEST * max(picture.shape))
 
 
 def _touching(labels: np.ndarray, paper: np.ndarray, count: int) -> np.ndarray:
@@ -210,11 +215,10 @@ def _strokes(mask: np.ndarray, lines: np.ndarray) -> np.ndarray:
     if not lines.any():
         return strokes
     _, labels, stats, _ = cv2.connectedComponentsWithStats((mask | lines).astype(np.uint8), connectivity=8)
-    smallest = max(6, SMALLEST * max(mask.shape))
-    alone = not any(
-        max(stats[number, 2:4]) >= smallest for number in np.setdiff1d(labels[mask & ~lines], np.unique(labels[lines]))
-    )
-    for number in np.unique(labels[lines]):
+    with_lines = np.unique(labels[lines])
+    others = np.setdiff1d(labels[mask & ~lines], with_lines)
+    alone = not (stats[others, 2:4].max(axis=1) >= _smallest(mask)).any()
+    for number in with_lines:
         left, top, width, height, _ = stats[number]
         box = (slice(top, top + height), slice(left, left + width))
         mine = (labels[box] == number) & lines[box]
@@ -333,8 +337,10 @@ def _sides(lines: np.ndarray) -> int:
     found = 0
     for turns in range(4):
         side = np.rot90(lines, turns)
-        found += side[: max(3, len(side) // 8)].any(axis=0).mean() > 0.6
-    return int(found)
+        edge = side[: max(3, len(side) // 8)]
+        if edge.any(axis=0).mean() > 0.6:
+            found += 1
+    return found
 
 
 def _thickened(ink: np.ndarray) -> np.ndarray:
