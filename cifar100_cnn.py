@@ -185,7 +185,7 @@ def augmentation(config: Config) -> train.loop.Augment:
 
 def prepare_baseline(model: keras.Model, config: Config) -> train.recipe.Plateau:
     """Adam at a rate that falls when the validation loss does not."""
-    adam = keras.optimizers.Adam(config.learning_rate)
+    adam = train.adam.Adam(config.learning_rate)
     train.recipe.compile_model(model, adam, "sparse_categorical_crossentropy")
     return train.recipe.Plateau(config.learning_rate, factor=0.5, patience=5, stop_after=20)
 
@@ -206,7 +206,7 @@ def prepare_fast(model: keras.Model, config: Config, dataset: data.datasets.Data
 def compile_fine_tuning(model: keras.Model, config: Config, steps: int) -> None:
     """For --start-from: AdamW with one cycle. SGD's steps are too large for a network whose BatchNorm is frozen."""
     rate = train.recipe.one_cycle(config.learning_rate, steps, config.warm_up)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
+    optimizer = train.adam.Adam(rate, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["beta", "bias"])
     train.recipe.compile_model(model, optimizer, train.recipe.SmoothedCrossEntropy(config.label_smoothing))
 

@@ -172,7 +172,7 @@ def train_batch_norm(model: keras.Model) -> None:
 
 def compile_with(model: keras.Model, rate) -> None:
     """Adam at a rate or schedule, cross-entropy."""
-    train.recipe.compile_model(model, keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
+    train.recipe.compile_model(model, train.adam.Adam(rate), "sparse_categorical_crossentropy")
 
 
 def compile_fine_tuning(

@@ -10,7 +10,7 @@ from pipeline.backend import keras, layers
 from pipeline.data import datasets
 from pipeline.errors import UserError
 from pipeline.models import contract, saved_model
-from pipeline.train import checkpoint, fast_layers, flops, loop, recipe
+from pipeline.train import adam, checkpoint, fast_layers, flops, loop, recipe
 from pipeline.train.run import Run
 
 HEAD_EPOCHS, HEAD_LEARNING_RATE = 20, 2e-3  # of the head alone, which costs little: its inputs are computed once
@@ -142,7 +142,7 @@ def train_head(run: Run, model: keras.Model, dataset: datasets.Dataset, epochs: 
     """
     trunk = keras.Model(model.input, model.layers[-3].input)
     head = head_of(model)
-    recipe.compile_model(head, keras.optimizers.Adam(learning_rate), "sparse_categorical_crossentropy")
+    recipe.compile_model(head, adam.Adam(learning_rate), "sparse_categorical_crossentropy")
     started = time.monotonic()
     finished = run.config.resume and checkpoint.epochs_done(run.path("head_checkpoint.npz")) >= epochs
     needed = 2 if finished else None  # a finished head is only read back; two images tell that it fits

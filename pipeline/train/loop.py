@@ -260,10 +260,8 @@ def fit(
         class_weights = balanced(dataset.y_train, len(dataset.class_names))
     validation = InOrder(dataset.x_validation, dataset.y_validation)
     vectors = FiniteCheck.of_vectors(model)
-    if len(history) < epochs and keras.backend.backend() != "tensorflow":
-        # Their first fit() would draw batches to build the metrics, and hand these out late and out of turn.
-        with backend.without_distribution():
-            model.test_on_batch(*validation[0])
+    if len(history) < epochs:
+        create_variables(model, validation[0][1])
 
     def save(**begun):
         record = {"config": run.identity, "history": history, "wall_seconds": run.wall_seconds()}
@@ -326,6 +324,21 @@ def fit(
     passed = range(len(earlier), len(earlier) + len(history))
     run.add_operations(flops.of_epochs(model, dataset, augment, config.seed, passed, config.batch_size))
     return history
+
+
+def create_variables(model, labels: np.ndarray) -> None:
+    """The variables of loss, metrics and optimizer, which Keras creates at first use.
+
+    There TensorFlow would trace the training step twice for their sake, and other backends would draw batches for it,
+    and hand these out late and out of turn.
+    """
+    classes = model.output_shape[-1]
+    probabilities = np.full((len(labels), classes), 1 / classes, np.float32)
+    with backend.without_distribution():
+        model.compute_loss(y=labels, y_pred=probabilities)
+        model.compute_metrics(None, labels, probabilities)
+        model.reset_metrics()
+    model.optimizer.build(model.trainable_variables)
 
 
 def _check_contract(model, dataset) -> None:
