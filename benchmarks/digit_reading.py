@@ -46,7 +46,7 @@ class Reader:
         saved = models.saved_model.open_model(path)
         self.model = saved.model
         statistics = models.novelty.stored(saved) or models.novelty.fit(saved.model, dataset)
-        self.scorer = keras.Model(saved.model.inputs, models.novelty.score(saved.model, statistics))
+        self.scorer = keras.Model(saved.model.input, models.novelty.score(saved.model, statistics))
 
     def __call__(self, picture) -> tuple[str, float, bool] | None:
         """Number, probability of the largest digit, and whether that looks like no digit; None where there is none."""

@@ -112,7 +112,7 @@ class Scores:
         self.classes = model.outputs[0].shape[1]
         self.logits = isinstance(model.layers[-1], keras.layers.Softmax)
         outputs.append(model.layers[-1].input if self.logits else model.outputs[0])
-        self.reader = keras.Model(model.inputs, keras.ops.concatenate(outputs, axis=1))
+        self.reader = keras.Model(model.input, keras.ops.concatenate(outputs, axis=1))
         train = self._read(dataset.x_train[: models.novelty.IMAGES])
         labels = dataset.y_train[: models.novelty.IMAGES]
         self.whitening, self.means = models.novelty.whitened(train["features"].astype(np.float64), labels)

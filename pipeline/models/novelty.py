@@ -55,7 +55,7 @@ def fit(model, dataset) -> Statistics:
     if not names:
         return {}
     averages = keras.ops.concatenate([_average(model, name) for name in names], axis=1)
-    features = keras.Model(model.inputs, averages)
+    features = keras.Model(model.input, averages)
     ends = np.cumsum([model.get_layer(name).output.shape[-1] for name in names])[:-1]
 
     def averaged(images, part: str) -> list[np.ndarray]:
@@ -126,12 +126,12 @@ def scorer(saved: saved_model.SavedModel):
         UserError: as stored() does.
     """
     statistics = stored(saved)
-    return keras.Model(saved.model.inputs, score(saved.model, statistics)) if statistics else None
+    return keras.Model(saved.model.input, score(saved.model, statistics)) if statistics else None
 
 
 def with_score(model, statistics: Statistics):
     """Keras model with two outputs, the probabilities (n, classes) and the score (n,)."""
-    return keras.Model(model.inputs, [model.outputs[0], score(model, statistics)])
+    return keras.Model(model.input, [model.outputs[0], score(model, statistics)])
 
 
 def score(model, statistics: Statistics):

@@ -85,10 +85,10 @@ def test_it_is_the_mahalanobis_distance_of_averaged_activations(plain, dataset):
     model = saved_model.open_model(plain).model
     statistics = novelty.fit(model, dataset)
     assert list(statistics) == ["block1_conv2_relu", "block2_conv2_relu", "block3_conv2_relu"]
-    score = saved_model.predict(keras.Model(model.inputs, novelty.score(model, statistics)), dataset.x_test[:10])
+    score = saved_model.predict(keras.Model(model.input, novelty.score(model, statistics)), dataset.x_test[:10])
     expected = np.zeros(10)
     for name, (whitening, means) in statistics.items():
-        maps = saved_model.predict(keras.Model(model.inputs, model.get_layer(name).output), dataset.x_test[:10])
+        maps = saved_model.predict(keras.Model(model.input, model.get_layer(name).output), dataset.x_test[:10])
         whitened = maps.mean(axis=(1, 2)) @ whitening
         expected += ((whitened[:, None] - means) ** 2).sum(axis=2).min(axis=1)
     np.testing.assert_allclose(score, expected, rtol=1e-3)
