@@ -206,7 +206,7 @@ def prepare_fast(model: keras.Model, config: Config, dataset: data.datasets.Data
 def compile_fine_tuning(model: keras.Model, config: Config, steps: int) -> None:
     """For --start-from: AdamW with one cycle. SGD's steps are too large for a network whose BatchNorm is frozen."""
     rate = train.recipe.one_cycle(config.learning_rate, steps, config.warm_up)
-    optimizer = train.adam.Adam(rate, weight_decay=config.weight_decay)
+    optimizer = train.adam.AdamW(rate, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["beta", "bias"])
     train.recipe.compile_model(model, optimizer, train.recipe.SmoothedCrossEntropy(config.label_smoothing))
 

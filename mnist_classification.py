@@ -150,7 +150,7 @@ def augmentation(config: Config) -> train.loop.Augment:
 def compile_model(model: keras.Model, config: Config, steps: int) -> None:
     """AdamW with one warm-up and one cosine decay to zero over all steps."""
     rate = train.recipe.one_cycle(config.learning_rate, steps, config.warm_up)
-    optimizer = train.adam.Adam(rate, weight_decay=config.weight_decay)
+    optimizer = train.adam.AdamW(rate, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["beta", "gamma", "bias"])
     loss = train.recipe.SmoothedCrossEntropy(config.label_smoothing)
     train.recipe.compile_model(model, optimizer, loss)

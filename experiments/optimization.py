@@ -56,7 +56,7 @@ def with_adamw(
     if initialize:
         cifar100_cnn.prepare_fast(model, config, dataset)
     rate = recipe.one_cycle(peak, config.epochs * recipe.steps_per_epoch(dataset, config), config.warm_up)
-    compile_with(adam.Adam(rate, weight_decay=weight_decay), model, config)
+    compile_with(adam.AdamW(rate, weight_decay=weight_decay), model, config)
 
 
 def with_sgd(

@@ -33,6 +33,7 @@ def test_a_script_s_start_is_timed_to_its_first_step_and_leaves_no_folder(tmp_pa
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # Python would compile what TensorFlow writes there
     monkeypatch.setattr(start_up, "SCRIPTS", {"mnist_classification": "digits"})
     assert start_up.main(["--toy", "--rounds", "1", "--output-dir", str(tmp_path)]) == 0
     assert atomic_io.read_json(tmp_path / "benchmark_start_up.json")["medians"]["mnist_classification"] > 0

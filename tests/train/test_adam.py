@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.backend import keras
-from pipeline.train.adam import Adam
+from pipeline.train import adam
 
 
 def weights_after_three_steps(optimizer) -> list[np.ndarray]:
@@ -21,7 +21,7 @@ def weights_after_three_steps(optimizer) -> list[np.ndarray]:
 def test_with_a_schedule_it_is_adam():
     ours, theirs = (
         weights_after_three_steps(optimizer(keras.optimizers.schedules.CosineDecay(0.1, 5), beta_2=0.99))
-        for optimizer in (Adam, keras.optimizers.Adam)
+        for optimizer in (adam.Adam, keras.optimizers.Adam)
     )
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
@@ -30,7 +30,7 @@ def test_with_a_schedule_it_is_adam():
 def test_with_weight_decay_it_is_adamw_which_excludes_what_it_is_told_to():
     ours, theirs, without = (
         weights_after_three_steps(optimizer(0.1, weight_decay=decay))
-        for optimizer, decay in ((Adam, 0.5), (keras.optimizers.AdamW, 0.5), (Adam, None))
+        for optimizer, decay in ((adam.AdamW, 0.5), (keras.optimizers.AdamW, 0.5), (adam.Adam, None))
     )
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
