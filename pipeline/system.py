@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from pipeline.errors import UserError
@@ -33,18 +34,25 @@ def peak_megabytes() -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
+_descriptor = threading.RLock()
+
+
 @contextlib.contextmanager
 def silence():
-    """Drop what C++ code writes to file descriptor 2 meanwhile; Python's exceptions still get through."""
-    sys.stderr.flush()
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
+    """Drop what C++ code writes to file descriptor 2 meanwhile; Python's exceptions still get through.
+
+    One thread at a time: a second one would take the null device for the descriptor that it has to bring back.
+    """
+    with _descriptor:
+        sys.stderr.flush()
+        kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(null)
 
 
 def output_of(*command: str) -> str:

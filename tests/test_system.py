@@ -1,5 +1,8 @@
 """What is known of the machine; what a benchmark's other processes answer, and how it ends where one fails."""
 
+import os
+import threading
+
 import pytest
 
 from pipeline import system
@@ -40,3 +43,28 @@ def test_bfloat16_is_there_where_onednn_may_use_it(allowed, there, monkeypatch):
     if allowed:
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", allowed)
     assert system.cpu_has_bfloat16() == there
+
+
+def test_two_threads_that_silence_the_error_output_at_once_leave_it_as_it_was():
+    before = os.fstat(2)
+    first_is_in, first_ends, second_is_in = threading.Event(), threading.Event(), threading.Event()
+
+    def first():
+        with system.silence():
+            first_is_in.set()
+            first_ends.wait(10)
+
+    def second():
+        first_is_in.wait(10)
+        with system.silence():
+            second_is_in.set()
+            first_thread.join(10)
+
+    first_thread, second_thread = threading.Thread(target=first), threading.Thread(target=second)
+    first_thread.start()
+    second_thread.start()
+    second_is_in.wait(0.5)  # it should not get in
+    first_ends.set()
+    second_thread.join(10)
+    assert second_is_in.is_set()
+    assert (os.fstat(2).st_dev, os.fstat(2).st_ino) == (before.st_dev, before.st_ino)
