@@ -35,6 +35,7 @@ TRAINING = {
 }
 AFTERWARDS = {
     "finished": (*MNIST, "--resume"),
+    "no data": ("mnist_classification.py", "--output-dir", "empty"),
     "no models": ("model_comparison.py", "--output-dir", "empty"),
     "damaged model": ("gradcam.py", "broken.png", "--output-dir", "results"),
     "broken picture": (
@@ -59,9 +60,10 @@ MODELS = {"cifar100": "cifar100_cnn_scratch.h5", "custom_cnn": "custom_cnn_model
 
 
 def environment(folder):
-    """This process' environment with no data, no network to speak of and a Keras home of its own."""
+    """This process' environment with no data, no way to the network and a Keras home of its own."""
     inherited = {name: value for name, value in os.environ.items() if name not in ("DATA_DIR", "PYTHONPATH")}
-    return {**inherited, "KERAS_HOME": str(folder / "keras"), "PYTHONDONTWRITEBYTECODE": "1"}
+    nowhere = dict.fromkeys(("https_proxy", "http_proxy"), "http://127.0.0.1:9")  # refuses every connection
+    return {**inherited, **nowhere, "KERAS_HOME": str(folder / "keras"), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def state_of(folder):
@@ -256,6 +258,7 @@ def test_a_broken_picture_is_named_and_the_others_are_explained(session):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
+        ("no data", "mnist.npz is not in"),
         ("no models", "cifar100_cnn.py"),
         ("damaged model", "broken.png"),
         ("other seed", "seed was 0 and is 5"),
