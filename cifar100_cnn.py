@@ -1,12 +1,14 @@
-"""A CNN from scratch on CIFAR-100 with its 20 coarse labels.
+"""A CNN, or a small transformer, from scratch on CIFAR-100 with its 20 coarse labels.
 
     python cifar100_cnn.py                        # recipe fast; sprint: the same network, few minutes
     python cifar100_cnn.py --recipe best          # the same network, hours; baseline: a plain network
+    python cifar100_cnn.py --recipe transformer   # a compact convolutional transformer
     python cifar100_cnn.py --dataset synthetic    # drawn shapes, no download
     python cifar100_cnn.py --dataset FOLDER       # your own pictures, a folder for each class
     python cifar100_cnn.py --dataset FOLDER --start-from output/cifar100_cnn_scratch.h5    # fine-tunes a model
 
-Writes cifar100_cnn_scratch.h5 and cifar100_*, recipe best cifar100_cnn_best.h5 and cifar100-best_*; see --output-dir.
+Writes cifar100_cnn_scratch.h5 and cifar100_*; recipe best cifar100_cnn_best.h5 and cifar100-best_*, transformer
+cifar100_transformer.h5 and cifar100-transformer_*; see --output-dir.
 What it reached, on what and in what time: output/cifar100_model_card.md.
 """
 
@@ -28,7 +30,13 @@ RECIPES = {
     "fast": {},
     "sprint": {"epochs": 5, "small_epochs": 3, "validation": 0.1, "corruption": 0.0},
     "best": {"epochs": 48, "small_epochs": 24, "learning_rate": 0.06, "warm_up": 0.1, "shift": 4, "cutmix": 0.5},
+    "transformer": {"learning_rate": 0.1},
     "baseline": {"epochs": 120, "batch_size": 256, "learning_rate": 1e-3, "validation": 0.1, "corruption": 0.0},
+}
+# Prefix of the files, model file and network's name of the recipes that have their own.
+FILES = {
+    "best": ("cifar100-best", "cifar100_cnn_best.h5", "CNN from scratch"),
+    "transformer": ("cifar100-transformer", "cifar100_transformer.h5", "transformer from scratch"),
 }
 MEAN, STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)  # of CIFAR-100's training pixels, in [0, 255]
 SHAPE = (32, 32, 3)  # of its images
@@ -152,11 +160,54 @@ def build_fast(
     return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(logits), name="cifar100_cnn")
 
 
+def build_transformer(
+    classes: int, filters: tuple = (64, 192, 192, 384), depth: int = 3, heads: int = 6, channels: int = 3
+) -> keras.Model:
+    """Compact convolutional transformer (Hassani et al. 2021, arXiv 2104.05704), for images of any size.
+
+    Four convolutions, the third one not pooled, make the tokens: 16 of an image of 32x32 pixels. `depth` encoder blocks
+    follow: an attention of all tokens to all, then two dense layers, each with a shortcut around it. The output is the
+    mean of the tokens, weighted by a score (sequence pooling). No position embedding: the convolutions' zero padding
+    tells where an image ends. BatchNorm instead of LayerNorm, which is slow on a CPU (Yao et al. 2021, "Leveraging
+    batch normalization for vision transformers").
+    """
+    norm = partial(train.fast_layers.FusedBatchNormalization, momentum=0.6, scale=False)
+    pixels = keras.Input((None, None, channels), name="pixels")  # smaller images at first
+    mean, std = normalization(channels)
+    x = layers.Normalization(mean=mean, variance=np.square(std), dtype="float32", name="normalize")(pixels)
+    for number, width in enumerate(filters, 1):
+        name = f"tokens{number}"
+        x = train.fast_layers.SmallMapConv2D(width, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
+        if number != 3:
+            x = layers.MaxPooling2D(name=f"{name}_pool")(x)
+        x = layers.ReLU(name=f"{name}_relu")(norm(name=f"{name}_bn")(x))
+    for number in range(1, depth + 1):
+        block = f"block{number}"
+        y = norm(name=f"{block}_bn1")(x)
+        attention = layers.MultiHeadAttention(heads, width // heads, attention_axes=(1, 2), name=f"{block}_attention")
+        x = layers.Add(name=f"{block}_add1")([x, attention(y, y)])
+        y = norm(name=f"{block}_bn2")(x)
+        y = layers.Dense(2 * width, activation="relu", name=f"{block}_dense1")(y)
+        y = layers.Dense(width, name=f"{block}_dense2")(y)
+        x = layers.Add(name=f"{block}_add2")([x, y])
+    x = layers.ReLU(name="relu")(norm(name="bn")(x))
+    x = layers.Reshape((-1, width), name="sequence")(x)
+    scores = layers.Dense(1, dtype="float32", name="score")(x)
+    weights = layers.Softmax(axis=1, dtype="float32", name="weights")(scores)
+    x = layers.Dot(1, dtype="float32", name="pool")([weights, x])
+    x = layers.Flatten(dtype="float32", name="flat")(x)
+    x = layers.Rescaling(1 / 9, dtype="float32", name="temper")(x)  # keeps the first softmaxes flat
+    logits = layers.Dense(classes, use_bias=False, dtype="float32", name="logits")(x)
+    return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(logits), name="cifar100_cnn")
+
+
 def build_model(config: Config, classes: int = 20, shape: tuple[int, int, int] = SHAPE) -> keras.Model:
     """The recipe's network for so many classes (fine labels: 100) of images of a shape, randomly initialized."""
     classes = 100 if config.labels == "fine" else classes
     if config.recipe == "baseline":
         return build_baseline(classes, shape)
+    if config.recipe == "transformer":
+        return build_transformer(classes, channels=shape[2])
     return build_fast(classes, channels=shape[2])
 
 
@@ -183,7 +234,7 @@ def augmentation(config: Config) -> train.loop.Augment:
     return distort if config.recipe == "baseline" else move
 
 
-def prepare_baseline(model: keras.Model, config: Config) -> train.recipe.Plateau:
+def prepare_baseline(model: keras.Model, config: Config, dataset: data.datasets.Dataset) -> train.recipe.Plateau:
     """Adam at a rate that falls when the validation loss does not."""
     adam = train.adam.Adam(config.learning_rate)
     train.recipe.compile_model(model, adam, "sparse_categorical_crossentropy")
@@ -191,16 +242,24 @@ def prepare_baseline(model: keras.Model, config: Config) -> train.recipe.Plateau
 
 
 def prepare_fast(model: keras.Model, config: Config, dataset: data.datasets.Dataset) -> None:
-    """Whitening and dirac initialization; Muon with one cycle."""
+    """Whitening; then as a transformer."""
     mean, std = normalization(dataset.image_shape[2])
     few = dataset.x_train[: data.rows.at_once(5000, dataset.image_shape, fewest=100)]
     train.recipe.whiten(model.get_layer("whiten"), (few - mean) / std)
+    prepare_transformer(model, config, dataset)
+
+
+def prepare_transformer(model: keras.Model, config: Config, dataset: data.datasets.Dataset) -> None:
+    """Dirac initialization of the 3x3 convolutions; Muon with one cycle."""
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D) and layer.kernel_size == (3, 3):
             train.recipe.dirac_initialization(layer)
     steps = config.epochs * train.recipe.steps_per_epoch(dataset, config)
     rate = train.recipe.one_cycle(config.learning_rate, steps, config.warm_up)
     train.recipe.compile_model(model, train.muon.Muon(rate), train.recipe.SmoothedCrossEntropy(config.label_smoothing))
+
+
+PREPARE = {"baseline": prepare_baseline, "transformer": prepare_transformer}
 
 
 def compile_fine_tuning(model: keras.Model, config: Config, steps: int) -> None:
@@ -214,9 +273,7 @@ def compile_fine_tuning(model: keras.Model, config: Config, steps: int) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Data, model, fit, evaluate, save."""
     config = parse(Config, argv, about=__doc__)
-    files = ("cifar100", "cifar100_cnn_scratch.h5")
-    if config.recipe == "best":
-        files = ("cifar100-best", "cifar100_cnn_best.h5")
+    *files, network = FILES.get(config.recipe, ("cifar100", "cifar100_cnn_scratch.h5", "CNN from scratch"))
     tta = evaluate.evaluation.TTA if config.tta else None
     if config.start_from:
         return train.fine_tuning.run(
@@ -228,7 +285,7 @@ def main(argv: list[str] | None = None) -> int:
             tta=tta,
         )
     dataset = data.datasets.prepare(config, (config.image_size, config.image_size, None))
-    run = train.run.Run(*files, "CNN from scratch", config, dataset)
+    run = train.run.Run(*files, network, config, dataset)
     if run.already_finished():
         return 0
 
@@ -236,7 +293,8 @@ def main(argv: list[str] | None = None) -> int:
     if config.labels == "fine":
         dataset = data.datasets.with_fine_labels(dataset)
         saved = train.recipe.sum_to_superclasses(model, dataset.superclasses)
-    plateau = prepare_baseline(model, config) if config.recipe == "baseline" else prepare_fast(model, config, dataset)
+    prepare = PREPARE.get(config.recipe, prepare_fast)
+    plateau = prepare(model, config, dataset)
     labelled, mix = dataset, None
     if config.cutmix and config.recipe != "baseline":
         labelled = data.augment.with_soft_labels(dataset)

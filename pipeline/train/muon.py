@@ -1,4 +1,6 @@
-"""Muon: an optimizer that orthogonalizes the updates of convolution kernels."""
+"""Muon: an optimizer that orthogonalizes the updates of kernels."""
+
+import math
 
 from pipeline.backend import keras
 
@@ -26,13 +28,29 @@ def orthogonalized(matrix, steps: int):
     return ops.transpose(x) if tall else x
 
 
-class Muon(keras.optimizers.Optimizer):
-    """Muon for convolution kernels, SGD for all other variables, both with Nesterov momentum.
+def matrix_shape(variable) -> tuple[int, int] | None:
+    """Rows (inputs) and columns (filters) of a kernel as a matrix; None of vectors, and of the logits' kernel.
 
-    As in airbench (Jordan 2024, arXiv 2404.00498, airbench94_muon.py): a kernel (h, w, in, out) is a matrix of one row
-    per filter. Its momentum is orthogonalized, and the kernel is scaled before each update so that the mean square
-    length of a filter is 1: before a batch normalization that changes no output, but makes the learning rate relative
-    to the weights. keras.optimizers.Muon gives kernels of four axes to Adam.
+    Kernels are (h, w, in, out) of convolutions, (in, out) of dense layers, (in, heads, size) of an attention's queries,
+    keys and values, and (heads, size, out) of its output.
+    """
+    *_, layer, name = ("", *variable.path.split("/"))
+    if name != "kernel" or layer == "logits":
+        return None
+    shape = tuple(variable.shape)
+    filters = shape[-1]
+    if len(shape) == 3 and layer != "attention_output":
+        filters = shape[1] * shape[2]
+    return None if filters == 1 else (math.prod(shape) // filters, filters)
+
+
+class Muon(keras.optimizers.Optimizer):
+    """Muon for all kernels but the logits', SGD for all other variables, both with Nesterov momentum.
+
+    As in airbench (Jordan 2024, arXiv 2404.00498, airbench94_muon.py): a kernel is a matrix of one row per filter. Its
+    momentum is orthogonalized, and the kernel is scaled before each update so that the mean square length of a filter
+    is 1: before a normalization that changes no output, but makes the learning rate relative to the weights.
+    keras.optimizers.Muon gives kernels of four axes to Adam.
 
     Args:
         learning_rate: of the kernels; a number or a schedule.
@@ -63,26 +81,28 @@ class Muon(keras.optimizers.Optimizer):
             return
         super().build(variables)
         self.momentums = self.add_optimizer_variables(variables, "momentum")
+        self.matrices = [matrix_shape(variable) for variable in variables]
 
     def update_step(self, gradient, variable, learning_rate):
         """One update of one variable."""
         gradient, rate = ops.cast(gradient, variable.dtype), ops.cast(learning_rate, variable.dtype)
-        velocity = self.momentums[self._get_variable_index(variable)]
-        is_kernel = len(variable.shape) == 4
-        momentum = self.momentum if is_kernel else self.others_momentum
+        index = self._get_variable_index(variable)
+        velocity, matrix = self.momentums[index], self.matrices[index]
+        momentum = self.momentum if matrix else self.others_momentum
         new = momentum * velocity + gradient
         self.assign(velocity, new)
         update = gradient + momentum * new
-        if is_kernel:
+        if matrix:
+            _, filters = matrix
             length = ops.sqrt(ops.sum(ops.square(variable)))
-            scale = variable.shape[-1] ** 0.5 / (length + 1e-7)
-            self.assign(variable, scale * variable - rate * self._orthogonal_update(update))
+            scale = filters**0.5 / (length + 1e-7)
+            self.assign(variable, scale * variable - rate * self._orthogonal_update(update, matrix))
         else:
             self.assign(variable, variable - self.others * rate * update)
 
-    def _orthogonal_update(self, update):
-        """The update (h, w, in, out) of a kernel, orthogonalized as a matrix of one row per filter."""
-        rows = ops.transpose(ops.reshape(update, (-1, update.shape[-1])))
+    def _orthogonal_update(self, update, matrix: tuple[int, int]):
+        """The update of a kernel, orthogonalized as a matrix of one row per filter."""
+        rows = ops.transpose(ops.reshape(update, matrix))
         rows = orthogonalized(ops.cast(rows, self.compute_dtype), self.steps)
         return ops.reshape(ops.cast(ops.transpose(rows), update.dtype), update.shape)
 

@@ -81,6 +81,14 @@ def test_multiply_accumulates_of_convolutions_channel_by_channel():
     assert macs.multiply_accumulates(separable) == 4 * 4 * (3 * 3 * 4 + 4 * 6)
 
 
+def test_multiply_accumulates_of_an_attention_over_a_map():
+    pixels = keras.Input((8, 8, 6))
+    few = layers.AveragePooling2D(2)(pixels)  # 64 queries, 16 keys and values
+    x = layers.MultiHeadAttention(2, 3, value_dim=5, attention_axes=(1, 2))(pixels, few)
+    weights = 64 * 6 * 2 * 3 + 16 * 6 * 2 * 3 + 16 * 6 * 2 * 5 + 64 * 2 * 5 * 6
+    assert macs.multiply_accumulates(keras.Model(pixels, x)) == weights + 2 * (3 + 5) * 64 * 16
+
+
 @pytest.fixture(scope="module")
 def model_file(tmp_path_factory):
     model = mnist_classification.build_model(mnist_classification.Config(filters=2))

@@ -109,7 +109,7 @@ def test_the_optimizers_of_the_table_of_settings_are_those_of_the_scripts(synthe
         return after(cifar100_cnn.prepare_fast, cifar100_cnn.build_model(config), config, synthetic)
 
     assert {
-        ("cifar100", "baseline"): after(cifar100_cnn.prepare_baseline, model, cifar100_cnn.Config()),
+        ("cifar100", "baseline"): after(cifar100_cnn.prepare_baseline, model, cifar100_cnn.Config(), synthetic),
         ("cifar100", "fast"): prepared("fast"),
         ("cifar100", "best"): prepared("best"),
         ("custom_cnn", "default"): after(mnist_classification.compile_model, model, mnist_classification.Config(), 10),

@@ -13,6 +13,7 @@ import cifar100_cnn
 import mnist_classification
 import resnet50_transfer_learning
 from pipeline.backend import keras
+from pipeline.explain import explainer
 from pipeline.models import saved_model
 from pipeline.train import recipe
 
@@ -60,6 +61,21 @@ def test_the_fast_cifar_network_has_the_parameters_of_its_widths(fast):
         total += convolutions + (BATCH_NORM - 1) * (2 * width + inner)  # BatchNorm without scale
         channels = width
     assert fast.count_params() == total + channels * 20
+
+
+def test_the_transformer_has_the_parameters_of_its_description_and_takes_images_of_two_sizes():
+    model = cifar100_cnn.build_model(cifar100_cnn.Config(recipe="transformer"))
+    filters = [3, 64, 192, 192, 384]
+    convolutions = sum(9 * i * o + (BATCH_NORM - 1) * o for i, o in itertools.pairwise(filters))
+    width = filters[-1]
+    attention, dense = 4 * (width + 1) * width, (width + 1) * 2 * width + (2 * width + 1) * width
+    block = attention + dense + 2 * (BATCH_NORM - 1) * width
+    head = (BATCH_NORM - 1) * width + width + 1 + 20 * width
+    assert model.count_params() == convolutions + 3 * block + head == 4_673_281
+    for side in (24, 32):
+        images = np.random.default_rng(0).integers(0, 256, (2, side, side, 3)).astype(np.float32)
+        np.testing.assert_allclose(model.predict_on_batch(images).sum(axis=1), 1, atol=1e-3)
+    assert explainer.default_layer(saved_model.inference_copy(model, (32, 32, 3))) == "relu", "after all attention"
 
 
 def test_the_mnist_network_has_the_parameters_of_its_description(mnist):

@@ -23,13 +23,37 @@ def test_orthogonalization_brings_singular_values_near_1():
     assert values.min() > 0.5 and values.max() < 1.3
 
 
+def kernel_of(layer, value) -> keras.Variable:
+    with keras.name_scope(layer):
+        return keras.Variable(np.asarray(value, np.float32), name="kernel")
+
+
+def test_a_kernel_is_a_matrix_of_its_inputs_and_its_filters():
+    pixels = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(6, 3, padding="same", name="conv")(pixels)
+    x = keras.layers.Dense(12, name="dense")(keras.layers.Reshape((-1, 6))(x))
+    x = keras.layers.MultiHeadAttention(2, 5, name="attention")(x, x)
+    outputs = [keras.layers.Dense(4, name="logits")(x), keras.layers.Dense(1, name="score")(x)]
+    model = keras.Model(pixels, outputs)
+    found = {variable.path: muon.matrix_shape(variable) for variable in model.weights}
+    assert {path: shape for path, shape in found.items() if shape} == {
+        "conv/kernel": (27, 6),
+        "dense/kernel": (6, 12),
+        "attention/query/kernel": (12, 10),
+        "attention/key/kernel": (12, 10),
+        "attention/value/kernel": (12, 10),
+        "attention/attention_output/kernel": (10, 12),
+    }
+    assert found["logits/kernel"] is None and found["score/kernel"] is None and found["conv/bias"] is None
+
+
 def test_two_steps_by_hand_and_of_other_variables_by_sgd():
     rng = np.random.default_rng(0)
-    start = {"kernel": rng.normal(size=(3, 3, 2, 5)), "matrix": rng.normal(size=(4, 3))}
-    variables = [keras.Variable(value.astype(np.float32), name=name) for name, value in start.items()]
+    start = {"conv1": rng.normal(size=(3, 3, 2, 5)), "logits": rng.normal(size=(4, 3))}
+    variables = [kernel_of(name, value) for name, value in start.items()]
     optimizer = muon.Muon(0.05, others=4.0, momentum=0.6, others_momentum=0.8)
-    sgd, plain = keras.optimizers.SGD(0.2, momentum=0.8, nesterov=True), keras.Variable(start["matrix"])
-    kernel, velocity = start["kernel"].reshape(-1, 5), np.zeros((18, 5))
+    sgd, plain = keras.optimizers.SGD(0.2, momentum=0.8, nesterov=True), keras.Variable(start["logits"])
+    kernel, velocity = start["conv1"].reshape(-1, 5), np.zeros((18, 5))
     for _ in range(2):
         gradients = [rng.normal(size=value.shape).astype(np.float32) for value in start.values()]
         optimizer.apply([keras.ops.convert_to_tensor(gradient) for gradient in gradients], variables)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -212,6 +213,17 @@ def test_every_recipe_of_cifar100_leaves_the_model_of_its_best_validation_accura
     assert tta["chosen"] in tta["validation_accuracy"] and 0 <= tta["test_accuracy"] <= 1
     best = saved_model.load(tmp_path / "best_cifar100_cnn_scratch.h5")
     assert best.output_shape == (None, 20)
+
+
+def test_the_transformer_trains_and_is_saved_under_its_own_name(tmp_path, monkeypatch):
+    small = partial(cifar100_cnn.build_transformer, 20, filters=(8, 8, 8, 16), depth=1, heads=2)
+    monkeypatch.setattr(cifar100_cnn, "build_model", lambda *_: small())
+    flags = ["--dataset", "synthetic", "--limit", "60", "--epochs", "2", "--batch-size", "30", "--precision", "float32"]
+    flags += ["--recipe", "transformer", "--validation", "0.01", "--output-dir", str(tmp_path)]
+    assert cifar100_cnn.main(flags) == 0
+    metrics = atomic_io.read_json(tmp_path / "cifar100-transformer_metrics.json")
+    assert metrics["recipe"] == "transformer" and metrics["training_flops"] > 0
+    assert saved_model.load(tmp_path / "cifar100_transformer.h5").input_shape == (None, 32, 32, 3)
 
 
 @pytest.mark.parametrize("script", [mnist, cifar100_cnn])
