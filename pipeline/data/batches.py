@@ -1,15 +1,26 @@
 """What a model is fed: shuffled and augmented batches for training, all images in order for validation."""
 
+import multiprocessing
+
 import numpy as np
 
 from pipeline.backend import keras
 from pipeline.data.augment import AUGMENTATION, MIXING, ORDER, stream
 from pipeline.data.rows import at_once
+from pipeline.errors import UserError
 
 # Two threads prepare batches beside the training step. With one, Keras hands the work to an
 # autotuned tf.data pipeline, whose end waits for a timer of TensorFlow 2.21 that fires 10 ms, 20 ms,
 # ... 41 s, 82 s after its start: an epoch of 45 seconds then took 82.
 THREADS = {"workers": 2, "max_queue_size": 4}
+
+
+def check_threads() -> None:
+    """Raise UserError where Keras cannot start its threads, which need a semaphore: some containers allow none."""
+    try:
+        multiprocessing.Lock()
+    except (ImportError, OSError) as error:
+        raise UserError("training needs semaphores, and this system makes none; is /dev/shm writable?") from error
 
 
 class Batches(keras.utils.PyDataset):

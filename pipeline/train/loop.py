@@ -16,7 +16,7 @@ from pipeline import backend
 from pipeline.backend import keras
 from pipeline.console import clock
 from pipeline.data.augment import DROPOUT, stream
-from pipeline.data.batches import Batches, InOrder, balanced
+from pipeline.data.batches import Batches, InOrder, balanced, check_threads
 from pipeline.errors import Interrupted, UserError
 from pipeline.models import contract
 from pipeline.train import checkpoint, flops
@@ -248,6 +248,7 @@ def fit(
         Interrupted: by a signal; the checkpoint is saved.
     """
     config, path, earlier = run.config, run.path(f"{name}.npz"), list(run.history)
+    check_threads()
     _check_contract(model, dataset)
     history, best, begun, image_shape = [], None, {}, None
     if config.resume and (found := checkpoint.restore(path, model, run.identity)):

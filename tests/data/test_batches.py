@@ -1,10 +1,12 @@
 """One epoch's batches and dropout masks: a function of seed and epoch, and of nothing else."""
 
 import numpy as np
+import pytest
 
 from pipeline.backend import keras
 from pipeline.data import augment
-from pipeline.data.batches import Batches, InOrder, balanced
+from pipeline.data.batches import Batches, InOrder, balanced, check_threads
+from pipeline.errors import UserError
 from pipeline.train import loop
 
 
@@ -82,3 +84,14 @@ def test_dropout_masks_belong_to_seed_epoch_and_layer():
         np.testing.assert_array_equal(mask, again)
     for different in (masks(0, 1), masks(1, 0), usual[::-1]):
         assert not np.array_equal(usual[0], different[0])
+
+
+@pytest.mark.parametrize("failure", [OSError(30, "Read-only file system"), ImportError("no sem_open")])
+def test_a_system_without_semaphores_is_told_of_in_one_line(monkeypatch, failure):
+    def no_lock():
+        raise failure
+
+    check_threads()
+    monkeypatch.setattr("multiprocessing.Lock", no_lock)
+    with pytest.raises(UserError, match="/dev/shm"):
+        check_threads()
