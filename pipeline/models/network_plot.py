@@ -102,6 +102,8 @@ def line_of(layer) -> str:
         return f"{'×'.join(map(str, layer.kernel_size))}, {layer.filters}"
     if isinstance(layer, layers.Dense):
         return f"dense, {layer.units}"
+    if isinstance(layer, layers.MultiHeadAttention):
+        return f"attention, {layer.num_heads} heads"
     return TITLES.get(type(layer).__name__, "")
 
 

@@ -25,6 +25,12 @@ def test_blocks_are_told_by_the_names_of_the_layers_and_nothing_is_left_out(fast
     assert blocks[3].lines == ["3×3, 16 (×2)", "max pooling", "3×3, 8", "shortcut"]
 
 
+def test_a_block_of_a_transformer_names_its_attention():
+    model = cifar100_cnn.build_transformer(20, (8, 8, 8, 16), depth=1, heads=2)
+    (blocks,) = network_plot.blocks(inference_copy(model, cifar100_cnn.SHAPE))
+    assert blocks[2].lines == ["attention, 2 heads", "shortcut (×2)", "dense, 32", "dense, 16"]
+
+
 def test_a_network_of_other_names_is_told_by_the_size_of_its_maps():
     pixels = keras.Input((16, 16, 1))
     x = layers.Conv2D(4, 3, padding="same")(pixels)
