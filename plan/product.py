@@ -50,6 +50,7 @@ def runs(weights: str) -> list[Task]:
         *run("cifar100-fast-labels=fine", f"{cifar} --labels fine --tta", "cifar100"),
         *run("cifar100-best", f"{cifar} --recipe best --tta", "cifar100"),
         *run("cifar100-best-labels=fine", f"{cifar} --recipe best --labels fine --tta", "cifar100"),
+        *run("cifar100-transformer", f"{cifar} --recipe transformer --tta", "cifar100"),
         *run("cifar100-baseline", f"{cifar} --recipe baseline", "cifar100"),
         *run("resnet50-pretrained", resnet50, "mnist", memory_gb=6),
     ]

@@ -42,7 +42,7 @@ class Found:
 
 
 def found(folder: Path) -> Found | None:
-    """The pictures of D/<class>/* or of D/train/<class>/* and D/test/<class>/*; None where there are none.
+    """The pictures of D/train/<class>/* or D/<class>/*, and of D/test/<class>/*; None where there are none.
 
     Without test/, valid/ or val/ is the test part; beside test/ it is left out. A train/ without folders of pictures
     in it is a class like any other.
@@ -52,34 +52,34 @@ def found(folder: Path) -> Found | None:
     """
     inside = {path.name.lower(): path for path in _folders(folder)}
     train = _named(inside, TRAIN)
-    of_train = _classes(train) if train else {}
+    of_train = (_classes(train) if train else {}) or _beside_parts(folder)
     if not of_train:
-        return _without_parts(folder)
+        return None
     test, validation = _named(inside, TEST), _named(inside, VALIDATION)
     notes = {}
     if test and validation:
         notes["left_out"] = f"{validation.name}/; validation images are carved from the training images"
     test = test or validation
-    of_test = _classes(test) if test else None
-    if of_test is not None:
-        if unknown := sorted(of_test.keys() - of_train.keys()):
-            raise UserError(f"{test} has classes without a training picture: {', '.join(unknown[:5])}")
+    of_test = _classes(test) if test else {}
+    if unknown := sorted(of_test.keys() - of_train.keys()):
+        raise UserError(f"{test} has classes without a training picture: {', '.join(unknown[:5])}")
+    if of_test:
         notes["test_part"] = f"{test.name}/"
     return Found(of_train, of_test or None, notes)
 
 
-def _without_parts(folder: Path) -> Found | None:
-    """The pictures of D/<class>/*; None where no folder holds any but those named as parts are."""
+def _beside_parts(folder: Path) -> dict[str, list[str]]:
+    """The classes D/<class>/*; {} where no folder holds pictures but those named as parts are."""
     classes = _classes(folder)
     if all(name.lower() in (*TRAIN, *TEST, *VALIDATION) for name in classes):
-        return None
+        return {}
     for name in classes:
         if name.lower() in (*TEST, *VALIDATION):
             raise UserError(
                 f"{folder / name} holds pictures beside the folders of the classes: move it elsewhere if they are "
                 "pictures to test with, or rename it if it is a class"
             )
-    return Found(classes, None, {})
+    return classes
 
 
 def _named(inside: dict[str, Path], names: tuple[str, ...]) -> Path | None:

@@ -26,6 +26,7 @@ OPTIMIZERS = {
     ("cifar100", "baseline"): "Adam",
     ("cifar100", "fast"): "Muon",
     ("cifar100", "best"): "Muon",
+    ("cifar100", "transformer"): "Muon",
     ("custom_cnn", "default"): "AdamW",
     ("resnet50", "default"): "Adam",
 }

@@ -200,6 +200,14 @@ def test_a_folder_with_its_own_test_part_keeps_it(by_class, tmp_path, name):
     assert (len(loaded.x_train), len(loaded.x_test), loaded.notes["test_part"]) == (30, 3, f"{name}/")
 
 
+def test_a_test_part_may_lie_beside_the_classes(by_class):
+    for color in COLORS:
+        picture(by_class / "test" / color / "a.jpg", COLORS[color])
+    loaded = datasets.load(str(by_class))
+    assert loaded.class_names == ("blue", "green", "red")
+    assert (len(loaded.x_train), len(loaded.x_test), loaded.notes["test_part"]) == (30, 3, "test/")
+
+
 def test_a_class_may_be_called_train(by_class):
     (by_class / "red").rename(by_class / "train")
     assert datasets.load(str(by_class)).class_names == ("blue", "green", "train")

@@ -106,12 +106,14 @@ def test_the_optimizers_of_the_table_of_settings_are_those_of_the_scripts(synthe
 
     def prepared(recipe):
         config = cifar100_cnn.Config(recipe=recipe)
-        return after(cifar100_cnn.prepare_fast, cifar100_cnn.build_model(config), config, synthetic)
+        prepare = cifar100_cnn.PREPARE.get(recipe, cifar100_cnn.prepare_fast)
+        return after(prepare, cifar100_cnn.build_model(config), config, synthetic)
 
     assert {
         ("cifar100", "baseline"): after(cifar100_cnn.prepare_baseline, model, cifar100_cnn.Config(), synthetic),
         ("cifar100", "fast"): prepared("fast"),
         ("cifar100", "best"): prepared("best"),
+        ("cifar100", "transformer"): prepared("transformer"),
         ("custom_cnn", "default"): after(mnist_classification.compile_model, model, mnist_classification.Config(), 10),
         ("resnet50", "default"): after(
             resnet50_transfer_learning.compile_one_cycle, model, resnet50_transfer_learning.Config(), 10
