@@ -31,7 +31,8 @@ test: .venv/installed-dev
 # Runs that are killed, disks that fill up, files that mean harm, and the notebook: at most an hour on two cores.
 faults: .venv/installed-dev
 	rm -f output/faults.json
-	$(BIN)/python -m pytest tests/faults tests/test_notebook.py -m "" --record output/faults.json
+	$(BIN)/python -m pytest tests/faults tests/test_notebook.py -m "" --record output/faults.json \
+	  --numprocesses 2 --dist loadfile
 	$(MAKE) report
 
 # Everything on real data, but for make faults, benchmarks/explanation_cost.py and benchmarks/page.py: plan/product.py.

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -94,9 +95,6 @@ KERNEL = np.random.default_rng(0).normal(0, 0.1, (7, 7, 3, 64))
 STEM = {"conv1_conv": {"kernel": KERNEL, "bias": np.full(64, 2.0)}, "conv1_bn": batch_norm(64)}
 
 
-PARTS = pytest.StashKey[dict]()
-
-
 def pytest_addoption(parser):
     parser.addoption(
         "--record",
@@ -106,39 +104,42 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.stash[PARTS] = {}
-
-
-def part_of(item) -> dict:
-    """The record of a test's file."""
-    empty = {"tried": [], "failed": 0, "skipped": [], "seconds": 0.0}
-    return item.config.stash[PARTS].setdefault(item.path.name, empty)
+    path = config.getoption("--record")
+    if path and not hasattr(config, "workerinput"):  # of several processes the one that hears of all tests
+        config.pluginmanager.register(Record(Path(path)))
 
 
 @pytest.fixture
 def tried(request):
     """For tests/faults: note what was done, how often, and counts of what came of it, once all is asserted."""
-    return lambda what, **counts: part_of(request.node)["tried"].append({"what": what, "counts": counts})
+
+    def note(what, **counts):
+        request.node.user_properties.append(("tried", json.dumps({"what": what, "counts": counts})))
+
+    return note
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item):
-    report = yield
-    part = part_of(item)
-    part["seconds"] = round(part["seconds"] + report.duration, 1)
-    part["failed"] += report.failed
-    if report.skipped and isinstance(report.longrepr, tuple):
-        reason = report.longrepr[2].removeprefix("Skipped: ")
-        part["skipped"] = sorted({*part["skipped"], reason})
-    return report
+class Record:
+    """The file of --record: what was tried, failed tests, reasons for skipped ones and seconds, by test file."""
 
+    def __init__(self, path):
+        self.path, self.parts, self.began = path, {}, time.monotonic()
 
-def pytest_sessionfinish(session):
-    path = session.config.getoption("--record")
-    if path:
-        path = Path(path)
-        record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        made = {name: part | backend.provenance() for name, part in session.config.stash[PARTS].items()}
-        # The parts that did not run now keep the record of when they did.
-        record = {"schema": 2, "parts": dict(sorted({**record.get("parts", {}), **made}.items()))}
-        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    def pytest_runtest_logreport(self, report):
+        empty = {"tried": [], "failed": 0, "skipped": [], "seconds": 0.0}
+        part = self.parts.setdefault(Path(report.location[0]).name, empty)
+        part["seconds"] = round(part["seconds"] + report.duration, 1)
+        part["failed"] += report.failed
+        if report.skipped and isinstance(report.longrepr, tuple | list):
+            reason = report.longrepr[2].removeprefix("Skipped: ")
+            part["skipped"] = sorted({*part["skipped"], reason})
+        if report.when == "teardown":
+            part["tried"] += [json.loads(entry) for name, entry in report.user_properties if name == "tried"]
+
+    def pytest_sessionfinish(self):
+        record = {"schema": 3, "wall_seconds": round(time.monotonic() - self.began, 1), "parts": {}}
+        if self.path.exists():  # the parts that did not run now, and the whole, keep the record of when they did
+            record = json.loads(self.path.read_text(encoding="utf-8"))
+        made = {name: part | backend.provenance() for name, part in self.parts.items()}
+        record["parts"] = dict(sorted({**record["parts"], **made}.items()))
+        self.path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -170,7 +170,8 @@ def faults() -> str:
     """What `make faults` did, how often, and what came of it; made from its record, if there is one."""
     if not (OUTPUT / "faults.json").exists():
         return "not run yet"
-    parts = read("faults.json")["parts"].values()
+    record = read("faults.json")
+    parts = record["parts"].values()
     rows, done = [("what was done", "how often", "what came of it")], {}
     for entry in (entry for part in parts for entry in part["tried"]):
         counts = done.setdefault(entry["what"], {})  # a short and a long test of the same thing count together
@@ -180,8 +181,8 @@ def faults() -> str:
     for what, counts in done.items():
         times, *outcomes = (f"{name.replace('_', ' ')}: {n:,}" for name, n in counts.items())
         rows.append((what, times.removeprefix("times: "), ", ".join(outcomes)))
-    failed, seconds = (sum(part[name] for part in parts) for name in ("failed", "seconds"))
+    failed = sum(part["failed"] for part in parts)
     machines = sorted({f"{part['hardware']['cores']} cores ({part['hardware']['processor']})" for part in parts})
-    end = f"{failed} tests failed; {clock(seconds)} on {', '.join(machines)}."
+    end = f"{failed} tests failed; the whole took {clock(record['wall_seconds'])} on {', '.join(machines)}."
     skipped = sorted({reason for part in parts for reason in part["skipped"]})
     return "\n".join([table(rows, left=3), "", end, *(f"Skipped: {reason}." for reason in skipped)])

@@ -155,13 +155,13 @@ def test_the_table_of_faults_counts_short_and_long_tests_of_one_thing_together(m
         {"what": "killed", "counts": {"times": 20, "lost_steps": 0}},
         {"what": "a bit flipped", "counts": {"times": 1000, "refused": 400, "slowest_seconds": 0.5}},
     ]
-    part = {"failed": 0, "skipped": [], "seconds": 61.0, "hardware": {"cores": 2, "processor": "Abacus"}}
+    part = {"failed": 0, "skipped": [], "hardware": {"cores": 2, "processor": "Abacus"}}
     parts = {"test_a.py": part | {"tried": tried[:2]}, "test_b.py": part | {"tried": tried[2:], "failed": 1}}
-    monkeypatch.setattr(reliability, "read", lambda name: {"parts": parts})
+    monkeypatch.setattr(reliability, "read", lambda name: {"wall_seconds": 122, "parts": parts})
     table = reliability.faults()
     assert "| a bit flipped | 1,010 | refused: 403, slowest seconds: 2.5 |" in table
     assert "| killed | 20 | lost steps: 0 |" in table
-    assert table.endswith("1 tests failed; 2:02 on 2 cores (Abacus).")
+    assert table.endswith("1 tests failed; the whole took 2:02 on 2 cores (Abacus).")
 
 
 def test_the_short_table_of_recipes_begins_with_the_least_accurate_one(monkeypatch):
