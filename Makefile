@@ -28,7 +28,7 @@ test: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-# Runs that are killed, disks that fill up, files that mean harm, and the notebook: at most an hour on two cores.
+# Runs that are killed, disks that fill up, files that mean harm, and the notebook: half an hour on two cores.
 faults: .venv/installed-dev
 	rm -f output/faults.json
 	$(BIN)/python -m pytest tests/faults tests/test_notebook.py -m "" --record output/faults.json \

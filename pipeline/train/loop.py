@@ -331,14 +331,13 @@ def create_variables(model, labels: np.ndarray) -> None:
     """The variables of loss, metrics and optimizer, which Keras creates at first use.
 
     There TensorFlow would trace the training step twice for their sake, and other backends would draw batches for it,
-    and hand these out late and out of turn.
+    and hand these out late and out of turn. Stateless: of several hosts none may compute alone with what all share.
     """
     classes = model.output_shape[-1]
     probabilities = np.full((len(labels), classes), 1 / classes, np.float32)
-    with backend.without_distribution():
+    with keras.StatelessScope():
         model.compute_loss(y=labels, y_pred=probabilities)
         model.compute_metrics(None, labels, probabilities)
-        model.reset_metrics()
     model.optimizer.build(model.trainable_variables)
 
 

@@ -68,6 +68,13 @@ def test_an_interrupted_run_on_jax_goes_on_with_the_numbers_of_a_whole_one(one_d
     tried("SIGTERM on JAX, then --resume", times=1, runs_that_ended_with_other_weights=other)
 
 
+@pytest.mark.skipif(not find_spec("jax"), reason="jax is not installed: pip install jax")
+@pytest.mark.skipif(cores() < 2, reason="two logical devices wait for each other on one core")
+def test_a_dry_run_on_two_devices_ends_well(tmp_path):
+    code, _, err = finish(on_jax(tmp_path, "all", "--dry-run"))
+    assert code == 0, err
+
+
 def test_a_backend_without_data_parallel_says_so_in_one_line(tmp_path, capsys, tried):
     if keras.backend.backend() == "jax":
         pytest.skip("this backend can")

@@ -335,3 +335,24 @@ def test_after_training_a_signal_finds_the_handler_that_was_there_before(tmp_pat
     finally:
         signal.signal(signal.SIGTERM, before)
     assert seen == [1]
+
+
+@pytest.mark.graph
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow traces")
+def test_the_training_step_is_traced_once_and_the_metrics_begin_at_0():
+    traced = []
+
+    class Traced(recipe.SmoothedCrossEntropy):
+        def call(self, y_true, y_pred):
+            traced.append(y_pred.shape)
+            return super().call(y_true, y_pred)
+
+    pixels = keras.Input((4, 4, 1))
+    model = keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(pixels)))
+    recipe.compile_model(model, keras.optimizers.Adam(), Traced())
+    labels = np.arange(8) % 3
+    loop.create_variables(model, labels)
+    assert len(traced) == 1 and model.metrics_variables
+    assert not any(np.any(keras.ops.convert_to_numpy(variable)) for variable in model.metrics_variables)
+    model.fit(np.zeros((8, 4, 4, 1)), labels, batch_size=4, epochs=2, verbose=0)
+    assert len(traced) == 2
