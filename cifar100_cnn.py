@@ -242,14 +242,14 @@ def prepare_baseline(model: keras.Model, config: Config, dataset: data.datasets.
 
 
 def prepare_fast(model: keras.Model, config: Config, dataset: data.datasets.Dataset) -> None:
-    """Whitening; then as a transformer."""
+    """Whitening of the first convolution; then prepare_muon()."""
     mean, std = normalization(dataset.image_shape[2])
     few = dataset.x_train[: data.rows.at_once(5000, dataset.image_shape, fewest=100)]
     train.recipe.whiten(model.get_layer("whiten"), (few - mean) / std)
-    prepare_transformer(model, config, dataset)
+    prepare_muon(model, config, dataset)
 
 
-def prepare_transformer(model: keras.Model, config: Config, dataset: data.datasets.Dataset) -> None:
+def prepare_muon(model: keras.Model, config: Config, dataset: data.datasets.Dataset) -> None:
     """Dirac initialization of the 3x3 convolutions; Muon with one cycle."""
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D) and layer.kernel_size == (3, 3):
@@ -259,7 +259,7 @@ def prepare_transformer(model: keras.Model, config: Config, dataset: data.datase
     train.recipe.compile_model(model, train.muon.Muon(rate), train.recipe.SmoothedCrossEntropy(config.label_smoothing))
 
 
-PREPARE = {"baseline": prepare_baseline, "transformer": prepare_transformer}
+PREPARE = {"baseline": prepare_baseline, "transformer": prepare_muon}
 
 
 def compile_fine_tuning(model: keras.Model, config: Config, steps: int) -> None:
