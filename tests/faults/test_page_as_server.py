@@ -282,6 +282,8 @@ def test_a_page_whose_server_is_killed_says_so_and_answers_again_once_it_is_back
         tab.set_default_timeout(120_000)
         tab.goto(address)
         tab.locator("#draw canvas[data-ready]").wait_for()
+        screenshots.draw(tab)
+        says(tab, "answer1", "7")  # killed while the page still loads, the server would leave a curtain over it
         server.kill()
         server.wait()
         screenshots.draw(tab)
