@@ -331,11 +331,13 @@ def create_variables(model, labels: np.ndarray) -> None:
     """The variables of loss, metrics and optimizer, which Keras creates at first use.
 
     There TensorFlow would trace the training step twice for their sake, and other backends would draw batches for it,
-    and hand these out late and out of turn. Stateless: of several hosts none may compute alone with what all share.
+    and hand these out late and out of turn. Stateless: of several hosts none may compute alone with what all share, so
+    a weight that is regularized counts as zeros here.
     """
     classes = model.output_shape[-1]
     probabilities = np.full((len(labels), classes), 1 / classes, np.float32)
-    with keras.StatelessScope():
+    regularized = [v for v in model.trainable_variables if v.regularizer]
+    with keras.StatelessScope(state_mapping=[(v, np.zeros(v.shape, np.float32)) for v in regularized]):
         model.compute_loss(y=labels, y_pred=probabilities)
         model.compute_metrics(None, labels, probabilities)
     model.optimizer.build(model.trainable_variables)

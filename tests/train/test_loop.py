@@ -348,7 +348,8 @@ def test_the_training_step_is_traced_once_and_the_metrics_begin_at_0():
             return super().call(y_true, y_pred)
 
     pixels = keras.Input((4, 4, 1))
-    model = keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(pixels)))
+    dense = keras.layers.Dense(3, activation="softmax", kernel_regularizer="l2")
+    model = keras.Model(pixels, dense(keras.layers.Flatten()(pixels)))
     recipe.compile_model(model, keras.optimizers.Adam(), Traced())
     labels = np.arange(8) % 3
     loop.create_variables(model, labels)
