@@ -30,7 +30,7 @@ RECIPES = {
     "fast": {},
     "sprint": {"epochs": 5, "small_epochs": 3, "validation": 0.1, "corruption": 0.0},
     "best": {"epochs": 48, "small_epochs": 24, "learning_rate": 0.06, "warm_up": 0.1, "shift": 4, "cutmix": 0.5},
-    "transformer": {"learning_rate": 0.1},
+    "transformer": {"epochs": 28, "small_epochs": 14, "learning_rate": 0.05},
     "baseline": {"epochs": 120, "batch_size": 256, "learning_rate": 1e-3, "validation": 0.1, "corruption": 0.0},
 }
 # Prefix of the files, model file and network's name of the recipes that have their own.
