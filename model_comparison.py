@@ -80,38 +80,24 @@ def correct_answers(saved: "models.saved_model.SavedModel", dataset, files: dict
     return correct
 
 
-def timings(name: str, files: dict[str, Path], images: np.ndarray, threads: int, rounds: int) -> tuple[dict, dict]:
-    """Time one model in its runtimes, in turns with products of square matrices, the machine's peak.
+def measure(
+    saved: "models.saved_model.SavedModel", name: str, dataset, products: dict, threads: int, rounds: int
+) -> tuple[dict, dict, dict]:
+    """One model in every runtime, under the name that tables give it.
 
+    Args:
+        products: of deploy.latency.matrix_products(), timed in turns with the runtimes.
     Returns:
-        what latency.interleaved() gives, of the runtimes; arithmetic of a product -> its fastest GFLOP/s.
+        its entry in the results; its correct_answers(); name of a product -> seconds of the fastest one.
     """
-    # Without the hardware bfloat16 is emulated, slowly.
-    sides = {"float32": 2048, "bfloat16": 2048 if system.cpu_has_bfloat16() else 256}
-    products = {f"matmul {kind}": side for kind, side in sides.items()}
 
     def tell(done: int) -> None:
         counter(done, rounds, f"rounds of timing {name}")
 
-    timed = deploy.latency.interleaved({**files, **products}, images, threads, rounds, tell)
-    peaks = {}
-    for kind, side in sides.items():
-        seconds = timed.pop(f"matmul {kind}")["seconds"].values()
-        peaks[kind] = 2 * side**3 / min(map(min, seconds)) / 1e9
-    return timed, peaks
-
-
-def measure(
-    saved: "models.saved_model.SavedModel", name: str, dataset, threads: int, rounds: int
-) -> tuple[dict, dict, dict]:
-    """One model in every runtime, under the name that tables give it.
-
-    Returns:
-        its entry in the results; its correct_answers(); arithmetic -> fastest matrix product in GFLOP/s.
-    """
     files = runnable(saved.path)
     correct = correct_answers(saved, dataset, files)
-    timed, peaks = timings(name, files, dataset.x_test, threads, rounds)
+    timed = deploy.latency.interleaved({**files, **products}, dataset.x_test, threads, rounds, tell)
+    fastest = {product: min(map(min, timed.pop(product)["seconds"].values())) for product in products}
     of_runtimes = []
     for runtime, measured in timed.items():
         file, seconds = files[runtime], measured["seconds"]
@@ -135,7 +121,7 @@ def measure(
         "multiply_accumulates": models.macs.multiply_accumulates(saved.model),
         "runtimes": of_runtimes,
     }
-    return entry, correct, peaks
+    return entry, correct, fastest
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -152,12 +138,16 @@ def main(argv: list[str] | None = None) -> int:
         models.macs.multiply_accumulates(saved.model)
     datasets = [data.datasets.of_model(saved, config.data_dir) for saved in opened]
     backend.full_float32()
-    entries, correct, peak = [], [], {}
-    for saved, name, dataset in zip(opened, deploy.comparison.names(paths), datasets, strict=True):
-        entry, correct_by_runtime, fastest = measure(saved, name, dataset, threads, config.rounds)
-        entries.append(entry)
-        correct.append(correct_by_runtime)
-        peak = {kind: max(fastest[kind], peak.get(kind, 0)) for kind in fastest}
+    # Without the hardware bfloat16 is emulated, slowly.
+    sides = {"float32": 2048, "bfloat16": 2048 if system.cpu_has_bfloat16() else 256}
+    measured = []
+    with deploy.latency.matrix_products(sides, threads) as products:
+        for saved, name, dataset in zip(opened, deploy.comparison.names(paths), datasets, strict=True):
+            measured.append(measure(saved, name, dataset, products, threads, config.rounds))
+    entries, correct, fastest = zip(*measured, strict=True)
+    peak = {}
+    for kind, side in sides.items():
+        peak[kind] = 2 * side**3 / min(seconds[f"matmul {kind}"] for seconds in fastest) / 1e9
     for entry in entries:
         deploy.comparison.add_ratios(entry, peak)
     result = {

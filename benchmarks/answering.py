@@ -33,7 +33,7 @@ from pipeline.system import cores
 from pipeline.train.identity import OUTPUT
 
 MODELS = tuple(OUTPUT / saved_model.MODELS[prefix].file for prefix in ("cifar100", "cifar100-best"))
-PRODUCT, SIDE = "matmul float32", 3072
+SIDE = 3072  # of the matrices
 ONNX, BESIDE, ALONE = "onnx", "h5 beside its export", "h5 alone"
 
 
@@ -51,8 +51,9 @@ def answering(path: Path, rounds: int) -> dict:
     model = saved_model.open_model(path).model
     files = model_comparison.runnable(path)
     images = np.random.default_rng(0).integers(0, 256, (max(latency.CALLS), *model.input_shape[1:]), np.uint8)
-    timed = latency.interleaved({**files, PRODUCT: SIDE}, images, cores(), rounds)
-    products = [seconds for calls in timed.pop(PRODUCT)["seconds"].values() for seconds in calls]
+    with latency.matrix_products({"float32": SIDE}, cores()) as products:
+        timed = latency.interleaved({**files, **products}, images, cores(), rounds)
+    products = [seconds for calls in timed.pop("matmul float32")["seconds"].values() for seconds in calls]
     entry = {
         "name": path.stem,
         "multiply_accumulates": macs.multiply_accumulates(model),

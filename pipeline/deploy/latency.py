@@ -22,17 +22,17 @@ class Worker:
     Args:
         name: of the runtime, see timing_worker.
         source: model file, or side of a matrix.
-        images: .npy file of raw pixels.
         threads: processor threads.
+        images: .npy file of raw pixels, for a model.
     """
 
-    def __init__(self, name: str, source, images: Path, threads: int):
+    def __init__(self, name: str, source, threads: int, images: Path | None = None):
         self.name = name
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the process)
         where = str(source.resolve() if isinstance(source, Path) else source)  # the process starts elsewhere
         limits = {key: str(threads) for key in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.deploy.timing_worker", name, where, str(images), str(threads)],
+            [sys.executable, "-m", "pipeline.deploy.timing_worker", name, where, str(threads), str(images or "")],
             cwd=PROJECT,
             env={**os.environ, **limits, "TF_NUM_INTEROP_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"},
             stdin=subprocess.PIPE,
@@ -65,6 +65,23 @@ class Worker:
         self.errors.close()
 
 
+@contextlib.contextmanager
+def matrix_products(sides: dict[str, int], threads: int):
+    """Workers for the products of square matrices, the machine's peak, as {name: Worker}; for interleaved().
+
+    Args:
+        sides: arithmetic, "float32" or "bfloat16" -> side of the matrices.
+        threads: of each process.
+    """
+    with contextlib.ExitStack() as stack:
+        workers = {}
+        for kind, side in sides.items():
+            name = f"matmul {kind}"
+            workers[name] = Worker(name, side, threads)
+            stack.callback(workers[name].close)
+        yield workers
+
+
 def interleaved(sources: dict, images: np.ndarray, threads: int, rounds: int, tell=lambda done: None) -> dict:
     """Seconds per call of several runtimes, timed in turns (A B C, C B A, …): a drifting machine favors none.
 
@@ -72,7 +89,7 @@ def interleaved(sources: dict, images: np.ndarray, threads: int, rounds: int, te
     batch size; no other runtime's threads or memory are in it. One call before each turn is not timed.
 
     Args:
-        sources: runtime's name (see pipeline.deploy.timing_worker) -> model file, or side of a matrix.
+        sources: runtime's name (see pipeline.deploy.timing_worker) -> model file, or a Worker that stays open.
         images: raw pixels (n, h, w, c), repeated where n is smaller than a batch.
         threads: of each process.
         rounds: turns of each runtime at each batch size.
@@ -85,8 +102,11 @@ def interleaved(sources: dict, images: np.ndarray, threads: int, rounds: int, te
         np.save(Path(folder) / "images.npy", images[: max(CALLS)])
         workers = []
         for name, source in sources.items():
-            workers.append(Worker(name, source, Path(folder) / "images.npy", threads))
-            stack.callback(workers[-1].close)
+            worker = source
+            if not isinstance(source, Worker):
+                worker = Worker(name, source, threads, Path(folder) / "images.npy")
+                stack.callback(worker.close)
+            workers.append(worker)
         for worker in workers:
             for batch in CALLS:
                 worker.turn(batch, 2)

@@ -1,9 +1,9 @@
 """A runtime in a process of its own, timed on demand.
 
-    python -m pipeline.deploy.timing_worker NAME SOURCE IMAGES THREADS
+    python -m pipeline.deploy.timing_worker NAME SOURCE THREADS IMAGES
 
 NAME is one of runtimes.RUNTIMES, with SOURCE the model's file and IMAGES an .npy file of raw pixels;
-or "matmul float32" or "matmul bfloat16", with SOURCE the side of the square matrices. Each line on
+or "matmul float32" or "matmul bfloat16", with SOURCE the side of the square matrices and no images. Each line on
 standard input, {"batch": n, "calls": k}, is answered by one on standard output,
 {"seconds": [k numbers], "peak_megabytes": m}. pipeline.deploy.latency is the other end.
 """
@@ -31,7 +31,7 @@ def matmul(kind: str, side: int):
 
 def main() -> None:
     """Answer until standard input ends."""
-    name, source, images, threads = sys.argv[1:]
+    name, source, threads, images = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries that print must not answer for us
     if name.startswith("matmul "):

@@ -109,8 +109,8 @@ def test_runtimes_take_turns_each_in_a_process_of_its_own(model_file, digits, mo
     monkeypatch.setattr(latency, "CALLS", {1: 3, 32: 2})
     ballast = np.ones((2000, 1000, 100), np.uint8)  # of this process; a runtime's memory must not contain it
     told = []
-    sources = {"Keras call": model_file, "matmul float32": 64}
-    found = latency.interleaved(sources, digits.x_test, 1, 2, told.append)
+    with latency.matrix_products({"float32": 64}, 1) as products:
+        found = latency.interleaved({"Keras call": model_file, **products}, digits.x_test, 1, 2, told.append)
     assert told == [1, 2]
     for timed in found.values():
         assert {batch: len(seconds) for batch, seconds in timed["seconds"].items()} == {1: 6, 32: 4}
