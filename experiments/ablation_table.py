@@ -11,7 +11,7 @@ from experiments.ablation_runs import REFERENCE
 from pipeline import atomic_io
 from pipeline.console import percent
 from pipeline.errors import UserError
-from pipeline.evaluate.metrics import over_seeds, single_run_band
+from pipeline.evaluate.metrics import over_seeds, pooled_deviation, single_run_band
 from pipeline.style import BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE, SMALL, heading, save
 from pipeline.train import identity
 
@@ -96,15 +96,18 @@ def summary(rows: list[dict]) -> dict:
 
     Returns:
         {"reference": {"mean", "std" (the sample's), "n", "band"}, "variants": [one dict per variant, best first]};
-        95 % of single runs that differ in their seed alone fall within the band around the reference's mean (None
-        with one seed); "relative_time" is to the reference on the same machine (None where it has not run there).
+        95 % of single runs that differ in their seed alone fall within the band around the reference's mean. Its
+        width is of the deviation between seeds, which all variants share (None with one seed of each).
+        "relative_time" is to the reference on the same machine (None where it has not run there).
     """
     runs = {}
     for row in rows:
         runs.setdefault(row["variant"], []).append(row)
     references = runs.pop(REFERENCE)
     reference = over_seeds([row["accuracy"] for row in references])
-    reference["band"] = single_run_band(reference["std"], reference["n"]) if reference["n"] > 1 else None
+    trained = [references, *(own for own in runs.values() if not own[0]["change"].startswith("tta="))]
+    deviation, freedom = pooled_deviation([[row["accuracy"] for row in own] for own in trained])
+    reference["band"] = single_run_band(deviation, freedom, reference["n"]) if freedom else None
     variants = [
         {
             **{key: own[0][key] for key in ("variant", "kind", "change", "epochs", "parameters")},
@@ -152,8 +155,7 @@ def plot(rows: list[dict], result: dict, title: str, path: Path) -> None:
     for row in rows:
         runs.setdefault(row["variant"], []).append(100 * row["difference"])
     figure = Figure(figsize=(9, 2.4 + 0.3 * len(variants)), layout="constrained")
-    seeds = f"; seed noise: from {reference['n']} seeds of the reference" if reference["band"] else ""
-    heading(figure, finding(result), f"{title}{seeds}")
+    heading(figure, finding(result), title)
     axes = figure.subplots()
     for place, variant in zip(range(len(variants), 0, -1), variants, strict=True):
         _variant(axes, place, variant, 100 * half_interval(reference, variant["n"]))
@@ -194,7 +196,7 @@ def finding(result: dict) -> str:
 def half_interval(reference: dict, n: int) -> float:
     """Half the width of the 95 % interval of a difference between the means of n runs and of the reference's runs.
 
-    The variance is the reference's, whose band is that of a single run; 0 where the reference has one seed.
+    The reference's band is that of a single run; 0 where there is one seed of each.
     """
     if not reference["band"]:
         return 0.0

@@ -2,12 +2,11 @@
 
     python experiments/cifar100_ablation.py                      # all variants; the same again after an interruption
     python experiments/cifar100_ablation.py CutMix "no shifts"   # these variants and the reference
-    python experiments/cifar100_ablation.py CutMix --seeds 3     # with three seeds, for a narrower estimate
     python experiments/cifar100_ablation.py CutMix --seed 0      # one run alone, on any machine
     python experiments/cifar100_ablation.py --collect output/runs/cifar100_ablation    # the table of such runs
 
 The reference is recipe fast of cifar100_cnn.py with 5 epochs (the first 3 at 24x24 pixels) and five seeds. A variant
-changes one thing in it and has one seed. Accuracy is that of the 5,000 validation images; the test images are never
+changes one thing in it and has three. Accuracy is that of the 5,000 validation images; the test images are never
 read. What fights overfitting rarely pays after so few epochs.
 
 Writes cifar100_ablation.csv (a row per run, after each run), .json and .png. Runs that are in the table are skipped.
@@ -27,7 +26,7 @@ import numpy as np
 
 import cifar100_cnn
 import experiments
-from experiments.ablation_runs import REFERENCE, REFERENCE_SEEDS
+from experiments.ablation_runs import REFERENCE, REFERENCE_SEEDS, SEEDS
 from pipeline import atomic_io, backend, data, evaluate, models, train
 from pipeline.backend import keras
 from pipeline.config import flag, parse
@@ -46,7 +45,7 @@ class Config:
     dataset: str = flag("cifar100", "real CIFAR-100, or synthetic images", choices=("cifar100", "synthetic"))
     epochs: int = flag(5, minimum=1)
     batch_size: int = flag(512, minimum=1)
-    seeds: int = flag(1, f"runs of each variant; the reference has at least {REFERENCE_SEEDS}", minimum=1)
+    seeds: int = flag(SEEDS, f"runs of each variant; the reference has at least {REFERENCE_SEEDS}", minimum=1)
     seed: int | None = flag(None, "train one run alone: VARIANT, or reference, with this random seed", minimum=0)
     collect: str | None = flag(None, "train nothing: add to the table what --seed has left in this folder")
     limit: int | None = flag(None, minimum=1)

@@ -32,11 +32,11 @@ def step_decay(peak: float, steps: int, at=(0.6, 0.85), factor: float = 0.1):
     return keras.optimizers.schedules.PiecewiseConstantDecay([int(fraction * steps) for fraction in at], values)
 
 
-def with_step_decay(model: keras.Model, config, dataset, factor: float = 0.1) -> None:
-    """Step decay in place of one cycle; with factor 1 the learning rate is constant."""
+def with_step_decay(model: keras.Model, config, dataset) -> None:
+    """Step decay in place of one cycle."""
     cifar100_cnn.prepare_fast(model, config, dataset)
     steps = config.epochs * recipe.steps_per_epoch(dataset, config)
-    model.optimizer.learning_rate = step_decay(config.learning_rate, steps, factor=factor)
+    model.optimizer.learning_rate = step_decay(config.learning_rate, steps)
 
 
 def compile_with(optimizer: keras.optimizers.Optimizer, model: keras.Model, config) -> None:
@@ -45,16 +45,9 @@ def compile_with(optimizer: keras.optimizers.Optimizer, model: keras.Model, conf
     recipe.compile_model(model, optimizer, recipe.SmoothedCrossEntropy(config.label_smoothing))
 
 
-def with_adamw(
-    model: keras.Model, config, dataset, peak: float = 2e-3, weight_decay: float = 0.05, initialize: bool = True
-) -> None:
-    """AdamW (Loshchilov & Hutter 2019) with the recipe's schedule.
-
-    Args:
-        initialize: whether to initialize as the recipe does, which only its own network allows.
-    """
-    if initialize:
-        cifar100_cnn.prepare_fast(model, config, dataset)
+def with_adamw(model: keras.Model, config, dataset, peak: float = 2e-3, weight_decay: float = 0.05) -> None:
+    """AdamW (Loshchilov & Hutter 2019) with the recipe's schedule."""
+    cifar100_cnn.prepare_fast(model, config, dataset)
     rate = recipe.one_cycle(peak, config.epochs * recipe.steps_per_epoch(dataset, config), config.warm_up)
     compile_with(adam.AdamW(rate, weight_decay=weight_decay), model, config)
 

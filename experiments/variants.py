@@ -40,26 +40,21 @@ class Variant:
 
 
 VARIANTS = {
-    "RandAugment": Variant("added", distort=partial(distortions.rand_augment, operations=1, level=0.3)),
-    "color jitter": Variant("added", distort=partial(distortions.color_jitter, strength=0.3)),
     "cutout": Variant("added", distort=partial(distortions.cutout, side=8)),
     "MixUp": Variant("added", mix=partial(distortions.mixup, alpha=1.0)),
     "CutMix": Variant("added", mix=partial(augment.cutmix, alpha=1.0, probability=0.5)),
     "dropout": Variant("added", build=partial(networks.build, dropout=0.3)),
-    "DropBlock at a constant rate": Variant("added", build=partial(networks.build, drop_block=0.1)),
     "moving average": Variant("added", average=0.99),
     "twice the epochs": Variant("replaced", length=2),  # half of them at 24x24, where the reference has 3 of 5
     "1.5 times as wide": Variant(
         "replaced", build=partial(networks.build, widths=(96, 288, 768), inner=(96, 240, 480))
     ),
     "squeeze and excitation": Variant("added", build=partial(networks.build, attention=True)),
-    "padded pooling": Variant("replaced", build=partial(networks.build, pool_padding="same")),
     "no shortcuts": Variant("removed", build=partial(networks.build, shortcut=False)),
     "GELU, not ReLU": Variant("replaced", build=partial(networks.build, activation="gelu")),
     "no label smoothing": Variant("removed", {"label_smoothing": 0.0}),
     "cosine without warm-up": Variant("removed", {"warm_up": 0.0}),
     "step decay without warm-up": Variant("replaced", prepare=optimization.with_step_decay),
-    "constant rate without warm-up": Variant("removed", prepare=partial(optimization.with_step_decay, factor=1.0)),
     "AdamW, not Muon": Variant("replaced", prepare=optimization.with_adamw),
     "SGD, not Muon": Variant("replaced", prepare=optimization.with_sgd),
     "no whitening": Variant("removed", prepare=optimization.without_whitening),
@@ -69,11 +64,6 @@ VARIANTS = {
     # A random flip before the alternating one makes every image's flips random.
     "random, not alternating flip": Variant("replaced", distort=augment.flip),
     "full size from the start": Variant("removed", {"small_epochs": 0}),
-    "Vision Transformer with AdamW": Variant(
-        "replaced",
-        build=networks.build_transformer,
-        prepare=partial(optimization.with_adamw, peak=1e-3, initialize=False),
-    ),
 }
 TTA_VARIANTS = {f"test-time {name}": name for name in evaluation.TTA}  # of the reference's models, without training
 

@@ -145,14 +145,22 @@ def over_seeds(values: list[float]) -> dict:
     return {"mean": float(np.mean(values)), "std": deviation, "n": len(values)}
 
 
-def single_run_band(deviation: float, n: int) -> float:
+def pooled_deviation(groups: list[list[float]]) -> tuple[float, int]:
+    """Standard deviation within groups that share it, and its degrees of freedom; (nan, 0) of single values alone."""
+    freedom = sum(len(group) - 1 for group in groups)
+    squares = sum(np.sum((np.array(group) - np.mean(group)) ** 2) for group in groups)
+    return (float(np.sqrt(squares / freedom)), freedom) if freedom else (float("nan"), 0)
+
+
+def single_run_band(deviation: float, freedom: int, n: int) -> float:
     """Half the width of Student's 95 % prediction interval for one more run, about the mean of n runs.
 
     It includes the uncertainty of both mean and deviation. Only the seed of the new run differs.
 
     Args:
-        deviation: sample standard deviation of the n runs.
+        deviation: standard deviation of runs that differ in their seed alone.
+        freedom: its degrees of freedom.
     """
     from scipy.stats import t
 
-    return float(t.ppf(0.975, n - 1) * np.sqrt(1 + 1 / n) * deviation)
+    return float(t.ppf(0.975, freedom) * np.sqrt(1 + 1 / n) * deviation)

@@ -50,8 +50,6 @@ def test_the_step_decay_at_named_steps():
     rate = optimization.step_decay(0.3, steps=100)
     named = {0: 0.3, 59: 0.3, 61: 0.03, 84: 0.03, 86: 0.003, 99: 0.003}
     np.testing.assert_allclose([float(rate(step)) for step in named], list(named.values()), rtol=1e-5)
-    constant = optimization.step_decay(0.3, steps=100, factor=1.0)
-    np.testing.assert_allclose([float(constant(step)) for step in (0, 70, 99)], 0.3, rtol=1e-6)
 
 
 def test_the_optimizer_follows_the_step_decay(dataset):
