@@ -54,6 +54,14 @@ def digits():
 
 
 @pytest.fixture(scope="session")
+def digit(digits):
+    """A three, lopsided, white on black, (28, 28) uint8, with a black edge."""
+    image = digits.x_test[digits.y_test == 3][0][..., 0].copy()
+    image[[0, -1]] = image[:, [0, -1]] = 0
+    return image
+
+
+@pytest.fixture(scope="session")
 def synthetic():
     return datasets.load("synthetic")
 
