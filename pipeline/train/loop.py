@@ -46,22 +46,25 @@ class FiniteCheck:
     """Whether all values of some variables are finite, as one reduction on the device.
 
     The loss alone does not show it: oneDNN's ReLU turns NaN into 0, and the network goes on, dead.
+
+    Args:
+        compiled: to one call for hundreds of small operations, in TensorFlow; pays where it is called often.
     """
 
-    def __init__(self, variables):
+    def __init__(self, variables, compiled: bool = False):
         self.variables = [variable for variable in variables if "float" in str(variable.dtype)]
         self.reduce = self._all_finite
-        if keras.backend.backend() == "tensorflow":
+        if compiled and keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            self.reduce = tf.function(self._all_finite)  # one call for hundreds of small operations
+            self.reduce = tf.function(self._all_finite)
 
     @classmethod
     def of_vectors(cls, model) -> "FiniteCheck":
         """Of the biases and statistics of a model; of nothing on JAX, which keeps all weights elsewhere in an epoch."""
         if keras.backend.backend() == "jax":
             return cls([])
-        return cls(weight for weight in model.weights if len(weight.shape) == 1)
+        return cls((weight for weight in model.weights if len(weight.shape) == 1), compiled=True)
 
     def _all_finite(self):
         ops = keras.ops
