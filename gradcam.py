@@ -170,11 +170,11 @@ def confused_examples(labels: np.ndarray, predicted: np.ndarray, n_classes: int,
     return chosen
 
 
-def explain_test_images(path: Path, config: Config) -> tuple[str, str, list]:
+def explain_test_images(path: Path, config: Config) -> tuple[Explained, "data.datasets.Dataset", np.ndarray]:
     """Page of eight test images, and sheet with a row per class: one that the model gets right, and one it does not.
 
     Returns:
-        What an overview shows of the model: name of its data set, its title, and examples as of right_examples().
+        The model, its data and its test probabilities (n, n_classes).
     """
     explained = Explained(path, config)
     names = explained.names
@@ -185,7 +185,7 @@ def explain_test_images(path: Path, config: Config) -> tuple[str, str, list]:
     draw_page(explained, dataset, probabilities, page)
     draw_sheet(explained, dataset, probabilities, title, sheet)
     print(f"{page}: {explained.what}; {sheet}: {len(names)} classes")
-    return explained.about["dataset"], title, right_examples(explained, dataset, probabilities)
+    return explained, dataset, probabilities
 
 
 def draw_page(explained: Explained, dataset, probabilities: np.ndarray, plot: Path) -> None:
@@ -252,16 +252,19 @@ def draw_sheet(explained: Explained, dataset, probabilities: np.ndarray, title: 
     explain.plots.sheet(groups, rows, f"{explainer.NAMES[method]}: {explained.what}", title, plot)
 
 
-def draw_overview(shown: list[tuple[str, str, list]], plot: Path) -> None:
+def draw_overview(shown: list[tuple], plot: Path) -> None:
     """Large examples that a model of each data set gets right; no plot where none gets any right.
 
     Args:
         shown: of each model, as of explain_test_images().
     """
     first = {}
-    for dataset, title, examples in shown:
+    for explained, dataset, probabilities in shown:
+        if dataset.name in first:
+            continue
+        examples = right_examples(explained, dataset, probabilities)
         if examples:
-            first.setdefault(dataset, (title, examples))
+            first[dataset.name] = (explained.about["title"], examples)
     if not first:
         return
     titles = [title for title, _ in first.values()]
