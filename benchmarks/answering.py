@@ -41,7 +41,7 @@ ONNX, BESIDE, ALONE = "onnx", "h5 beside its export", "h5 alone"
 class Config:
     """Settings; each is a flag, see --help."""
 
-    rounds: int = flag(3, "turns of each runtime", minimum=1)
+    rounds: int = flag(6, "turns of each runtime", minimum=1)
     starts: int = flag(5, "starts of predict.py for each kind of file", minimum=1)
     output_dir: str | None = flag(None, "folder for the result; else output/, for trials output/demo/", recorded=False)
 

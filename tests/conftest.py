@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -46,6 +47,21 @@ def eagerly():
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def one_block_a_stage(monkeypatch):
+    """ResNet50 with one residual block in each stage instead of three to six: a quarter of the layers."""
+    from keras.src.applications import resnet as keras_resnet
+
+    def stack(x):
+        for stage, filters in enumerate((64, 128, 256, 512), 2):
+            stride = 1 if stage == 2 else 2
+            x = keras_resnet.stack_residual_blocks_v1(x, filters, 1, stride1=stride, name=f"conv{stage}")
+        return x
+
+    shallow = partial(keras_resnet.ResNet, stack, False, True)
+    monkeypatch.setattr(keras.applications, "ResNet50", shallow)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline import PROJECT
 from pipeline.errors import UserError
 
-CALLS = {1: 20, 32: 5, 256: 2}  # batch -> timed calls per turn
+CALLS = {1: 10, 32: 3, 256: 1}  # batch -> timed calls per turn
 
 
 class Worker:

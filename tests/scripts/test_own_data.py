@@ -17,7 +17,8 @@ from pipeline.train import identity
 
 tf = pytest.importorskip("tensorflow")
 
-pytestmark = pytest.mark.usefixtures("eagerly")
+# tests/scripts/test_scripts.py has all of ResNet50.
+pytestmark = pytest.mark.usefixtures("eagerly", "one_block_a_stage")
 CLASSES = ("bar", "disc", "triangle")
 
 

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import re
 import zipfile
-from functools import partial
 from pathlib import Path
 
 import h5py
@@ -34,20 +33,6 @@ def small():
     x = layers.BatchNormalization(name="conv2_bn")(layers.Conv2D(6, 3, name="conv2_conv")(x))
     x = layers.BatchNormalization(name="conv3_bn")(layers.Conv2D(5, 3, name="conv3_conv")(layers.ReLU()(x)))
     return keras.Model(pixels, layers.Dense(2, name="logits")(layers.Flatten()(x)), name="small")
-
-
-@pytest.fixture
-def one_block_a_stage(monkeypatch):
-    """ResNet50 with one residual block in each stage instead of three to six: a quarter of the layers."""
-
-    def stack(x):
-        for stage, filters in enumerate((64, 128, 256, 512), 2):
-            stride = 1 if stage == 2 else 2
-            x = keras_resnet.stack_residual_blocks_v1(x, filters, 1, stride1=stride, name=f"conv{stage}")
-        return x
-
-    shallow = partial(keras_resnet.ResNet, stack, False, True)
-    monkeypatch.setattr(keras.applications, "ResNet50", shallow)
 
 
 @pytest.fixture
