@@ -165,10 +165,13 @@ def predict(model, images: np.ndarray, batch_size: int | None = None, what: str 
     parts = []
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size].astype(np.float32)
+        n = len(part)
+        if n < batch_size < 2 * len(images):
+            part = np.resize(part, (batch_size, *part.shape[1:]))  # for another size the model would be traced again
         with backend.without_distribution():
-            parts.append(np.asarray(model.predict_on_batch(part), np.float32))
-        if what and (len(parts) % 10 == 0 or start + len(part) == len(images)):
-            counter(start + len(part), len(images), what)
+            parts.append(np.asarray(model.predict_on_batch(part), np.float32)[:n])
+        if what and (len(parts) % 10 == 0 or start + n == len(images)):
+            counter(start + n, len(images), what)
     return np.concatenate(parts)
 
 

@@ -135,7 +135,7 @@ def nothing_is_loaded(monkeypatch):
     monkeypatch.setattr(keras.models, "load_model", lambda *_, **__: pytest.fail("the file reached Keras"))
 
 
-@pytest.mark.parametrize(("side", "sizes"), [(32, [250, 50]), (64, [62, 62, 62, 62, 52])])
+@pytest.mark.parametrize(("side", "sizes"), [(32, [250, 250]), (64, [62, 62, 62, 62, 62])])
 def test_large_images_go_through_a_model_fewer_at_once(side, sizes):
     seen = []
     model = SimpleNamespace(compiled=True, predict_on_batch=lambda part: seen.append(len(part)) or part[:, 0, 0])
