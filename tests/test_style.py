@@ -328,7 +328,7 @@ def test_time_to_accuracy_has_a_line_and_a_label_for_every_recipe_and_no_two_loo
     ends, labels = axes.get_legend_handles_labels()
     assert labels == names and len({(end.get_color(), end.get_marker()) for end in ends}) == 12
     assert len(axes.lines) == 3 * 12, "a line, its end and what joins them, however many seeds"
-    assert [text.get_text() for text in axes.texts] == [f"{name} 81\N{NO-BREAK SPACE}%, 12 s" for name in names]
+    assert {text.get_text() for text in axes.texts} == {f"{name} 81\N{NO-BREAK SPACE}%, 12 s" for name in names}
     assert not overlapping(axes.texts)
 
 

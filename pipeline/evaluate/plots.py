@@ -5,8 +5,10 @@ from pathlib import Path
 from textwrap import fill
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox
 
 from pipeline.console import duration, percent
 from pipeline.evaluate import metrics
@@ -28,7 +30,6 @@ from pipeline.style import (
     percent_heatmap,
     save,
     show,
-    spread,
     text_color,
 )
 from pipeline.system import lacks_bfloat16
@@ -258,22 +259,53 @@ def curve(run: dict) -> tuple[np.ndarray, np.ndarray]:
     return seconds / 60, np.maximum.accumulate(accuracies)
 
 
+def beside(n: int) -> list[tuple[tuple[int, int], str, str]]:
+    """Places of a label around its marker: offset in points, and which part of the label lies there.
+
+    Args:
+        n: places to the right on either side of the marker's height, for markers that lie on each other.
+    """
+    around = [((9, 0), "left", "center"), ((0, 9), "center", "bottom")]
+    around += [((0, -9), "center", "top"), ((-9, 0), "right", "center")]
+    farther = [((9, side * 2 * TEXT * row), "left", "center") for row in range(1, n + 1) for side in (1, -1)]
+    return around + farther
+
+
 def label_ends(axes, ends: dict) -> None:
-    """Write each recipe with its accuracy and time beside its end, moved apart where labels would overlap."""
-    point = axes.figure.dpi / 72
-    heights = [axes.transData.transform((1, np.clip(accuracy, *LIMITS)))[1] / point for _, accuracy in ends.values()]
-    places = spread(np.array(heights), 2 * TEXT)
-    for (recipe, (minutes, accuracy)), height, place in zip(ends.items(), heights, places, strict=True):
-        axes.annotate(
-            f"{recipe} {percent(accuracy, 2 if accuracy > HIGH else 0)}, {duration(60 * minutes)}",
-            (minutes, np.clip(accuracy, *LIMITS)),
-            xytext=(9, place - height),
-            textcoords="offset points",
-            va="center",
-            path_effects=OUTLINE,
-            annotation_clip=False,
-            zorder=5,
-        )
+    """Write each recipe with its accuracy and time beside its end.
+
+    A label stands where it hides no marker and no other label, and as little of the lines as can be, near its end.
+    """
+    renderer = FigureCanvasAgg(axes.figure).get_renderer()
+    lines = np.concatenate([along(axes.transData.transform(line.get_xydata())) for line in axes.lines])
+    points = [(minutes, np.clip(accuracy, *LIMITS)) for minutes, accuracy in ends.values()]
+    markers = [Bbox.from_extents(*(center - 8), *(center + 8)) for center in axes.transData.transform(points)]
+    taken = []
+    for which in np.argsort([-minutes for minutes, _ in points]):  # the last ends have the most room
+        recipe, others = list(ends)[which], markers[:which] + markers[which + 1 :]
+        accuracy, minutes = percent(ends[recipe][1], 2 if ends[recipe][1] > HIGH else 0), ends[recipe][0]
+        text = f"{recipe} {accuracy}, {duration(60 * minutes)}"
+        tried = []
+        for offset, side, height in beside(len(points)):
+            look = {"ha": side, "va": height, "path_effects": OUTLINE, "annotation_clip": False, "zorder": 5}
+            label = axes.annotate(text, points[which], xytext=offset, textcoords="offset points", **look)
+            box = label.get_window_extent(renderer)
+            cost = 10_000 * box.count_overlaps([*others, *taken]) + box.count_contains(lines)
+            cost += 100 * (abs(offset[1]) // TEXT)  # away from its marker
+            if not (axes.bbox.contains(*box.min) and axes.bbox.contains(*box.max)):
+                cost += 10_000
+            tried.append((cost, len(tried), label, box))
+        *_, label, box = min(tried)
+        taken.append(box)
+        for *_, other, _ in tried:
+            if other is not label:
+                other.remove()
+
+
+def along(path: np.ndarray) -> np.ndarray:
+    """Points (m, 2) along a path (n, 2), twenty of each of its parts."""
+    steps = np.linspace(0, len(path) - 1, 20 * len(path))
+    return np.stack([np.interp(steps, np.arange(len(path)), path[:, axis]) for axis in (0, 1)], axis=1)
 
 
 def confusion_matrix(matrix: np.ndarray, class_names, provenance: str, path: Path) -> None:
