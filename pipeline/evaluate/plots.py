@@ -282,10 +282,9 @@ def label_ends(axes, ends: dict) -> None:
     markers = [Bbox.from_extents(*(center - 8), *(center + 8)) for center in axes.transData.transform(points)]
     taken = []
     for which in np.argsort([-minutes for minutes, _ in points]):  # the last ends have the most room
-        recipe, others = list(ends)[which], markers[:which] + markers[which + 1 :]
-        accuracy, minutes = percent(ends[recipe][1], 2 if ends[recipe][1] > HIGH else 0), ends[recipe][0]
-        text = f"{recipe} {accuracy}, {duration(60 * minutes)}"
-        tried = []
+        recipe, (minutes, accuracy) = list(ends.items())[which]
+        text = f"{recipe} {percent(accuracy, 2 if accuracy > HIGH else 0)}, {duration(60 * minutes)}"
+        others, tried = markers[:which] + markers[which + 1 :], []
         for offset, side, height in beside(len(points)):
             look = {"ha": side, "va": height, "path_effects": OUTLINE, "annotation_clip": False, "zorder": 5}
             label = axes.annotate(text, points[which], xytext=offset, textcoords="offset points", **look)
