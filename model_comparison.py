@@ -124,6 +124,20 @@ def measure(
     return entry, correct, fastest
 
 
+def measure_all(paths: list[Path], products: dict, threads: int, config: Config) -> list[tuple]:
+    """measure() of each saved model."""
+    # What cannot be measured ends it now, not after minutes of timing.
+    opened = [models.saved_model.open_model(path) for path in paths]
+    for saved in opened:
+        models.macs.multiply_accumulates(saved.model)
+    datasets = [data.datasets.of_model(saved, config.data_dir) for saved in opened]
+    backend.full_float32()
+    return [
+        measure(saved, name, dataset, products, threads, config.rounds)
+        for saved, name, dataset in zip(opened, deploy.comparison.names(paths), datasets, strict=True)
+    ]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Measure the models that are there; missing ones are named."""
     config = parse(Config, argv, about=__doc__)
@@ -132,18 +146,10 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--threads must be at most {cores()}, the cores there are, got {threads}")
     paths = [Path(model) for model in config.models] or models.saved_model.finished(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    # What cannot be measured ends it now, not after minutes of timing.
-    opened = [models.saved_model.open_model(path) for path in paths]
-    for saved in opened:
-        models.macs.multiply_accumulates(saved.model)
-    datasets = [data.datasets.of_model(saved, config.data_dir) for saved in opened]
-    backend.full_float32()
     # Without the hardware bfloat16 is emulated, slowly.
     sides = {"float32": 2048, "bfloat16": 2048 if system.cpu_has_bfloat16() else 256}
-    measured = []
     with deploy.latency.matrix_products(sides, threads) as products:
-        for saved, name, dataset in zip(opened, deploy.comparison.names(paths), datasets, strict=True):
-            measured.append(measure(saved, name, dataset, products, threads, config.rounds))
+        measured = measure_all(paths, products, threads, config)
     entries, correct, fastest = zip(*measured, strict=True)
     peak = {}
     for kind, side in sides.items():
