@@ -233,7 +233,7 @@ def main(argv: list[str] | None = None) -> int:
         plain = {result["recipe"]: result["runs"] for result in results.values() if not result["settings"]}
         if plain:
             path = folder / f"{prefix}_time_to_accuracy.png"
-            evaluate.plots.time_to_accuracy(plain, data.registry.title(CONFIGS[prefix].dataset), path)
+            evaluate.time_to_accuracy_plot.draw(plain, data.registry.title(CONFIGS[prefix].dataset), path)
         for recipe in SHIPPED[prefix]:
             ship(recipe, results, files, folder)
         for label, result in results.items():

@@ -20,7 +20,7 @@ from experiments import ablation_table, transfer_plot, transfer_setups, variants
 from pipeline import style
 from pipeline.data import cifar100_labels, toy
 from pipeline.deploy import comparison_plot
-from pipeline.evaluate import plots, robustness_plot
+from pipeline.evaluate import plots, robustness_plot, time_to_accuracy_plot
 from pipeline.explain import plots as explain_plots
 from pipeline.explain.faithfulness import CONTROLS, REMOVALS
 from pipeline.models import network_plot
@@ -146,7 +146,7 @@ DRAWINGS = {
     "examples": lambda path: plots.examples(
         IMAGES, LABELS, PROBABILITIES, np.arange(7), np.arange(3), CLASSES, TITLE, path
     ),
-    "time to accuracy": lambda path: plots.time_to_accuracy({"fast": [RUN]}, "MNIST", path),
+    "time to accuracy": lambda path: time_to_accuracy_plot.draw({"fast": [RUN]}, "MNIST", path),
     "data": lambda path: plots.data_overview(
         IMAGES[:, None], cifar100_labels.CIFAR100_COARSE, {"training": np.arange(20)}, "some data", TITLE, path
     ),
@@ -189,7 +189,7 @@ DRAWINGS = {
     "ablation": lambda path: ablation_table.plot(ablation(), ablation_table.summary(ablation()), TITLE, path),
 }
 MODULES = (plots, explain_plots, comparison_plot, transfer_plot, ablation_table, sweep_plot)
-MODULES += (network_plot, robustness_plot)
+MODULES += (network_plot, robustness_plot, time_to_accuracy_plot)
 
 
 @pytest.fixture
@@ -322,7 +322,7 @@ def test_accuracies_close_to_1_are_told_apart(drawn, last, scale):
 
 def test_time_to_accuracy_has_a_line_and_a_label_for_every_recipe_and_no_two_look_alike(drawn):
     names = [f"recipe {n}" for n in range(12)]
-    plots.time_to_accuracy({name: [RUN, RUN] for name in names}, "MNIST", NOWHERE)
+    time_to_accuracy_plot.draw({name: [RUN, RUN] for name in names}, "MNIST", NOWHERE)
     (axes,) = drawn[0].axes
     FigureCanvasAgg(drawn[0]).draw()
     ends, labels = axes.get_legend_handles_labels()
@@ -334,7 +334,7 @@ def test_time_to_accuracy_has_a_line_and_a_label_for_every_recipe_and_no_two_loo
 
 def test_the_curve_of_a_recipe_is_that_of_its_fastest_run_without_steps_back(drawn):
     other = RUN | {"curve": [[1.0, 0.7], [5.0, 0.4]], "test_accuracy": 0.83, "wall_seconds": 6.0}
-    plots.time_to_accuracy({"fast": [RUN, other]}, "MNIST", NOWHERE)
+    time_to_accuracy_plot.draw({"fast": [RUN, other]}, "MNIST", NOWHERE)
     curve, end, _ = drawn[0].axes[0].lines
     np.testing.assert_allclose(curve.get_xdata(), [1 / 60, 5 / 60])
     np.testing.assert_allclose(curve.get_ydata(), [0.7, 0.7])
@@ -343,7 +343,7 @@ def test_the_curve_of_a_recipe_is_that_of_its_fastest_run_without_steps_back(dra
 
 def test_a_recipe_that_ran_without_bfloat16_ends_in_a_hollow_marker(drawn):
     runs = {"with": [RUN | {"bfloat16": True}], "without": [RUN], "on a GPU": [RUN | {"accelerator": "a GPU"}]}
-    plots.time_to_accuracy(runs, "MNIST", NOWHERE)
+    time_to_accuracy_plot.draw(runs, "MNIST", NOWHERE)
     ends, labels = drawn[0].axes[0].get_legend_handles_labels()
     hollow = {name for end, name in zip(ends, labels, strict=True) if end.get_markerfacecolor() == "white"}
     assert hollow == {"without"} and "hollow" in drawn[0].get_supxlabel()

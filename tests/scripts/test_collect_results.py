@@ -12,7 +12,7 @@ from tiny_run import finished_run
 
 import collect_results
 from pipeline.errors import UserError
-from pipeline.evaluate import plots
+from pipeline.evaluate import plots, time_to_accuracy_plot
 from pipeline.train import identity
 
 REDRAW = collect_results.redraw
@@ -139,7 +139,7 @@ def test_an_ensemble_has_a_result_but_no_curve(tmp_path, monkeypatch):
     finished_run(tmp_path / "runs" / "one", "default", prefix="custom_cnn")
     finished_run(tmp_path / "runs" / "three", "default", prefix="custom_cnn", ensemble=3)
     drawn = []
-    monkeypatch.setattr(plots, "time_to_accuracy", lambda curves, *_: drawn.append(set(curves)))
+    monkeypatch.setattr(time_to_accuracy_plot, "draw", lambda curves, *_: drawn.append(set(curves)))
     assert collect_results.main(["--output-dir", str(tmp_path)]) == 0
     found = read(tmp_path / "custom_cnn_results.json")
     assert set(found) == {"default", "default (ensemble=3)"} and drawn == [{"default"}]
