@@ -139,7 +139,7 @@ def build_fast(
     two more, the first of these to `inner` filters, with a shortcut around them. ReLU instead of GELU, which is slow
     on a CPU.
     """
-    conv = partial(train.fast_layers.SmallMapConv2D, kernel_size=3, padding="same", use_bias=False)
+    conv = partial(train.fast_layers.FastConv2D, kernel_size=3, padding="same", use_bias=False)
     norm = partial(train.fast_layers.FusedBatchNormalization, momentum=0.6, scale=False)
     pixels = keras.Input((None, None, channels), name="pixels")  # smaller images at first
     mean, std = (MEAN, STD) if channels == 3 else normalization(channels)
@@ -177,7 +177,7 @@ def build_transformer(
     x = layers.Normalization(mean=mean, variance=np.square(std), dtype="float32", name="normalize")(pixels)
     for number, width in enumerate(filters, 1):
         name = f"tokens{number}"
-        x = train.fast_layers.SmallMapConv2D(width, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
+        x = train.fast_layers.FastConv2D(width, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
         if number != 3:
             x = layers.MaxPooling2D(name=f"{name}_pool")(x)
         x = layers.ReLU(name=f"{name}_relu")(norm(name=f"{name}_bn")(x))

@@ -64,7 +64,7 @@ class Config(RunConfig):
     )
     head_epochs: int = flag(10, "passes of the new head over the frozen features", minimum=1)
     head_learning_rate: float = flag(2e-3, "Adam's rate for the head alone", minimum=0)
-    epochs: int = flag(8, "passes of fine-tuning", minimum=1)
+    epochs: int = flag(14, "passes of fine-tuning", minimum=1)
     upper_epochs: int = flag(2, "of these, the first ones, with conv1 to conv3 still frozen", minimum=0)
     fresh_stages: bool = flag(
         True, "keep the stages that the weights file lacks, randomly initialized; for few images better without"

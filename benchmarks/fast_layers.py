@@ -2,7 +2,7 @@
 
     python benchmarks/fast_layers.py            # about three minutes on two idle cores
 
-The network of recipe fast with Keras' own layers, with FusedBatchNormalization in their place, and with SmallMapConv2D
+The network of recipe fast with Keras' own layers, with FusedBatchNormalization in their place, and with FastConv2D
 as well takes the same steps in turn (A B C A B C) in one process, at both image sizes of its training; medians of
 single steps. Writes benchmark_fast_layers.json.
 """

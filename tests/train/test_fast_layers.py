@@ -7,7 +7,7 @@ from pipeline import backend
 from pipeline.backend import keras
 from pipeline.models import saved_model
 from pipeline.train import loop
-from pipeline.train.fast_layers import FusedBatchNormalization, SmallMapConv2D
+from pipeline.train.fast_layers import FusedBatchNormalization, FastConv2D
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the kernel is TensorFlow's")
@@ -52,16 +52,11 @@ def test_a_saved_model_holds_the_stock_layer(tmp_path):
     np.testing.assert_allclose(loaded.predict(images, verbose=0), model.predict(images, verbose=0), rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{"padding": "same"}, {"padding": "valid", "activation": "relu"}, {"padding": "same", "use_bias": False}],
-)
-@pytest.mark.parametrize("shape", [(2, 2), (3, 4)])
-def test_a_convolution_of_small_maps_equals_the_stock_layer(shape, settings):
-    images = np.random.default_rng(0).normal(size=(8, *shape, 5)).astype("float32")
+def assert_equals_the_stock_layer(images, *arguments, **settings):
+    """Outputs and gradients of FastConv2D and Conv2D are the same."""
     results = []
-    for kind in (keras.layers.Conv2D, SmallMapConv2D):
-        layer = kind(7, 2, bias_initializer="ones", **settings)
+    for kind in (keras.layers.Conv2D, FastConv2D):
+        layer = kind(*arguments, bias_initializer="ones", **settings)
         layer.build(images.shape)
         layer.kernel.assign(np.random.default_rng(1).normal(size=layer.kernel.shape))
         with tf.GradientTape() as tape:
@@ -74,20 +69,50 @@ def test_a_convolution_of_small_maps_equals_the_stock_layer(shape, settings):
         np.testing.assert_allclose(ours, stock, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{"padding": "same"}, {"padding": "valid", "activation": "relu"}, {"padding": "same", "use_bias": False}],
+)
+@pytest.mark.parametrize("shape", [(2, 2), (3, 4)])
+def test_a_convolution_of_small_maps_equals_the_stock_layer(shape, settings):
+    images = np.random.default_rng(0).normal(size=(8, *shape, 5)).astype("float32")
+    assert_equals_the_stock_layer(images, 7, 2, **settings)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("strides", [1, 2, (3, 1)])
+@pytest.mark.parametrize("shape", [(1, 1), (6, 6), (7, 12)])
+def test_a_1x1_convolution_equals_the_stock_layer(shape, strides, padding):
+    images = np.random.default_rng(0).normal(size=(8, *shape, 5)).astype("float32")
+    assert_equals_the_stock_layer(images, 7, 1, strides=strides, padding=padding)
+
+
 def operations_of_training(layer, shape):
     """Names of the TensorFlow operations of a layer in training."""
     traced = tf.function(lambda x: layer(x, training=True)).get_concrete_function(tf.TensorSpec(shape))
     return {operation.type for operation in traced.graph.get_operations()}
 
 
+def test_a_1x1_convolution_is_a_matrix_product_but_for_groups():
+    assert "MatMul" in operations_of_training(FastConv2D(7, 1, strides=2), (None, 9, 9, 5))
+    assert "MatMul" in operations_of_training(FastConv2D(7, 1), (None, None, None, 5))
+    assert "MatMul" not in operations_of_training(FastConv2D(10, 1, groups=5), (None, 9, 9, 5))
+
+
+def test_the_next_layer_knows_the_size_of_maps_after_a_1x1_convolution():
+    layer = FastConv2D(7, 1, strides=2)
+    traced = tf.function(layer).get_concrete_function(tf.TensorSpec((None, 9, 8, 5)))
+    assert traced.structured_outputs.shape.as_list() == [None, 5, 4, 7]
+
+
 def test_the_batch_is_an_axis_of_space_for_small_maps_alone():
-    assert "Conv3D" in operations_of_training(SmallMapConv2D(7, 3), (None, 4, 4, 5))
-    assert "Conv3D" in operations_of_training(SmallMapConv2D(7, 3, dtype="mixed_bfloat16"), (None, 8, 8, 5))
+    assert "Conv3D" in operations_of_training(FastConv2D(7, 3), (None, 4, 4, 5))
+    assert "Conv3D" in operations_of_training(FastConv2D(7, 3, dtype="mixed_bfloat16"), (None, 8, 8, 5))
     others = [
-        (SmallMapConv2D(7, 3), (None, 5, 5, 5)),
-        (SmallMapConv2D(7, 3), (None, None, None, 5)),
-        (SmallMapConv2D(7, 3, strides=2), (None, 4, 4, 5)),
-        (SmallMapConv2D(10, 3, groups=5), (None, 4, 4, 5)),
+        (FastConv2D(7, 3), (None, 5, 5, 5)),
+        (FastConv2D(7, 3), (None, None, None, 5)),
+        (FastConv2D(7, 3, strides=2), (None, 4, 4, 5)),
+        (FastConv2D(10, 3, groups=5), (None, 4, 4, 5)),
     ]
     for layer, shape in others:
         assert "Conv3D" not in operations_of_training(layer, shape)
@@ -95,12 +120,13 @@ def test_the_batch_is_an_axis_of_space_for_small_maps_alone():
 
 def test_a_gpu_keeps_its_own_convolutions(monkeypatch):
     monkeypatch.setattr(backend, "gpu", lambda: ("GPU", 8.0))
-    assert "Conv3D" not in operations_of_training(SmallMapConv2D(7, 3), (None, 4, 4, 5))
+    assert "Conv3D" not in operations_of_training(FastConv2D(7, 3), (None, 4, 4, 5))
+    assert "MatMul" not in operations_of_training(FastConv2D(7, 1), (None, 4, 4, 5))
 
 
 def test_images_of_two_sizes_are_traced_one_after_the_other():
     pixels = keras.Input((None, None, 3))
-    conv = SmallMapConv2D(4, 3, padding="same")
+    conv = FastConv2D(4, 3, padding="same")
     x = keras.layers.GlobalAveragePooling2D()(conv(pixels))
     model = keras.Model(pixels, keras.layers.Softmax()(x))
     model.compile("sgd", "sparse_categorical_crossentropy")
