@@ -7,7 +7,7 @@ from pipeline import backend
 from pipeline.backend import keras
 from pipeline.models import saved_model
 from pipeline.train import loop
-from pipeline.train.fast_layers import FusedBatchNormalization, FastConv2D
+from pipeline.train.fast_layers import FastConv2D, FusedBatchNormalization
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the kernel is TensorFlow's")
