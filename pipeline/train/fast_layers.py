@@ -77,9 +77,11 @@ class FastConv2D(keras.layers.Conv2D):
     def _batch_as_space(self, inputs, kernel):
         import tensorflow as tf
 
-        images_last = tf.transpose(inputs, (1, 2, 0, 3))[tf.newaxis]
-        outputs = tf.nn.conv3d(images_last, kernel[:, :, tf.newaxis], strides=[1] * 5, padding=self.padding.upper())
-        return tf.transpose(outputs[0], (2, 0, 1, 3))
+        # Not by [tf.newaxis] and [0], whose gradients fill an array of zeros.
+        images_last = tf.expand_dims(tf.transpose(inputs, (1, 2, 0, 3)), 0)
+        kernel = tf.expand_dims(kernel, 2)
+        outputs = tf.nn.conv3d(images_last, kernel, strides=[1] * 5, padding=self.padding.upper())
+        return tf.transpose(tf.squeeze(outputs, 0), (2, 0, 1, 3))
 
 
 def faster(layer: keras.Layer, **settings) -> keras.Layer:
