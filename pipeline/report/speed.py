@@ -152,17 +152,17 @@ def peers() -> str:
 
 
 def step_times() -> str:
-    """What a training step of recipe fast takes without what the scripts do to make it short, as a ratio."""
+    """What a training step takes without what the scripts do to make it short, as a ratio."""
     without_onednn = read("benchmark_kernels.json")["without_onednn_over_usual"]
-    sizes = read("benchmark_fast_layers.json")["rows"]
-    convolutions, both = ([f"{row['over_fast'][name]:.2f}" for row in sizes] for name in ("fused_batch_norm", "stock"))
+    cases = read("benchmark_fast_layers.json")["rows"]
+    convolutions, both = ([f"{row['over_fast'][name]:.2f}" for row in cases] for name in ("fused_batch_norm", "stock"))
     measured_by = "`python benchmarks/fast_layers.py`"
     rows = [
-        ("a training step of `fast`", "measured by", "24 pixels", "32 pixels"),
-        ("as it is", "", "1.00", "1.00"),
+        ("a training step", "measured by", "`fast`, 24 pixels", "`fast`, 32 pixels", "ResNet50"),
+        ("as it is", "", "1.00", "1.00", "1.00"),
         ("with Keras' own convolutions", measured_by, *convolutions),
         ("with Keras' own batch normalization, too", measured_by, *both),
-        ("without oneDNN's kernels", "`python benchmarks/kernels.py`", "not measured", f"{without_onednn:.2f}"),
+        ("without oneDNN's kernels", "`python benchmarks/kernels.py`", "", f"{without_onednn:.2f}", ""),
     ]
     return table(rows, left=2)
 
