@@ -1,6 +1,6 @@
-"""Networks of the ablation study: recipe fast's with channel attention, dropout and more.
+"""Network of the ablation study: recipe fast's with other widths or activations, or without shortcuts.
 
-Every network takes raw pixels (n, h, w, 3) in [0, 255] of any size and returns probabilities (n, n_classes).
+It takes raw pixels (n, h, w, 3) in [0, 255] of any size and returns probabilities (n, n_classes).
 """
 
 from cifar100_cnn import build_fast
@@ -14,8 +14,6 @@ def build(
     inner: tuple[int, ...] = (64, 160, 320),
     shortcut: bool = True,
     activation: str = "relu",
-    dropout: float = 0.0,
-    attention: bool = False,
 ) -> keras.Model:
     """The network of cifar100_cnn.build_fast, copied layer by layer with one thing changed.
 
@@ -23,10 +21,7 @@ def build(
         widths, inner: filters per block, as build_fast takes them.
         shortcut: whether each block has one.
         activation: in place of every ReLU.
-        dropout: rate before the last layer.
-        attention: whether each block has channel attention (squeeze_and_excite) before the shortcut is added.
     """
-    more = {"maximum": layers.Dropout(dropout, dtype="float32", name="dropout")} if dropout else {}
 
     def clone(layer):
         if isinstance(layer, layers.ReLU):
@@ -35,23 +30,8 @@ def build(
         return layer.from_config({**layer.get_config(), **changed})
 
     def call(layer, inputs, **kwargs):
-        joins = isinstance(layer, layers.Add)
-        if joins and attention:
-            inputs = [squeeze_and_excite(inputs[0], layer.name.removesuffix("_add")), *inputs[1:]]
-        x = inputs[0] if joins and not shortcut else layer(inputs, **kwargs)
-        return more[layer.name](x) if layer.name in more else x
+        if isinstance(layer, layers.Add) and not shortcut:
+            return inputs[0]
+        return layer(inputs, **kwargs)
 
     return keras.models.clone_model(build_fast(classes, widths, inner), clone_function=clone, call_function=call)
-
-
-def squeeze_and_excite(x, name: str, reduction: int = 8):
-    """Channel attention: the map (n, h, w, c) times a weight in (0, 1) per image and channel.
-
-    The weights come from the channels' means, through a layer of c / reduction units: squeeze and excitation, Hu et
-    al. 2018 (arXiv 1709.01507), section 3. `name` is the prefix of its layers' names.
-    """
-    channels = x.shape[-1]
-    weights = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(x)
-    weights = layers.Conv2D(channels // reduction, 1, activation="relu", name=f"{name}_reduce")(weights)
-    weights = layers.Conv2D(channels, 1, activation="sigmoid", name=f"{name}_weigh")(weights)
-    return layers.Multiply(name=f"{name}_excite")([x, weights])

@@ -26,19 +26,6 @@ def without_dirac_initialization(model: keras.Model, config, dataset) -> None:
             layer.kernel.assign(layer.kernel_initializer(layer.kernel.shape))
 
 
-def step_decay(peak: float, steps: int, at=(0.6, 0.85), factor: float = 0.1):
-    """Learning rate multiplied by `factor` after each of the fractions `at` of all steps; no warm-up."""
-    values = [peak * factor**n for n in range(len(at) + 1)]
-    return keras.optimizers.schedules.PiecewiseConstantDecay([int(fraction * steps) for fraction in at], values)
-
-
-def with_step_decay(model: keras.Model, config, dataset) -> None:
-    """Step decay in place of one cycle."""
-    cifar100_cnn.prepare_fast(model, config, dataset)
-    steps = config.epochs * recipe.steps_per_epoch(dataset, config)
-    model.optimizer.learning_rate = step_decay(config.learning_rate, steps)
-
-
 def compile_with(optimizer: keras.optimizers.Optimizer, model: keras.Model, config) -> None:
     """Compile as recipe fast does, with another optimizer; biases and BatchNorm have no weight decay."""
     optimizer.exclude_from_weight_decay(var_names=["beta", "gamma", "bias"])

@@ -43,14 +43,28 @@ class Worker:
 
     def turn(self, batch: int, calls: int) -> tuple[list[float], float | None]:
         """Seconds of each of so many calls, and the process' peak memory in MB so far; UserError if it stopped."""
+        self.ask(batch, calls)
+        return self.answer()
+
+    def ask(self, batch: int, calls: int) -> None:
+        """Have the process take a turn, without waiting for it; UserError if it stopped."""
         try:
             print(json.dumps({"batch": batch, "calls": calls}), file=self.process.stdin, flush=True)
+        except OSError as error:
+            raise self._stopped() from error
+
+    def answer(self) -> tuple[list[float], float | None]:
+        """What turn() returns, of the turn that was asked for first; UserError if it stopped."""
+        try:
             answer = json.loads(self.process.stdout.readline())
         except (OSError, ValueError) as error:
-            self.errors.seek(0)
-            said = (self.errors.read().strip().splitlines() or ["nothing said"])[-1]
-            raise UserError(f"{self.name} stopped while it was timed: {said}") from error
+            raise self._stopped() from error
         return answer["seconds"], answer["peak_megabytes"]
+
+    def _stopped(self) -> UserError:
+        self.errors.seek(0)
+        said = (self.errors.read().strip().splitlines() or ["nothing said"])[-1]
+        return UserError(f"{self.name} stopped while it was timed: {said}")
 
     def close(self) -> None:
         """End the process, which has nothing to save."""
@@ -104,9 +118,11 @@ def interleaved(sources: dict, images: np.ndarray, threads: int, rounds: int, te
                 worker = Worker(name, source, threads, Path(folder) / "images.npy")
                 stack.callback(worker.close)
             workers.append(worker)
-        for worker in workers:
-            for batch in CALLS:
-                worker.turn(batch, 0)  # with the call that is never timed
+        for batch in CALLS:
+            for worker in workers:  # all at once: a warm-up is the call that is never timed
+                worker.ask(batch, 0)
+            for worker in workers:
+                worker.answer()
         for done in range(rounds):
             for batch, calls in CALLS.items():
                 for worker in workers if done % 2 == 0 else reversed(workers):

@@ -129,16 +129,16 @@ def test_a_dry_run_goes_on_where_it_was_interrupted(eagerly, tmp_path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(cifar100_ablation, "measure", four_then_interrupted)
         with pytest.raises(KeyboardInterrupt):
-            run(tmp_path, "CutMix", "dropout")
+            run(tmp_path, "CutMix", "moving average")
     before = table_of(tmp_path)
     assert done == ["reference", "reference", "reference", "CutMix"]
     assert list(before.variant) == [*["reference", *TTA_VARIANTS] * 3, "CutMix"]
-    assert run(tmp_path, "CutMix", "dropout") == 0
+    assert run(tmp_path, "CutMix", "moving average") == 0
     assert "3 of 7 runs to do" in capsys.readouterr().out
     table = table_of(tmp_path)
     same = [column for column in table if column != "difference"]  # to a mean over five runs instead of three
     pd.testing.assert_frame_equal(table[same].iloc[:10], before[same], atol=1e-6, check_dtype=False)
-    assert list(table.variant[10:]) == [*["reference", *TTA_VARIANTS] * 2, "dropout"]
+    assert list(table.variant[10:]) == [*["reference", *TTA_VARIANTS] * 2, "moving average"]
     assert list(table.columns[:4]) == ["variant", "accuracy", "difference", "seconds"]
     reference = table[table.variant == "reference"]
     assert sorted(reference.seed) == [0, 1, 2, 3, 4]
@@ -153,8 +153,8 @@ def test_a_dry_run_goes_on_where_it_was_interrupted(eagerly, tmp_path, monkeypat
     monkeypatch.setattr(tables, "read", lambda name: json.loads((tmp_path / name).read_text()))
     lines = report.render("<!-- table ablation -->\n<!-- /table -->").splitlines()
     assert len(lines) == 2 + 2 + 1 + 4  # comments, head, reference, variants
-    points = 100 * table[table.variant == "dropout"].difference.iloc[0]
-    assert any(line.startswith("| dropout | added |") and f"| {points:+.1f} |" in line for line in lines)
+    points = 100 * table[table.variant == "moving average"].difference.iloc[0]
+    assert any(line.startswith("| moving average | added |") and f"| {points:+.1f} |" in line for line in lines)
 
 
 def test_another_reference_is_refused_and_nothing_is_lost(tmp_path):
@@ -183,13 +183,13 @@ def test_the_test_images_are_never_at_hand(tmp_path, monkeypatch):
 
 def test_a_variant_that_fails_is_named_and_does_not_stop_the_others(tmp_path, no_plots, monkeypatch, capsys):
     def some_fail(name, variant, config, dataset):
-        if name == "MixUp":
+        if name == "moving average":
             raise UserError("the loss is nan")
         return [row(name, 0.5, seed=config.seed, change=change(variant))]
 
     monkeypatch.setattr(cifar100_ablation, "measure", some_fail)
-    assert run(tmp_path, "MixUp", "CutMix") == 1
-    assert "MixUp, seed 0 failed: the loss is nan" in capsys.readouterr().err
+    assert run(tmp_path, "moving average", "CutMix") == 1
+    assert "moving average, seed 0 failed: the loss is nan" in capsys.readouterr().err
     assert sorted(table_of(tmp_path).variant) == ["CutMix", *["reference"] * 5]
 
     def all_fail(*_):
@@ -207,13 +207,13 @@ def test_a_variant_whose_strength_has_changed_is_measured_again(tmp_path, no_plo
 
     ran = []
     monkeypatch.setattr(cifar100_ablation, "measure", answer)
-    run(tmp_path, "cutout", "MixUp")
+    run(tmp_path, "cutout", "moving average")
     monkeypatch.setitem(VARIANTS, "cutout", Variant("added", {"shift": 3}))
     ran.clear()
-    run(tmp_path, "cutout", "MixUp")
+    run(tmp_path, "cutout", "moving average")
     assert ran == ["cutout"]
     assert "left out, because the variant has changed: cutout" in capsys.readouterr().out
-    assert sorted(table_of(tmp_path).change) == [*[""] * 5, change(VARIANTS["MixUp"]), "shift=3"]
+    assert sorted(table_of(tmp_path).change) == [*[""] * 5, change(VARIANTS["moving average"]), "shift=3"]
 
 
 def test_more_seeds_are_added_to_those_that_are_there(tmp_path, no_plots, monkeypatch):
@@ -297,15 +297,15 @@ def test_a_variant_that_fails_alone_leaves_no_file(tmp_path, monkeypatch, capsys
         raise UserError("the loss is nan")
 
     monkeypatch.setattr(cifar100_ablation, "measure", fail)
-    assert run(tmp_path, "MixUp", "--seed", "0") == 1
-    assert "MixUp, seed 0 failed: the loss is nan" in capsys.readouterr().err
+    assert run(tmp_path, "moving average", "--seed", "0") == 1
+    assert "moving average, seed 0 failed: the loss is nan" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.json"))
     with pytest.raises(UserError, match="the loss is nan"):
         run(tmp_path, "reference", "--seed", "0")
 
 
 @pytest.mark.parametrize(
-    "flags", [["--seed", "0"], ["MixUp", "CutMix", "--seed", "0"], ["test-time flip", "--seed", "0"]]
+    "flags", [["--seed", "0"], ["moving average", "CutMix", "--seed", "0"], ["test-time flip", "--seed", "0"]]
 )
 def test_a_run_alone_is_of_one_variant(tmp_path, flags):
     with pytest.raises(UserError, match="name one variant of: reference, cutout"):
@@ -326,14 +326,14 @@ def row(name, accuracy, seed=0, seconds=100.0, kind=None, change="", machine="on
 
 def test_the_summary_is_the_mean_over_seeds_and_the_sample_deviation():
     rows = ablation_table.merged([], [row("reference", value, seed) for seed, value in enumerate((0.70, 0.71, 0.75))])
-    rows = ablation_table.merged(rows, [row("MixUp", 0.70), row("MixUp", 0.74, 1, 300.0), row("cutout", 0.8)])
+    rows = ablation_table.merged(rows, [row("CutMix", 0.70), row("CutMix", 0.74, 1, 300.0), row("cutout", 0.8)])
     found = ablation_table.summary(rows)
     assert found["reference"]["mean"] == pytest.approx(0.72)
     assert found["reference"]["std"] == pytest.approx(np.std([0.70, 0.71, 0.75], ddof=1))
-    assert [variant["variant"] for variant in found["variants"]] == ["cutout", "MixUp"], "best first"
-    mixup = found["variants"][1]
-    assert (mixup["difference"], mixup["n"]) == (pytest.approx(0.0), 2)
-    assert mixup["relative_time"] == pytest.approx(2.0)
+    assert [variant["variant"] for variant in found["variants"]] == ["cutout", "CutMix"], "best first"
+    cutmix = found["variants"][1]
+    assert (cutmix["difference"], cutmix["n"]) == (pytest.approx(0.0), 2)
+    assert cutmix["relative_time"] == pytest.approx(2.0)
     # Student's t for 2 + 1 degrees of freedom is 3.182; the deviation is that of both variants with several seeds.
     deviation = np.sqrt((0.02**2 + 0.01**2 + 0.03**2 + 2 * 0.02**2) / 3)
     assert found["reference"]["band"] == pytest.approx(3.1824 * deviation * np.sqrt(1 + 1 / 3), rel=1e-4)
@@ -355,11 +355,11 @@ def test_the_plot_names_every_variant_its_points_and_the_band(tmp_path, monkeypa
     figures = []
     monkeypatch.setattr(ablation_table, "save", lambda figure, path: figures.append(figure))
     rows = [row("reference", value, seed) for seed, value in enumerate((0.74, 0.75, 0.76))]
-    rows = ablation_table.merged(rows, [row("MixUp", 0.763), row("ViT", 0.5, kind="replaced", seconds=250.0)])
+    rows = ablation_table.merged(rows, [row("moving average", 0.763), row("ViT", 0.5, kind="replaced", seconds=250.0)])
     ablation_table.plot(rows, ablation_table.summary(rows), "a title", tmp_path / "no.png")
     axes = figures[0].axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == ["reference (3 seeds)", "ViT", "MixUp"]
+    assert names == ["reference (3 seeds)", "ViT", "moving average"]
     texts = {text.get_text() for text in axes.texts}
     assert {"+1.3", "−25.0", "2.5", "1.0"} <= texts
     # Student's t for two degrees of freedom is 4.303; the deviation is one point.

@@ -9,7 +9,6 @@ import cifar100_cnn
 from experiments import optimization
 from pipeline.backend import keras
 from pipeline.data import datasets
-from pipeline.train import recipe
 
 
 @pytest.fixture(scope="module")
@@ -44,22 +43,6 @@ def test_without_dirac_initialization_the_convolutions_are_random_and_the_rest_i
         is_conv = len(ours.shape) == 4 and ours.shape[0] == 3
         np.testing.assert_array_equal(ours, start[ours.path] if is_conv else np.array(theirs))
         assert not is_conv or not np.array_equal(ours, theirs)
-
-
-def test_the_step_decay_at_named_steps():
-    rate = optimization.step_decay(0.3, steps=100)
-    named = {0: 0.3, 59: 0.3, 61: 0.03, 84: 0.03, 86: 0.003, 99: 0.003}
-    np.testing.assert_allclose([float(rate(step)) for step in named], list(named.values()), rtol=1e-5)
-
-
-def test_the_optimizer_follows_the_step_decay(dataset):
-    model, config, _ = prepared(optimization.with_step_decay, dataset)
-    assert config.epochs * recipe.steps_per_epoch(dataset, config) == 40
-    rates = {}
-    for step in (0, 30, 39):
-        model.optimizer.iterations.assign(step)
-        rates[step] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-    np.testing.assert_allclose(list(rates.values()), config.learning_rate * np.array([1, 0.1, 0.01]), rtol=1e-5)
 
 
 def test_adamw_has_the_recipes_cycle_and_spares_biases_its_decay(dataset):
