@@ -5,11 +5,11 @@ DEMO := --output-dir output/demo
 
 .PHONY: demo ui test faults train report format clean lock licenses audit
 
-# Three models on data that need no download, what they look at, and which is fast: four to six minutes on two cores.
+# Three models on data that need no download, what they look at, and which is fast: about four minutes on two cores.
 demo: .venv/installed-export
 	$(BIN)/python cifar100_cnn.py --dataset synthetic --recipe sprint --epochs 2 --batch-size 64 $(DEMO)
 	$(BIN)/python mnist_classification.py --dataset digits --epochs 6 --batch-size 64 $(DEMO)
-	$(BIN)/python resnet50_transfer_learning.py --dataset digits --weights none --epochs 5 $(DEMO)
+	$(BIN)/python resnet50_transfer_learning.py --dataset digits --weights none --epochs 4 $(DEMO)
 	$(BIN)/python gradcam.py output/demo/cifar100_cnn_scratch.h5
 	$(BIN)/python export_model.py output/demo/custom_cnn_model.h5 --format onnx
 	$(BIN)/python model_comparison.py --rounds 1 $(DEMO)

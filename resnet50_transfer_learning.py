@@ -48,8 +48,8 @@ class Config(RunConfig):
 
     recipes: ClassVar = RECIPES
     fine_tuning_values: ClassVar = {"epochs": 15, "batch_size": 32, "learning_rate": 1e-4, "weights": "none"}
-    # A random initialization needs more steps and larger ones.
-    random_values: ClassVar = {"epochs": 9, "batch_size": 64, "learning_rate": 1e-3}
+    # A random initialization needs more steps.
+    random_values: ClassVar = {"epochs": 5, "batch_size": 32, "learning_rate": 5e-4}
     not_beside_start_from: ClassVar = ("weights", "image_size", "upper_epochs", "fresh_stages")
     dry_run_values: ClassVar = {"head_epochs": 1, "epochs": 2, "upper_epochs": 1}  # every phase once
 
