@@ -363,7 +363,7 @@ def test_recipe_photos_without_weights_trains_the_whole_network(tmp_path, eagerl
 
 
 @pytest.mark.parametrize("flags", [(), ("--recipe", "photos")])
-def test_without_weights_the_batches_are_small_and_the_rate_is_large(flags):
+def test_without_weights_more_and_smaller_steps_are_taken(flags):
     config = parse(resnet.Config, [*flags, "--weights", "none"])
     assert {name: getattr(config, name) for name in resnet.Config.random_values} == resnet.Config.random_values
     assert parse(resnet.Config, [*flags, "--weights", "none", "--epochs", "3"]).epochs == 3
