@@ -38,6 +38,7 @@ RECIPES = {
         "shift": 0.1,
         "rotation": 0.04,
         "zoom": 0.25,
+        "corruption": 0.0,
     },
 }
 
@@ -47,9 +48,15 @@ class Config(RunConfig):
     """Settings of a run; each is a flag, see --help."""
 
     recipes: ClassVar = RECIPES
-    fine_tuning_values: ClassVar = {"epochs": 15, "batch_size": 32, "learning_rate": 1e-4, "weights": "none"}
+    fine_tuning_values: ClassVar = {
+        "epochs": 15,
+        "batch_size": 32,
+        "learning_rate": 1e-4,
+        "weights": "none",
+        "corruption": 0.0,
+    }
     # A random initialization needs more steps.
-    random_values: ClassVar = {"epochs": 5, "batch_size": 32, "learning_rate": 5e-4}
+    random_values: ClassVar = {"epochs": 5, "batch_size": 32, "learning_rate": 5e-4, "corruption": 0.0}
     not_beside_start_from: ClassVar = ("weights", "image_size", "upper_epochs", "fresh_stages")
     dry_run_values: ClassVar = {"head_epochs": 1, "epochs": 2, "upper_epochs": 1}  # every phase once
 
@@ -79,6 +86,9 @@ class Config(RunConfig):
     shift: float = flag(0.08, "largest random move, as a fraction of the side", minimum=0, maximum=0.5)
     rotation: float = flag(0.03, "largest random rotation, as a fraction of a full turn", minimum=0, maximum=1)
     zoom: float = flag(0.1, "largest random change of scale", minimum=0, maximum=0.9)
+    corruption: float = flag(
+        0.5, "fraction of the training images with noise, blur, JPEG or another brightness", minimum=0, maximum=1
+    )
 
 
 STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
@@ -133,12 +143,12 @@ def to_bgr(x: keras.KerasTensor, size: int, channels: int) -> keras.KerasTensor:
 
 
 def augmentation(config: Config) -> train.loop.Augment:
-    """Small moves, rotations and zooms, and flips where asked for. Beside light things on black there is black."""
+    """Small moves, rotations, zooms, corruptions, flips where asked for. Beside light things on black there is black."""
     source = data.registry.SOURCES.get(config.dataset)
     fill_mode = "constant" if source and source.on_black else "reflect"
 
     def distort(images: np.ndarray, rng: np.random.Generator, **_) -> np.ndarray:
-        return data.augment.affine(
+        images = data.augment.affine(
             images,
             rng,
             flip=config.flip,
@@ -147,6 +157,7 @@ def augmentation(config: Config) -> train.loop.Augment:
             zoom=config.zoom,
             fill_mode=fill_mode,
         )
+        return data.corrupt.corrupt(images, rng, config.corruption) if config.corruption else images
 
     return distort
 
