@@ -143,7 +143,7 @@ def to_bgr(x: keras.KerasTensor, size: int, channels: int) -> keras.KerasTensor:
 
 
 def augmentation(config: Config) -> train.loop.Augment:
-    """Small moves, rotations, zooms, corruptions, flips where asked for. Beside light things on black there is black."""
+    """Small moves, rotations, zooms, corruptions, and flips where asked for. Beside things on black there is black."""
     source = data.registry.SOURCES.get(config.dataset)
     fill_mode = "constant" if source and source.on_black else "reflect"
 
