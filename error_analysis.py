@@ -139,11 +139,12 @@ def predicted_classes(probabilities: dict[str, np.ndarray], index: int, class_na
     return [f"{name}: {class_names[row.argmax()]} ({row.max():.0%})" for name, row in rows.items()]
 
 
-def both_wrong(dataset, probabilities: dict[str, np.ndarray], folder: Path) -> None:
+def both_wrong(dataset, probabilities: dict[str, np.ndarray], provenance: str, folder: Path) -> None:
     """Plot and record the test images that two models both get wrong.
 
     Args:
         probabilities: name of the model -> (n_test, n_classes).
+        provenance: the plot's footer.
     """
     y = dataset.y_test
     predicted = {name: rows.argmax(axis=1) for name, rows in probabilities.items()}
@@ -166,7 +167,7 @@ def both_wrong(dataset, probabilities: dict[str, np.ndarray], folder: Path) -> N
             captions.append("\n".join([f"true: {names[y[index]]}", *predicted_classes(probabilities, index, names)]))
         count = "The test image" if len(found) == 1 else f"The {len(found)} test images"
         what = f"{count} that {' and '.join(probabilities)} both get wrong"
-        evaluate.plots.captioned(dataset.x_test[found], captions, what, dataset.title, path.with_suffix(".png"))
+        evaluate.plots.captioned(dataset.x_test[found], captions, what, provenance, path.with_suffix(".png"))
     print(f"{path}: {' and '.join(predicted)} are both wrong on {len(found)} of {len(y):,} test images")
 
 
@@ -186,7 +187,8 @@ def main(argv: list[str] | None = None) -> int:
                 names = [str(path) for path in found]
             probabilities = {name: analyzed.probabilities for name, analyzed in zip(names, found.values(), strict=True)}
             folder = Path(config.output_dir) if config.output_dir else next(iter(found)).parent
-            both_wrong(next(iter(found.values())).dataset, probabilities, folder)
+            provenance = "; ".join(analyzed.saved.metadata["title"] for analyzed in found.values())
+            both_wrong(next(iter(found.values())).dataset, probabilities, provenance, folder)
     return 0
 
 

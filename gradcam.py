@@ -29,6 +29,7 @@ from pipeline.explain import explainer
 
 PAGE = 8  # examples on the page
 OVERVIEW = 6  # examples of all data sets together
+KEY = "The brighter, the more evidence; grey: none"  # to the colors of an overlay
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class Explained:
     @property
     def note(self) -> str:
         """A page's footer: the model, and how to read the colors."""
-        return f"{self.about['title']}. The brighter, the more evidence; grey: none"
+        return f"{self.about['title']}. {KEY}"
 
 
 def first_of_each_class(labels: np.ndarray, fits: np.ndarray) -> dict[int, int]:
@@ -249,7 +250,8 @@ def draw_sheet(explained: Explained, dataset, probabilities: np.ndarray, title: 
     elif explained.config.against:
         score += f", not {explained.config.against}"
     groups = {"got right": [score], "got wrong": [score, *(["true class"] if true else [])]}
-    explain.plots.sheet(groups, rows, f"{explainer.NAMES[method]}: {explained.what}", title, plot)
+    provenance = f"{title}. {explainer.NAMES[method]}, of the first right and the first wrong test image of each class"
+    explain.plots.sheet(groups, rows, explained.finding(list(main.values())), provenance, plot)
 
 
 def draw_overview(shown: list[tuple], plot: Path) -> None:
@@ -270,8 +272,8 @@ def draw_overview(shown: list[tuple], plot: Path) -> None:
     titles = [title for title, _ in first.values()]
     examples = [example for _, of_model in first.values() for example in of_model[: OVERVIEW // len(first)]]
     finding = f"{len(examples)} right answers, and the part of each image that they rest on"
-    which = "Of the most confused classes the first test image that is right"
-    explain.plots.overview(examples, finding, f"{which}; {'; '.join(titles)}", plot)
+    footer = f"Of the most confused classes the first test image that is right; {'; '.join(titles)}. {KEY}"
+    explain.plots.overview(examples, finding, footer, plot)
     print(plot)
 
 

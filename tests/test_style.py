@@ -302,7 +302,7 @@ def test_training_curves_mark_what_changes_and_name_the_test_accuracy(drawn):
     for axes in figure.axes:
         marked = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"]
         assert sorted(marked) == [2.5, 3.5], "full size after epoch 2, and another phase after epoch 3"
-    assert {text.get_text() for text in figure.axes[0].texts} == {"24 → 32 pixels", "tail"}
+    assert {text.get_text() for text in figure.axes[2].texts} == {"24 → 32 pixels", "tail"}
 
 
 def test_training_curves_of_other_classes_than_the_models_have_no_test_accuracy(drawn):

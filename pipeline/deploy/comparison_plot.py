@@ -26,13 +26,13 @@ def draw(result: dict, path: Path) -> None:
     count = sum(map(len, panels))
     figure = Figure(figsize=(10.5, 1.2 + ROW * count + 0.95 * len(panels)), layout="constrained")
     fastest = [
-        f"{of_data[0]['ms']:.2g}\N{NO-BREAK SPACE}ms on {dataset}"
+        f"{of_data[0]['runtime']} on {dataset}, {of_data[0]['ms']:.2g}\N{NO-BREAK SPACE}ms"
         for dataset, of_data in zip(datasets, panels, strict=True)
     ]
     speedup = max(row["speedup"] for of_data in panels for row in of_data)
     heading(
         figure,
-        f"Fastest for one image: {' and '.join(fastest)}, up to {speedup:,.0f} times as fast as Keras predict",
+        f"Fastest for one image: {' and '.join(fastest)}; up to {speedup:,.0f} times as fast as Keras predict",
         "bars: one image at a time; diamonds: per image in batches of 256; medians; accuracy on all test images; "
         f"{result['hardware']['processor']}, threads: {result['threads']}",
     )

@@ -32,6 +32,7 @@ from pipeline.style import (
 LEGIBLE = 30  # classes of a confusion matrix with numbers in it
 SHORT = 7  # letters of a class name that fit the width of one of its cells
 HIGH = 0.97  # validation accuracy beyond which a linear axis shows no difference any more
+TIED = 3  # pairs of classes at most that are named as most often confused, where several are equally often
 MANY = 40  # epochs from which on curves are drawn without markers
 FEW = 20  # images in a bin of a reliability diagram below which its accuracy says little
 OUTLINE = [withStroke(linewidth=3, foreground="white")]  # keeps text and lines readable over curves and bars
@@ -148,12 +149,10 @@ def training_curves(
 
     changes = {start: phases[start] for start in starts}
     changes.update({epoch: name for name, epoch in milestones.items() if epoch < len(history)})  # it may end early
-    look = {"rotation": "vertical", "color": GREY, "fontsize": SMALL, "path_effects": OUTLINE}
+    look = {"rotation": "vertical", "va": "top", "color": GREY, "fontsize": SMALL, "path_effects": OUTLINE}
     place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "xytext": (2, 0)}
-    # Named where few curves run: at the top of the loss, at the bottom of the accuracy.
-    for epoch, name in changes.items():
-        loss.annotate(name, (epoch + 0.5, 0.98), va="top", **place, **look)
-        accuracy.annotate(name, (epoch + 0.5, 0.02), va="bottom", **place, **look)
+    for epoch, name in changes.items():  # where names hide nothing: by then the rate is below its peak
+        rate.annotate(name, (epoch + 0.5, 0.98), **place, **look)
     for axes in (loss, accuracy, rate):
         for epoch in changes:
             axes.axvline(epoch + 0.5, color=GREY, ls=":")
@@ -232,9 +231,13 @@ def confusion_finding(matrix: np.ndarray, class_names) -> str:
         if recall[worst] < recall[best]:
             finding += f", from {percent(recall[worst])} ({class_names[worst]})"
             finding += f" to {percent(recall[best])} ({class_names[best]})"
-    for a, b in metrics.confused_pairs(matrix, 1):
-        times = matrix[a, b] + matrix[b, a]
-        finding += f"; most often confused: {class_names[a]} and {class_names[b]}, {times:,} times"
+    pairs = metrics.confused_pairs(matrix, TIED + 1)
+    times = [int(matrix[a, b] + matrix[b, a]) for a, b in pairs]
+    names = [f"{class_names[a]} and {class_names[b]}" for a, b in pairs[: times.count(max(times, default=0))]]
+    if 0 < len(names) <= TIED:  # more of them are no finding
+        often = f"{times[0]:,} times" if times[0] > 1 else "once"
+        each = " each" if len(names) > 1 else ""
+        finding += f"; most often confused, {often}{each}: {', '.join(names)}"
     return finding
 
 
@@ -353,7 +356,10 @@ def reliability(count, accuracy, error: float, provenance: str, path: Path) -> N
     few = (count > 0) & (count < FEW)
     upper.bar(edges[:-1], np.where(few, 0, accuracy), color=BLUE, label="accuracy", **bars)
     hollow = bars | {"color": "white", "edgecolor": BLUE, "ls": "--"}
-    upper.bar(edges[:-1][few], accuracy[few], label=f"fewer than {FEW} images", **hollow | {"width": 1 / len(count)})
+    if few.any():
+        upper.bar(
+            edges[:-1][few], accuracy[few], label=f"fewer than {FEW} images", **hollow | {"width": 1 / len(count)}
+        )
     upper.plot([0, 1], [0, 1], color=BLACK, ls="--", zorder=3, path_effects=OUTLINE, label="perfect calibration")
     upper.set(ylabel="accuracy", ylim=(0, 1), xlim=(0, 1))
     none_right = (count > 0) & (accuracy == 0)

@@ -165,7 +165,7 @@ def overview(examples: list[Answered], finding: str, provenance: str, path: Path
         left, below = 0.12 + column * (2 * side + gap), tall - top - (line + 1) * (side + caption) + 0.08
         answered = {"fontsize": TEXT, "weight": "bold", "va": "bottom", "parse_math": False}
         figure.text(left / wide, (below + side + 0.25) / tall, answer, **answered)
-        pictures = {truth: smoothly(image), "where the model looked": overlay(image, heat)}
+        pictures = {truth: smoothly(image), "evidence for the answer": overlay(image, heat)}
         for place, (head, picture) in enumerate(pictures.items()):
             corner = (left + place * side) / wide, below / tall
             axes = figure.add_axes((*corner, 0.97 * side / wide, 0.97 * side / tall), anchor="SW")

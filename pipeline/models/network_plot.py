@@ -1,5 +1,6 @@
 """Diagram of a network, drawn from the Keras model: feature maps, filters, parameters and multiply-adds by block."""
 
+import itertools
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ MEMBER = re.compile(r"kernel\d+_")
 WIDE, NAMES = 10.5, 1.15  # inches: of the figure, and of the names of its rows
 MAPS, LINE, BAR = 1.75, 0.17, 0.42  # inches: height of the feature maps, of a line of text, of a row of bars
 SIDE, DEPTH = 1.05, 0.045  # inches: side of the largest map, and depth for each doubling of the channels
+LINES = 6  # of a block; longer lists say how often each kind of layer is there
 HEAD = "layers:\nkernel, filters\n(repetitions)"
 TITLES = {
     "MaxPooling2D": "max pooling",
@@ -81,7 +83,11 @@ def grouped(own: list) -> dict[str, list]:
         for layer in own:
             sides = layer.output.shape[1:-1]
             found.setdefault("×".join(map(str, sides)) or "classifier", []).append(layer)
-    return {name: part for name, part in found.items() if any(layer.weights for layer in part)}
+    blocks = {name: part for name, part in found.items() if any(layer.weights for layer in part)}
+    first = next(iter(blocks.values()), [])
+    if "input" not in blocks:  # what happens to the pixels before the first weights belongs to these
+        first[:0] = found.get("input", [])
+    return blocks
 
 
 def block(name: str, part: list) -> Block:
@@ -91,13 +97,22 @@ def block(name: str, part: list) -> Block:
     except UserError:  # one's own model with a layer of another kind
         multiply_adds = None
     parameters = sum(layer.count_params() for layer in part)
-    counts = Counter(text for text in map(line_of, part) if text)
-    lines = [f"{text} (×{count})" if count > 1 else text for text, count in counts.items()]
-    return Block(name, tuple(part[-1].output.shape[1:]), lines, parameters, multiply_adds)
+    return Block(name, tuple(part[-1].output.shape[1:]), lines_of(part), parameters, multiply_adds)
+
+
+def lines_of(part: list) -> list[str]:
+    """The layers of a block in their order, repeated neighbors in one line; of long blocks each kind of layer once."""
+    drawn = [text for text in map(line_of, part) if text]
+    runs = [(text, len(list(same))) for text, same in itertools.groupby(drawn)]
+    if len(runs) > LINES:  # it repeats a few layers, as ResNet's stages do
+        runs = Counter(drawn).items()
+    return [f"{text} (×{count})" if count > 1 else text for text, count in runs]
 
 
 def line_of(layer) -> str:
     """A layer in a few words; "" for those that are not drawn."""
+    if isinstance(layer, layers.Resizing):
+        return f"resize to {layer.height}×{layer.width}"
     if isinstance(layer, layers.Conv2D):
         return f"{'×'.join(map(str, layer.kernel_size))}, {layer.filters}"
     if isinstance(layer, layers.Dense):

@@ -53,5 +53,5 @@ def test_the_overview_shows_every_example_as_image_and_overlay(drawn):
     plots.overview([example] * 6, "A finding", "a model", Path("nowhere.png"))
     (figure,) = drawn
     heads = [axes.get_title(loc="left") for axes in figure.axes]
-    assert heads == ["image: ray", "where the model looked"] * 6
+    assert heads == ["image: ray", "evidence for the answer"] * 6
     assert min(axes.get_window_extent().width * 120 / figure.dpi for axes in figure.axes) >= 150

@@ -22,13 +22,13 @@ def test_blocks_are_told_by_the_names_of_the_layers_and_nothing_is_left_out(fast
     assert sum(block.parameters for block in blocks) == fast.count_params()
     assert sum(block.multiply_adds for block in blocks) == macs.multiply_accumulates(fast)
     assert blocks[1].lines == ["2×2, 24"]
-    assert blocks[3].lines == ["3×3, 16 (×2)", "max pooling", "3×3, 8", "shortcut"]
+    assert blocks[3].lines == ["3×3, 16", "max pooling", "3×3, 8", "3×3, 16", "shortcut"]
 
 
 def test_a_block_of_a_transformer_names_its_attention():
     model = cifar100_cnn.build_transformer(20, (8, 8, 8, 16), depth=1, heads=2)
     (blocks,) = network_plot.blocks(inference_copy(model, cifar100_cnn.SHAPE))
-    assert blocks[2].lines == ["attention, 2 heads", "shortcut (×2)", "dense, 32", "dense, 16"]
+    assert blocks[2].lines == ["attention, 2 heads", "shortcut", "dense, 32", "dense, 16", "shortcut"]
 
 
 def test_a_network_of_other_names_is_told_by_the_size_of_its_maps():
@@ -49,11 +49,21 @@ def test_the_members_of_an_ensemble_are_networks_of_their_own():
     assert [[block.name for block in member] for member in found] == [
         ["image", "block1", "block2", "block3", "classifier"]
     ] * 3
-    assert [member[1].lines[0] for member in found] == [
-        "3×3, 4 (×2)",
-        "5×5, 4 (×2)",
-        "7×7, 4 (×2)",
+    assert [member[1].lines for member in found] == [
+        [convolution, "max pooling", convolution] for convolution in ("3×3, 4", "5×5, 4", "7×7, 4")
     ]
+
+
+def test_a_block_that_repeats_its_layers_says_how_often_each_is_there():
+    pixels = x = keras.Input((8, 8, 2))
+    x = layers.Resizing(16, 16)(x)
+    for number in range(3):
+        shortcut = x = layers.Conv2D(4, 1, name=f"conv1_unit{number}_one")(x)
+        x = layers.Conv2D(4, 3, padding="same", name=f"conv1_unit{number}_three")(x)
+        x = layers.Add(name=f"conv1_unit{number}_add")([x, shortcut])
+    (blocks,) = network_plot.blocks(keras.Model(pixels, x))
+    assert [block.name for block in blocks] == ["image", "conv1"]
+    assert blocks[1].lines == ["resize to 16×16", "1×1, 4 (×3)", "3×3, 4 (×3)", "shortcut (×3)"]
 
 
 def test_a_layer_without_a_rule_for_its_operations_leaves_them_out_and_nothing_else(tmp_path):

@@ -41,7 +41,7 @@ def test_both_wrong_are_the_images_that_neither_gets_right_with_both_predictions
         draw(images, captions, *rest)
 
     monkeypatch.setattr(plots, "captioned", keep)
-    error_analysis.both_wrong(few, {"custom CNN": one, "ResNet50": two}, tmp_path)
+    error_analysis.both_wrong(few, {"custom CNN": one, "ResNet50": two}, "both", tmp_path)
     result = json.loads((tmp_path / "digits_both_wrong.json").read_text())
     assert result["schema"] == 1
     assert result["test_images"] == [7, 11] and result["both_wrong"] == 2 and result["same_prediction"] == 1
@@ -58,7 +58,7 @@ def test_both_wrong_are_the_images_that_neither_gets_right_with_both_predictions
 @pytest.mark.parametrize("wrong", [0, 61])
 def test_none_or_too_many_for_a_picture_are_only_counted(few, tmp_path, wrong):
     rows = sure(few.y_test, {index: other(few.y_test[index]) for index in range(wrong)})
-    error_analysis.both_wrong(few, {"custom CNN": rows, "ResNet50": rows}, tmp_path)
+    error_analysis.both_wrong(few, {"custom CNN": rows, "ResNet50": rows}, "both", tmp_path)
     assert json.loads((tmp_path / "digits_both_wrong.json").read_text())["both_wrong"] == wrong
     assert not (tmp_path / "digits_both_wrong.png").exists()
 
@@ -71,7 +71,9 @@ def compared(few, synthetic, monkeypatch):
     def analyzed(path, config):
         prefix = path.stem.removesuffix("_model")
         of = synthetic if prefix.startswith("cifar100") else few
-        return error_analysis.Analyzed(saved_model.SavedModel(path, None, {"prefix": prefix}, ""), of, prefix)
+        return error_analysis.Analyzed(
+            saved_model.SavedModel(path, None, {"prefix": prefix, "title": prefix}, ""), of, prefix
+        )
 
     monkeypatch.setattr(error_analysis, "analyze", analyzed)
     monkeypatch.setattr(error_analysis, "both_wrong", lambda *arguments: found.append(arguments))
@@ -82,12 +84,12 @@ def test_both_models_of_one_data_set_are_compared_and_no_other_pair(compared, fe
     there = [Path("cifar100.h5"), Path("custom_cnn_model.h5"), Path("resnet50_model.h5")]
     monkeypatch.setattr(saved_model, "finished", lambda folder: there)
     assert error_analysis.main(["--output-dir", str(tmp_path)]) == 0
-    assert compared == [(few, {"custom CNN": "custom_cnn", "ResNet50": "resnet50"}, tmp_path)]
+    assert compared == [(few, {"custom CNN": "custom_cnn", "ResNet50": "resnet50"}, "custom_cnn; resnet50", tmp_path)]
 
 
 def test_models_that_are_named_are_analyzed_wherever_they_are(compared, few, tmp_path):
     assert error_analysis.main(["a/mine.h5", "b/custom_cnn_model.h5"]) == 0
-    assert compared == [(few, {"mine": "mine", "custom CNN": "custom_cnn"}, Path("a"))]
+    assert compared == [(few, {"mine": "mine", "custom CNN": "custom_cnn"}, "mine; custom_cnn", Path("a"))]
     assert error_analysis.main(["a/mine.h5", "custom_cnn_model.h5", "resnet50_model.h5"]) == 0
     assert len(compared) == 1, "of three models there is no pair"
     assert error_analysis.main(["a/custom_cnn_model.h5", "b/custom_cnn_model.h5"]) == 0
