@@ -187,8 +187,9 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     heat = np.asarray(Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BICUBIC))
     heat = np.clip(heat, 0, 1)[:, :, None]
     grey = large.mean(axis=2, keepdims=True)
-    color = 255 * matplotlib.colormaps["inferno"](heat[:, :, 0])[:, :, :3]
-    strength = 0.8 * heat
+    # Without the colormap's darkest part, and a little stronger than the heat, weak evidence is seen on black, too.
+    color = 255 * matplotlib.colormaps["inferno"](0.25 + 0.75 * heat[:, :, 0])[:, :, :3]
+    strength = 0.8 * heat**0.75
     return ((1 - strength) * grey + strength * color).astype(np.uint8)
 
 
