@@ -155,7 +155,7 @@ def plot(rows: list[dict], result: dict, title: str, path: Path) -> None:
     for row in rows:
         runs.setdefault(row["variant"], []).append(100 * row["difference"])
     figure = Figure(figsize=(9, 2.4 + 0.3 * len(variants)), layout="constrained")
-    heading(figure, finding(result), title)
+    heading(figure, finding(result), f"{title}; lines: 95 % intervals")
     axes = figure.subplots()
     for place, variant in zip(range(len(variants), 0, -1), variants, strict=True):
         _variant(axes, place, variant, 100 * half_interval(reference, variant["n"]))

@@ -30,12 +30,8 @@ def draw(entries: list[dict], path: Path) -> None:
     finding = f"Corruption costs {least:.0f} points of accuracy ({robust})"
     if len(entries) > 1:
         finding += f" to {most:.0f} ({fragile})"
-    images = " or ".join(sorted({f"{entry['images']:,}" for entry in entries}))
-    heading(
-        figure,
-        finding,
-        f"{images} test images per model and severity; marker: mean of five severities, line: lowest to highest",
-    )
+    provenance = "On test images, at five severities of each kind; marker: their mean, line: lowest to highest"
+    heading(figure, finding, provenance)
     for axes, dataset, panel in zip(figure.subplots(1, len(panels), squeeze=False).flat, datasets, panels, strict=True):
         _panel(axes, dataset, panel)
     save(figure, path)
@@ -60,9 +56,8 @@ def _panel(axes, dataset: str, entries: list[dict]) -> None:
         heights = np.arange(len(names)) + DODGE * (place - (len(entries) - 1) / 2)
         axes.hlines(heights, [min(row) for row in accuracies], [max(row) for row in accuracies], color=color, lw=1.5)
         worst, mean = entry["worst"], entry["mean"]["accuracy"]
-        label = (
-            f"{entry['network']}: mean of kinds {percent(mean)}, worst {percent(worst['accuracy'])} ({worst['kind']})"
-        )
+        label = f"{entry['network']}, {entry['images']:,} images: mean of kinds {percent(mean)}, "
+        label += f"worst {percent(worst['accuracy'])} ({worst['kind']})"
         averages = [np.mean(row) for row in accuracies]
         axes.plot(averages, heights, marker, ls="", color=color, label=label, clip_on=False, zorder=3)
     for line in (0.5, 0.5 + len(entries[0]["everyday"])):
