@@ -152,6 +152,8 @@ def collect(prefix: str, folder: Path) -> tuple[dict[str, dict], dict[tuple[str,
     found.sort(key=lambda run: (str(run[0].get("finished", "")), run[1].stat().st_mtime, run[1]))
     for metrics, file in found:
         with refuse_damaged(f"{file} or its history"):
+            if "source" in metrics:  # a model from elsewhere, see import_model.py
+                continue
             recipe, config, seed = metrics["recipe"], metrics["config"], metrics["seed"]
             if recipe not in script.recipes:
                 print(f"{file.parent}: left out, there is no recipe {recipe} today")
@@ -213,7 +215,8 @@ def redraw(folder: Path) -> None:
             config = script(**run["config"])
             curves, confusion = (folder / f"{prefix}_{name}.png" for name in ("training_curves", "confusion_matrix"))
             accuracy, milestones, learned = run["test_accuracy"], config.milestones, config.learned_classes
-            evaluate.plots.training_curves(rows, accuracy, milestones, run["title"], curves, learned)
+            scaled = "temperature" in run
+            evaluate.plots.training_curves(rows, accuracy, milestones, run["title"], curves, learned, scaled)
             matrix = np.array(run["confusion_matrix"])
             evaluate.plots.confusion_matrix(matrix, run["class_names"], run["title"], confusion)
         print(f"{curves}, {confusion}")

@@ -96,7 +96,8 @@ def analyze(path: Path, config: Config) -> Analyzed:
     count, _, accuracy = metrics.reliability(probabilities, y_true)
     plots.reliability(count, accuracy, error, title, file("reliability.png"))
     wrong = np.flatnonzero(predicted != y_true)
-    file("every_wrong.png").unlink(missing_ok=True)  # an earlier model's, where this one has none to show
+    for drawn in ("every_wrong.png", "confused_pairs.png"):  # an earlier model's, where this one has none to show
+        file(drawn).unlink(missing_ok=True)
     if len(names) > 10 and pairs:
         plots.confused_pairs(dataset.x_test, y_true, predicted, pairs, names, title, file("confused_pairs.png"))
     elif len(names) <= 10 and 0 < len(wrong) <= MOST:

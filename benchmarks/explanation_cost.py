@@ -41,8 +41,9 @@ class Config:
 
 def measure(path: Path, config: Config) -> dict:
     """Median seconds of a forward pass and of each method, and each method's ratio to the forward pass."""
-    about, model = models.saved_model.metadata(path), models.saved_model.load(path)
-    images = data.datasets.load(about["dataset"], config.data_dir).x_test[: config.images].astype(np.float32)
+    saved = models.saved_model.open_model(path)
+    about, model = saved.metadata, saved.model
+    images = data.datasets.of_model(saved, config.data_dir).x_test[: config.images].astype(np.float32)
     explainer = explain.explainer.Explainer(model)
 
     def explanation(method: str, layer: str | None = None):

@@ -145,8 +145,9 @@ def map_size(model, layer: str) -> str:
 def measure(path: Path, config: Config) -> list[dict]:
     """All rows of one model."""
     metrics, started = explain.faithfulness, time.monotonic()
-    about, model = models.saved_model.metadata(path), models.saved_model.load(path)
-    dataset, explainer = data.datasets.load(about["dataset"], config.data_dir), explain.explainer.Explainer(model)
+    saved = models.saved_model.open_model(path)
+    about, model = saved.metadata, saved.model
+    dataset, explainer = data.datasets.of_model(saved, config.data_dir), explain.explainer.Explainer(model)
     n = min(config.images, len(dataset.x_test))
     chosen = np.random.default_rng(config.seed).choice(len(dataset.x_test), n, replace=False)
     images = dataset.x_test[chosen]
@@ -216,7 +217,7 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(Config, argv, about=__doc__)
     folder = Path(config.output_dir or OUTPUT)
     paths = [Path(config.model)] if config.model else models.saved_model.finished(folder)
-    destination = results.folder(config, trial=paths[0].parent != folder)
+    destination = results.folder(config, trial=paths[0].resolve().parent != folder.resolve())
     table = destination / "gradcam_faithfulness.csv"
     for path in paths:
         rows = measure(path, config)

@@ -4,7 +4,7 @@
 
 CIFAR-100's network of recipe fast, at both image sizes of its training, and ResNet50 with digits: with Keras' own
 layers, with FusedBatchNormalization in their place, and with FastConv2D as well. The three take the same steps in turn
-(A B C A B C) in one process; medians of single steps. Writes benchmark_fast_layers.json.
+(A B C A B C) in one process; medians of single steps. Writes benchmark_fast_layers_PRECISION.json.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Config:
 
     batch_size: int = flag(512, "of recipe fast; ResNet50's is half of it", minimum=2)
     rounds: int = flag(12, f"timed steps of each network and size, after {WARM_UP} that warm up", minimum=3)
-    precision: str = flag("auto", choices=("auto", "float32", "bfloat16"))
+    precision: str = flag("auto", choices=("auto", "float32", "bfloat16"), recorded=False)
     output_dir: str | None = flag(None, "folder for the result; else output/, for trials output/demo/", recorded=False)
 
 
@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{network}, {side} pixels: {timed}", flush=True)
         rows.append({"network": network, "side": side, "seconds_per_step": seconds, "over_fast": ratios})
     measured = {"rows": rows, "precision": precision, "config": identity.recorded(config)}
-    results.write("benchmark_fast_layers.json", config, measured)
+    results.write(f"benchmark_fast_layers_{precision}.json", config, measured)
     return 0
 
 

@@ -39,7 +39,7 @@ SHOWN = re.compile(r"data:image/png;base64,[^\"\\]+")  # in a card; the first pi
 class Config:
     """Settings; each is a flag, see --help."""
 
-    visitors: int = flag(50, "visitors at once", minimum=1, maximum=150)
+    visitors: int = flag(50, "visitors at once", minimum=1, maximum=50)  # so many pictures differ
     seconds: int = flag(300, "how long they stay", minimum=1, maximum=3600)
     output_dir: str | None = flag(None, "folder with the models, and for the result; else output/", recorded=False)
 
@@ -117,7 +117,8 @@ class Visitor:
         if not shown:
             raise RuntimeError("an answer without a picture")
         self.own = self.own or shown[0]
-        seen.foreign += shown[0] != self.own
+        if shown[0] != self.own:
+            seen.foreign += 1
 
 
 async def visit(address: str, titles: list[str], config: Config) -> Seen:

@@ -139,7 +139,7 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(Config, argv, about=__doc__)
     started, folder = time.monotonic(), Path(config.output_dir or OUTPUT)
     paths = [Path(model) for model in config.models] or models.saved_model.finished(folder)
-    destination = results.folder(config, trial=any(path.parent != folder for path in paths))
+    destination = results.folder(config, trial=any(path.resolve().parent != folder.resolve() for path in paths))
     by_data = {}  # data set and image shape -> path -> opened model
     for path in paths:
         opened = open_model(path)

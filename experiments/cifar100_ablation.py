@@ -300,13 +300,16 @@ def main(argv: list[str] | None = None) -> int:
         folder = folder if config.output_dir else folder / "runs" / path.stem
         path = folder / experiments.ablation_runs.file_of(runs[0][0], config.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_io.lock(path.with_name(f".{path.stem}.lock")):
+    lock = atomic_io.lock(path.with_name(f".{path.stem}.lock"))
+    try:
         if config.seed is not None:
             failed = train_alone(path, config, runs[0])
         elif config.collect:
             failed = collect(path, Path(config.collect), runs)
         else:
             failed = fill(path, config, runs)
+    finally:
+        lock.release()
     return 1 if failed else 0
 
 

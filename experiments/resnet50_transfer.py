@@ -122,8 +122,11 @@ def main(argv: list[str] | None = None) -> int:
     folder = identity.results_folder(config.output_dir, trial=config.dry_run or config.dataset != "mnist")
     path = folder / "resnet50_transfer.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_io.lock(path.with_name(f".{path.stem}.lock")):
+    lock = atomic_io.lock(path.with_name(f".{path.stem}.lock"))
+    try:
         failed = fill(path, config, dataset, file)
+    finally:
+        lock.release()
     print(f"{path}, {path.with_suffix('.png')}")
     return 1 if failed else 0
 

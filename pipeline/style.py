@@ -18,7 +18,7 @@ from pipeline.atomic_io import replacing
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, AMBER, BLACK = "#56B4E9", "#E69F00", "#000000"
 # Beside these: a dark purple and a dark blue, and two greys, for what stands back and for bands.
-WINE, NAVY, GREY, LIGHT = "#882255", "#003B5C", "#555555", "#D9D9D9"
+NAVY, GREY, LIGHT = "#003B5C", "#555555", "#D9D9D9"
 # Colors, markers and lines for any number of series: as pairs colors and markers repeat only after all 56.
 SERIES = (
     (BLUE, ORANGE, GREEN, PURPLE, BLACK, SKY, AMBER),
@@ -130,12 +130,12 @@ def accuracy_axis(axes, accuracies) -> None:
     axes.yaxis.set_minor_formatter("")
 
 
-def percent_heatmap(axes, percentages: np.ndarray, cells: list[list[str]] | None, label: str, **options) -> None:
+def percent_heatmap(axes, percentages: np.ndarray, cells: list[list[str]], label: str, **options) -> None:
     """Annotated heat map of percentages.
 
     Args:
         percentages: (rows, columns) in [0, 100].
-        cells: text of each cell; None: without text.
+        cells: text of each cell.
         label: of the color bar.
         options: of seaborn.heatmap().
     """
@@ -144,15 +144,14 @@ def percent_heatmap(axes, percentages: np.ndarray, cells: list[list[str]] | None
     seaborn.heatmap(
         percentages,
         ax=axes,
-        annot=None if cells is None else np.array(cells),
+        annot=np.array(cells),
         fmt="",
         annot_kws={"fontsize": TEXT},
         cmap="Blues",
         cbar_kws={"shrink": 0.5, "label": label},
         **{"norm": Normalize(0, 100), **options},
     )
-    if cells is not None:
-        mesh = axes.collections[0]
-        for text, value in zip(axes.texts, percentages.flat, strict=True):
-            text.set_color(text_color(mesh.to_rgba(value)[:3]))
+    mesh = axes.collections[0]
+    for text, value in zip(axes.texts, percentages.flat, strict=True):
+        text.set_color(text_color(mesh.to_rgba(value)[:3]))
     axes.tick_params(axis="y", rotation=0)

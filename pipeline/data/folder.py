@@ -127,9 +127,10 @@ def read(folder: Path, files: Found, shape: tuple[int, int, int | None] | None) 
     good = np.ones(len(every), bool)
     good[[int(place) for place in errors]] = False
     _say_skipped(errors, every)
+    unreadable = np.setdiff1d(np.arange(len(names)), label[good & (part == 0)])
+    if len(unreadable):
+        raise UserError(f"no picture of {names[unreadable[0]]} in {folder} can be read")
     _say_odd([every[k] for k in np.flatnonzero(good)])
-    for k in np.setdiff1d(np.arange(len(names)), label[good & (part == 0)]):
-        raise UserError(f"no picture of {names[k]} in {folder} can be read")
     is_gray = channels == 1 or (channels is None and _all_gray(take(images, np.flatnonzero(good))))
     if is_gray:
         images = images.as_gray(_gray) if isinstance(images, Rows) else _gray(images)

@@ -102,6 +102,7 @@ def training_curves(
     provenance: str,
     path: Path,
     learned_classes: str = "",
+    scaled: bool = False,
 ) -> None:
     """Training curves: cross-entropy, accuracy and learning rate against the epoch, phases one after the other.
 
@@ -112,12 +113,14 @@ def training_curves(
         milestones: what changes after an epoch -> that epoch, counted from 1.
         learned_classes: what the history's accuracies are of, "100 fine classes", where the test accuracy is of others;
             the curves have no test accuracy then.
+        scaled: whether the finished model's probabilities have a temperature, which these curves are before.
     """
     epochs = np.arange(1, len(history) + 1)
     took = duration(sum(row["seconds"] for row in history))
     what = f"{len(history)} epochs" if len(history) > 1 else "1 epoch"
     figure = Figure(figsize=(13, 4.6), layout="constrained")
-    heading(figure, f"Test accuracy {percent(test_accuracy)} after {what} in {took}", provenance)
+    footer = f"{provenance}; curves before temperature scaling" if scaled else provenance
+    heading(figure, f"Test accuracy {percent(test_accuracy)} after {what} in {took}", footer)
     loss, accuracy, rate = figure.subplots(1, 3)
 
     def curve(axes, key: str, label: str, **style) -> None:

@@ -19,6 +19,7 @@ from pipeline.models import h5_scan, saved_model
 
 GROUP = "novelty"  # of the .h5 file: a group per layer, which holds `whitening` and `means`
 IMAGES = 5_000  # training images at most from which means and covariances are estimated
+FEW = 20  # images of each class that are always among them
 DIMENSIONS = 256  # of one layer's features at most, those of the largest variance
 RIDGE = 1e-4  # added to each variance, times the mean variance
 # Fraction of the validation images above 1. A digit that is refused annoys whoever wrote it; photographs of 20 classes
@@ -62,12 +63,12 @@ def fit(model, dataset) -> Statistics:
         what = f"{part} images for the novelty score"
         return np.split(saved_model.predict(features, images, what=what), ends, axis=1)
 
-    few = take(dataset.x_train, np.arange(min(IMAGES, len(dataset.x_train))))  # images on the disk stay there
-    train = averaged(few, "training")
+    chosen = representative(dataset.y_train)
+    train = averaged(take(dataset.x_train, chosen), "training")  # images on the disk stay there
     validation = averaged(dataset.x_validation, "validation")
     statistics, score = {}, np.zeros(len(dataset.x_validation))
     for name, of_train, of_validation in zip(names, train, validation, strict=True):
-        whitening, means = whitened(of_train.astype(np.float64), dataset.y_train[:IMAGES])
+        whitening, means = whitened(of_train.astype(np.float64), dataset.y_train[chosen])
         distance = distances(of_validation, whitening, means)
         scale = 1 / max(distance.mean(), 1e-12)  # every layer counts alike
         score += scale * distance
@@ -77,6 +78,16 @@ def fit(model, dataset) -> Statistics:
     return {
         name: tuple(np.float32(array / np.sqrt(threshold)) for array in arrays) for name, arrays in statistics.items()
     }
+
+
+def representative(labels: np.ndarray) -> np.ndarray:
+    """Indices of the first IMAGES images, and of the first few of each class, so that no rare one is missing; sorted.
+
+    Args:
+        labels: (n,) int.
+    """
+    rare = [np.flatnonzero(labels == label)[:FEW] for label in np.unique(labels)]
+    return np.unique(np.concatenate([np.arange(min(IMAGES, len(labels))), *rare]))
 
 
 def feature_layers(model) -> list[str]:

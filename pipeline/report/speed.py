@@ -153,18 +153,21 @@ def peers() -> str:
 
 def step_times() -> str:
     """What a training step takes without what the scripts do to make it short, as a ratio."""
-    without_onednn = read("benchmark_kernels.json")["without_onednn_over_usual"]
-    cases = read("benchmark_fast_layers.json")["rows"]
-    convolutions, both = ([f"{row['over_fast'][name]:.2f}" for row in cases] for name in ("fused_batch_norm", "stock"))
-    measured_by = "`python benchmarks/fast_layers.py`"
-    rows = [
-        ("a training step", "measured by", "`fast`, 24 pixels", "`fast`, 32 pixels", "ResNet50"),
-        ("as it is", "", "1.00", "1.00", "1.00"),
-        ("with Keras' own convolutions", measured_by, *convolutions),
-        ("with Keras' own batch normalization, too", measured_by, *both),
-        ("without oneDNN's kernels", "`python benchmarks/kernels.py`", "", f"{without_onednn:.2f}", ""),
-    ]
-    return table(rows, left=2)
+    head = ("arithmetic", "measured by", "`fast`, 24 pixels", "`fast`, 32 pixels", "ResNet50")
+    rows = [("a training step", *head), ("as it is", "", "", "1.00", "1.00", "1.00")]
+    forms = {
+        "with Keras' own convolutions": "fused_batch_norm",
+        "with Keras' own batch normalization, too": "stock",
+    }
+    for precision in ("bfloat16", "float32"):
+        cases = read(f"benchmark_fast_layers_{precision}.json")["rows"]
+        for name, form in forms.items():
+            ratios = [f"{row['over_fast'][form]:.2f}" for row in cases]
+            rows.append((name, precision, "`python benchmarks/fast_layers.py`", *ratios))
+    kernels = read("benchmark_kernels.json")
+    without = f"{kernels['without_onednn_over_usual']:.2f}"
+    rows.append(("without oneDNN's kernels", kernels["precision"], "`python benchmarks/kernels.py`", "", without, ""))
+    return table(rows, left=3)
 
 
 def two_hosts() -> str:

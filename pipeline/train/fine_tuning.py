@@ -144,12 +144,13 @@ def train_head(run: Run, model: keras.Model, dataset: datasets.Dataset, epochs: 
     head = head_of(model)
     recipe.compile_model(head, adam.Adam(learning_rate), "sparse_categorical_crossentropy")
     started = time.monotonic()
-    finished = run.config.resume and checkpoint.epochs_done(run.path("head_checkpoint.npz")) >= epochs
-    needed = 2 if finished else None  # a finished head is only read back; two images tell that it fits
+    training, validation = dataset.x_train, dataset.x_validation
+    if run.config.resume and checkpoint.epochs_done(run.path("head_checkpoint.npz")) >= epochs:
+        training, validation = training[:2], validation[:2]  # a finished head is only read back; two tell that it fits
     dataset = dataclasses.replace(
         dataset,
-        x_train=features(trunk, dataset.x_train[:needed], "training"),
-        x_validation=features(trunk, dataset.x_validation[:needed], "validation"),
+        x_train=features(trunk, training, "training"),
+        x_validation=features(trunk, validation, "validation"),
     )
     run.add_operations(flops.of_pass(trunk, len(dataset.y_train)))
     print("phase 1: the head on frozen features")

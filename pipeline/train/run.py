@@ -265,10 +265,8 @@ class Run:
 
         curves = self.path("training_curves.png")
         accuracy, milestones, learned = metrics["test_accuracy"], self.config.milestones, self.config.learned_classes
-        footer = self.title
-        if "temperature" in extra:
-            footer += "; curves before temperature scaling"
-        plots.training_curves(self.history, accuracy, milestones, footer, curves, learned)
+        scaled = "temperature" in extra
+        plots.training_curves(self.history, accuracy, milestones, self.title, curves, learned, scaled)
         confusion = self.path("confusion_matrix.png")
         evaluation.draw(dataset, test, matrix, self.title, confusion, self.path("examples.png"))
         network_plot.draw(model, self.title, self.path("network.png"))

@@ -96,6 +96,13 @@ def test_unreadable_files_are_skipped_counted_and_named(by_class, capsys, monkey
     assert ".DS_Store" not in said
 
 
+def test_a_folder_without_one_readable_picture_is_bad_input(by_class):
+    for file in by_class.glob("*/*.png"):
+        file.write_bytes(b"\x89PNG")
+    with pytest.raises(UserError, match=r"no picture of .* can be read"):
+        datasets.load(str(by_class))
+
+
 def test_a_folder_of_gray_pictures_has_one_channel_and_colors_become_gray_where_a_model_wants_it(tmp_path):
     for k in range(20):
         picture(tmp_path / "gray" / "ab"[k % 2] / f"{k}.png", (90, 90, 90), mode="L")

@@ -174,6 +174,14 @@ def test_own_digits_have_as_few_false_alarms_as_the_named_ones(plain, dataset):
         np.testing.assert_array_equal(novelty.fit(model, own)[name][0], whitening)
 
 
+def test_a_rare_class_is_among_the_images_of_the_statistics(monkeypatch):
+    monkeypatch.setattr(novelty, "IMAGES", 100)
+    labels = np.repeat([0, 1, 2], [150, 5, 90])
+    chosen = novelty.representative(labels)
+    assert np.bincount(labels[chosen]).tolist() == [100, 5, novelty.FEW]
+    np.testing.assert_array_equal(novelty.representative(labels[:80]), np.arange(80))
+
+
 def test_few_training_images_are_enough(plain, dataset):
     few = {f"{kind}_train": getattr(dataset, f"{kind}_train")[:12] for kind in "xy"}
     few |= {f"{kind}_validation": getattr(dataset, f"{kind}_validation")[:3] for kind in "xy"}

@@ -26,7 +26,7 @@ def not_redrawn(monkeypatch):
 
 def test_curves_and_confusion_matrix_are_drawn_again_from_the_files_of_a_run(tmp_path, monkeypatch):
     drawn = {}
-    monkeypatch.setattr(plots, "training_curves", lambda *arguments: drawn.update({arguments[-2].name: arguments}))
+    monkeypatch.setattr(plots, "training_curves", lambda *arguments: drawn.update({arguments[4].name: arguments}))
     monkeypatch.setattr(plots, "confusion_matrix", lambda *arguments: drawn.update({arguments[-1].name: arguments}))
     for prefix, recipe in (("cifar100", "fast"), ("cifar100-best", "best"), ("resnet50", "default")):
         finished_run(tmp_path, recipe, 0.8, prefix=prefix)
@@ -78,6 +78,12 @@ def test_mean_and_deviation_are_over_the_seeds_and_the_best_on_validation_is_shi
     assert results["fast"]["best_on_validation"] == 2
     assert (tmp_path / "cifar100_cnn_scratch.h5").read_text() == "model fast 2"
     assert (tmp_path / "cifar100_time_to_accuracy.png").stat().st_size > 10_000
+
+
+def test_a_model_from_elsewhere_is_no_run(tmp_path):
+    finished_run(tmp_path / "runs" / "one", "sprint", 0.76)
+    (tmp_path / "cifar100_mine_metrics.json").write_text(json.dumps({"source": {"file": "mine.keras"}}))
+    assert list(collected(tmp_path)) == ["sprint"]
 
 
 def test_a_run_with_other_settings_is_left_out_and_named(tmp_path, capsys):
