@@ -2,11 +2,11 @@
 
     python benchmarks/epoch_account.py            # about ten minutes on two idle cores
 
-For each network of CASES, each of its image sizes and each arithmetic, a process of its own trains a short epoch as the
-script does (input, steps, validation, checkpoint), twice: once timed as a whole, once under TensorFlow's profiler,
-which says when each operation ran. Where several ran at once, the moment is divided among them, so the parts add up to
-the second epoch; how far that is from the first, which nobody watched, is in the result. A short epoch has its fraction
-of the validation images. Also how long whole runs of the recipes take at these speeds. Writes
+For each network of CASES, each of its image sizes and each arithmetic of the hardware, a process of its own trains a
+short epoch as the script does (input, steps, validation, checkpoint), twice: once timed as a whole, once under
+TensorFlow's profiler, which says when each operation ran. Where several ran at once, the moment is divided among them,
+so the parts add up to the second epoch; how far that is from the first, which nobody watched, is in the result. A short
+epoch has its fraction of the validation images. Also how long whole runs of the recipes take at these speeds. Writes
 benchmark_epoch_account.json.
 """
 
@@ -35,7 +35,6 @@ from pipeline.errors import exit_code
 from pipeline.system import cores, measured_in_another
 from pipeline.train import identity
 
-PRECISIONS = ("float32", "bfloat16")
 SIDE = 3072  # of the matrix product
 WARM_UP = 4  # steps
 CONVOLUTIONS = ("convolutions, forward", "convolutions, by data", "convolutions, by weights")
@@ -88,7 +87,7 @@ class Config:
     steps: int = flag(24, f"of the short epoch, after {WARM_UP} that warm up", minimum=2)
     data_dir: str | None = flag(None, recorded=False)
     case: str = flag("", "measure one in this process (used by the benchmark itself)", choices=("", *CASES))
-    precision: str = flag("float32", "of that one", choices=PRECISIONS)
+    precision: str = flag("float32", "of that one", choices=("float32", "bfloat16"))
     side: int = flag(32, "of its images", minimum=8)
     output_dir: str | None = flag(None, "folder for the result; else output/, for trials output/demo/", recorded=False)
 
@@ -274,13 +273,13 @@ def convolution_fraction(row: dict) -> float:
 
 def whole_runs(rows: list[dict]) -> list[dict]:
     """Seconds that all epochs of each recipe take at the measured speeds, in each arithmetic."""
-    found = []
+    found, precisions = [], dict.fromkeys(row["precision"] for row in rows)
     for name, case in CASES.items():
         for recipe in case.same_steps:
             training = training_config(case, recipe)
             small = cifar100_cnn.small_epochs(training) if 24 in case.sides else 0
             seconds = {}
-            for precision in PRECISIONS:
+            for precision in precisions:
                 of_side = {row["side"]: row for row in rows if row["case"] == name and row["precision"] == precision}
                 full = of_side[max(case.sides)]
                 whole = (training.epochs - small) * full["training_images"] / full["images_per_second"]
@@ -314,16 +313,16 @@ def main(argv: list[str] | None = None) -> int:
     if config.case:
         print(json.dumps(measure(config)))
         return 0
-    rows = []
+    rows, precisions = [], backend.precisions()
     for name, case in CASES.items():
         for side in case.sides:
-            for precision in PRECISIONS:
+            for precision in precisions:
                 print(f"{name}, {side}x{side} pixels, {precision}", flush=True)
                 flags = ["--case", name, "--precision", precision, "--side", str(side), "--steps", str(config.steps)]
                 flags += ["--toy"] if config.toy else []
                 flags += ["--data-dir", config.data_dir] if config.data_dir else []
                 rows.append(measured_in_another(name, __file__, flags))
-        print("\n".join(lines(rows[-len(PRECISIONS) * len(case.sides) :])))
+        print("\n".join(lines(rows[-len(precisions) * len(case.sides) :])))
     runs = whole_runs(rows)
     for run in runs:
         times = ", ".join(f"{clock(seconds)} {precision}" for precision, seconds in run["seconds"].items())

@@ -4,7 +4,7 @@
     python benchmarks/peers.py            # about twelve minutes on two idle cores
 
 The network of recipe fast at 32x32 pixels, 256 images a step, SGD with Nesterov momentum, ready batches in memory and
-no augmentation, in float32 and in bfloat16:
+no augmentation, in float32 and, where the hardware has it, in bfloat16:
 
     this project         its layers, precision and fit()
     Keras on TensorFlow  stock layers, compile() and fit() as they come
@@ -45,7 +45,6 @@ SETUPS = {
     "Keras on PyTorch": "torch",
     PYTORCH: None,
 }
-PRECISIONS = ("float32", "bfloat16")
 RATE, MOMENTUM, BATCH, CLASSES = 0.01, 0.85, 256, 20
 WARM_UP = 3  # steps
 
@@ -57,7 +56,7 @@ class Config:
     steps: int = flag(8, f"timed steps of each process, after {WARM_UP} that warm up", minimum=2)
     rounds: int = flag(2, "processes of each setup, in turn", minimum=1)
     setup: str = flag("", "measure one in this process (used by the benchmark itself)", choices=("", *SETUPS))
-    precision: str = flag("float32", "of that one", choices=PRECISIONS)
+    precision: str = flag("float32", "of that one", choices=("float32", "bfloat16"))
     output_dir: str | None = flag(None, "folder for the result; else output/, for trials output/demo/", recorded=False)
 
 
@@ -172,7 +171,7 @@ def main(argv: list[str] | None = None) -> int:
     for package in ("jax", "torch"):
         if find_spec(package) is None:
             raise UserError(f"{package} is not installed; run pip install -e '.[peers]'")
-    pairs = [(precision, setup) for precision in PRECISIONS for setup in SETUPS]
+    pairs = [(precision, setup) for precision in backend.precisions() for setup in SETUPS]
     runs = {pair: [] for pair in pairs}
     for turn in range(config.rounds):
         for precision, setup in pairs:

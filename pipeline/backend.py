@@ -118,6 +118,11 @@ def has_bfloat16() -> bool:
     return found[1] >= 8.0 if found else system.cpu_has_bfloat16()
 
 
+def precisions() -> tuple[str, ...]:
+    """The arithmetics that the hardware computes in, for benchmarks; bfloat16 in others is several times as slow."""
+    return ("float32", "bfloat16") if has_bfloat16() else ("float32",)
+
+
 def use_precision(precision: str) -> str:
     """Set Keras' dtype policy from a --precision value, float32 in full, and return the arithmetic chosen."""
     chosen = precision
