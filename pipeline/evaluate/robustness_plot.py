@@ -56,7 +56,7 @@ def _panel(axes, dataset: str, entries: list[dict]) -> None:
         heights = np.arange(len(names)) + DODGE * (place - (len(entries) - 1) / 2)
         axes.hlines(heights, [min(row) for row in accuracies], [max(row) for row in accuracies], color=color, lw=1.5)
         worst, mean = entry["worst"], entry["mean"]["accuracy"]
-        label = f"{entry['network']}, {entry['images']:,} images: mean of kinds {percent(mean)}, "
+        label = f"{entry['network']}, {entry['images']:,} images:\nmean of kinds {percent(mean)}, "
         label += f"worst {percent(worst['accuracy'])} ({worst['kind']})"
         averages = [np.mean(row) for row in accuracies]
         axes.plot(averages, heights, marker, ls="", color=color, label=label, clip_on=False, zorder=3)

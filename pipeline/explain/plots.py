@@ -203,7 +203,7 @@ def faithfulness(rows: list[dict], title: str, path: Path) -> None:
     models = list(dict.fromkeys(row["model"] for row in rows))
     places = [(model, control) for model in models for control in CONTROLS]
     figure = Figure(figsize=(11, 2 + 2 * 0.3 * len(places)), layout="constrained")
-    provenance = f"Gain over each control with its 95 % interval; right of 0 the explanation is more faithful; {title}"
+    provenance = f"With 95 % intervals; an explanation beats a control where its interval lies right of 0; {title}"
     heading(figure, more_faithful(rows, places), provenance)
     panels = figure.subplots(2, 2, sharey=True)
     for line, removal in zip(panels, REMOVALS, strict=True):
