@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from pipeline.console import percent
+from pipeline.data import registry
 from pipeline.style import BLACK, GREY, SERIES, SMALL, heading, save
 
 ONE, MANY = "1", "256"  # batch sizes
@@ -26,13 +27,13 @@ def draw(result: dict, path: Path) -> None:
     count = sum(map(len, panels))
     figure = Figure(figsize=(10.5, 1.2 + ROW * count + 0.95 * len(panels)), layout="constrained")
     fastest = [
-        f"{of_data[0]['runtime']} on {dataset}, {of_data[0]['ms']:.2g}\N{NO-BREAK SPACE}ms"
+        f"{of_data[0]['runtime']} on {registry.title(dataset)}, {of_data[0]['ms']:.2g}\N{NO-BREAK SPACE}ms"
         for dataset, of_data in zip(datasets, panels, strict=True)
     ]
     speedup = max(row["speedup"] for of_data in panels for row in of_data)
     heading(
         figure,
-        f"Fastest for one image: {' and '.join(fastest)}; up to {speedup:,.0f} times as fast as Keras predict",
+        f"Fastest for one image: {', and '.join(fastest)}; up to {speedup:,.0f} times as fast as Keras predict",
         "bars: one image at a time; diamonds: per image in batches of 256; medians; accuracy on all test images; "
         f"{result['hardware']['processor']}, threads: {result['threads']}",
     )
@@ -93,7 +94,7 @@ def draw_panel(axes, dataset: str, rows: list[dict]) -> None:
             axes.annotate(number(name, row[name]), (1, place), **at, **look)
         axes.annotate(name, (1, -1), color=GREY, fontsize=SMALL, **at, **look)
     legend = {"loc": "lower left", "bbox_to_anchor": (0, 1), "alignment": "left", "fontsize": SMALL}
-    axes.legend(title=dataset, ncols=len(colors) + 1, **legend)
+    axes.legend(title=registry.title(dataset), ncols=len(colors) + 1, **legend)
 
 
 def number(name: str, value: float) -> str:
