@@ -58,7 +58,10 @@ def import_keras() -> None:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
         needed = os.environ.get("KERAS_BACKEND", "tensorflow")
-        with silence(), _without([package for package in OPTIONAL if package != needed]):
+        hidden = [package for package in OPTIONAL if package != needed]
+        if needed == "torch":  # PyTorch looks whether pandas is there, and takes a refusal for a fault
+            hidden = []
+        with silence(), _without(hidden):
             import keras
 
             with contextlib.suppress(ImportError):

@@ -165,8 +165,11 @@ def step_times() -> str:
             ratios = [f"{row['over_fast'][form]:.2f}" for row in cases]
             rows.append((name, precision, "`python benchmarks/fast_layers.py`", *ratios))
     kernels = read("benchmark_kernels.json")
+    precision = kernels["config"]["precision"]
+    if precision == "auto":
+        precision = "bfloat16" if kernels["hardware"]["bfloat16"] else "float32"
     without = f"{kernels['without_onednn_over_usual']:.2f}"
-    rows.append(("without oneDNN's kernels", kernels["precision"], "`python benchmarks/kernels.py`", "", without, ""))
+    rows.append(("without oneDNN's kernels", precision, "`python benchmarks/kernels.py`", "", without, ""))
     return table(rows, left=3)
 
 
