@@ -22,7 +22,7 @@ MEMBER = re.compile(r"kernel\d+_")
 WIDE, NAMES = 10.5, 1.15  # inches: of the figure, and of the names of its rows
 MAPS, LINE, BAR = 1.75, 0.17, 0.42  # inches: height of the feature maps, of a line of text, of a row of bars
 SIDE, DEPTH = 1.05, 0.045  # inches: side of the largest map, and depth for each doubling of the channels
-LINES = 6  # of a block; longer lists say how often each kind of layer is there
+MOST_LINES = 6  # of a block; longer lists say how often each kind of layer is there
 HEAD = "layers:\nkernel, filters\n(repetitions)"
 TITLES = {
     "MaxPooling2D": "max pooling",
@@ -104,7 +104,7 @@ def lines_of(part: list) -> list[str]:
     """The layers of a block in their order, repeated neighbors in one line; of long blocks each kind of layer once."""
     drawn = [text for text in map(line_of, part) if text]
     runs = [(text, len(list(same))) for text, same in itertools.groupby(drawn)]
-    if len(runs) > LINES:  # it repeats a few layers, as ResNet's stages do
+    if len(runs) > MOST_LINES:  # it repeats a few layers, as ResNet's stages do
         runs = Counter(drawn).items()
     return [f"{text} (×{count})" if count > 1 else text for text, count in runs]
 
